@@ -1,0 +1,90 @@
+"""Runs the members on one image: RGB -> member means (M, 2), covariances (M, 2, 2) and features (d,)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.regressor import Regressor
+from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class EnsembleOutput(NamedTuple):
+    """float64 metres of the local frame, float32 features of the first member, and stage times in seconds."""
+
+    means_enu_m: np.ndarray
+    covs_enu_m2: np.ndarray
+    features: np.ndarray
+    transform_s: float
+    ensemble_s: float
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`. Raises ConfigError if it is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ConfigError(f"device {device!r} is none of auto, cpu, cuda, cuda:N")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return torch.device(device)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """`auto` is fp32 on a CPU, bf16 or else fp16 on a GPU. Raises ConfigError for an unknown name."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r} is none of auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
+class Ensemble:
+    """The members on one device in one precision. `predict` is not re-entrant: one thread runs it."""
+
+    def __init__(
+        self, members: list[Regressor], image: ImageSpec, device: str = "auto", precision: str = "auto"
+    ):
+        self.image = image
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.members = [
+            member.eval().to(self.device, memory_format=torch.channels_last) for member in members
+        ]
+
+    @torch.inference_mode()
+    def predict(self, rgb: np.ndarray) -> EnsembleOutput:
+        """(H, W, 3) uint8 RGB, 0..255 -> EnsembleOutput. Raises ImageError for anything else."""
+        start = perf_counter()
+        pixels = torch.from_numpy(prepare(rgb, self.image)).unsqueeze(0)
+        images = normalise(pixels.to(self.device, non_blocking=True), self.image)
+        transformed = perf_counter()
+        with self._autocast():
+            outputs = [member(images) for member in self.members]
+        # the first copy to the host waits for the device, so the clock is read after all of them
+        means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
+        covs = torch.stack([output.belief.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
+        features = outputs[0].features[0].cpu().numpy()
+        return EnsembleOutput(means, covs, features, transformed - start, perf_counter() - transformed)
+
+    def warm_up(self, runs: int = 2) -> None:
+        """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""
+        grey = np.full((self.image.size_px, self.image.size_px, 3), 127, dtype=np.uint8)
+        for _ in range(runs):
+            self.predict(grey)
+
+    def _autocast(self):
+        dtype = PRECISIONS[self.precision]
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)

@@ -1,0 +1,1 @@
+"""Networks: backbones by name, heads by name, and the regressor that joins them."""
