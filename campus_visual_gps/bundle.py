@@ -159,9 +159,7 @@ def load_bundle(path: Path | str) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"no model bundle at {path}: the directory does not exist")
     if not manifest.is_file():
-        raise BundleError(
-            f"no model bundle at {path}: {MANIFEST} is missing; train one or name its directory"
-        )
+        raise BundleError(f"no model bundle at {path}: {MANIFEST} is missing; train one or name its directory")
     try:
         data = yaml.safe_load(manifest.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -178,9 +176,7 @@ def load_bundle(path: Path | str) -> Bundle:
     except VisualGpsError as error:
         raise BundleError(f"{manifest}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(
-            f"{manifest} is damaged ({type(error).__name__}: {error}); copy the bundle again"
-        ) from error
+        raise BundleError(f"{manifest} is damaged ({type(error).__name__}: {error}); copy the bundle again") from error
 
 
 def _from_manifest(path: Path, data: dict) -> Bundle:
@@ -220,9 +216,7 @@ def _load_member(directory: Path, member: Member) -> Regressor:
         model.load_state_dict(load_file(path))
     except Exception as error:  # torch and safetensors each raise types of their own
         first_line = str(error).splitlines()[0]
-        raise BundleError(
-            f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}"
-        ) from error
+        raise BundleError(f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}") from error
     return model.eval()
 
 
@@ -231,9 +225,7 @@ def _checked(path: Path, digest: str) -> Path:
         raise BundleError(f"{path} is missing; copy the whole bundle directory again")
     found = sha256(path)
     if found != digest:
-        raise BundleError(
-            f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again"
-        )
+        raise BundleError(f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again")
     return path
 
 

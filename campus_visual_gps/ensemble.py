@@ -34,9 +34,7 @@ def choose_device(device: str) -> torch.device:
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ConfigError(f"device {device!r} is none of auto, cpu, cuda, cuda:N")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
-        )
+        raise ConfigError(f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     return torch.device(device)
 
 
@@ -54,15 +52,11 @@ def choose_precision(precision: str, device: torch.device) -> str:
 class Ensemble:
     """The members on one device in one precision. `predict` is not re-entrant: one thread runs it."""
 
-    def __init__(
-        self, members: list[Regressor], image: ImageSpec, device: str = "auto", precision: str = "auto"
-    ):
+    def __init__(self, members: list[Regressor], image: ImageSpec, device: str = "auto", precision: str = "auto"):
         self.image = image
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.members = [
-            member.eval().to(self.device, memory_format=torch.channels_last) for member in members
-        ]
+        self.members = [member.eval().to(self.device, memory_format=torch.channels_last) for member in members]
 
     @torch.inference_mode()
     def predict(self, rgb: np.ndarray) -> EnsembleOutput:

@@ -1,6 +1,7 @@
 """The errors that this package raises on bad input.
 
-Each message is one line that says what is wrong, where, and what to do; the command line and the node print it as it is.
+Each message is one line that says what is wrong, where, and what to do; the command line and the node print it
+as it is.
 """
 
 

@@ -52,9 +52,7 @@ class LocalFrame:
         w2 = 1.0 - e2 * np.sin(np.radians(latitude_ref_deg)) ** 2
         prime_vertical_m = WGS84_SEMI_MAJOR_AXIS_M / np.sqrt(w2)
         meridian_m = WGS84_SEMI_MAJOR_AXIS_M * (1.0 - e2) / w2**1.5
-        return cls(
-            float(latitude_ref_deg), float(longitude_ref_deg), float(prime_vertical_m), float(meridian_m)
-        )
+        return cls(float(latitude_ref_deg), float(longitude_ref_deg), float(prime_vertical_m), float(meridian_m))
 
     @classmethod
     def spherical(

@@ -9,9 +9,7 @@ import numpy as np
 
 from campus_visual_gps.uncertainty import spread_m
 
-NOT_FINITE = (
-    "not_finite"  # also a position that no site reaches: the local frame cannot place it on the globe
-)
+NOT_FINITE = "not_finite"  # also a position that no site reaches: the local frame cannot place it on the globe
 OUTSIDE_SITE = "outside_site"
 SPREAD = "spread"
 
@@ -40,10 +38,7 @@ def check(
     """
     if not (np.all(np.isfinite(cov_enu_m2)) and np.all(np.abs(mean_enu_m) <= MAX_OFFSET_M)):
         return NOT_FINITE
-    if (
-        gates.site_margin_m is not None
-        and distance_outside_m(mean_enu_m, site_polygon_enu_m) > gates.site_margin_m
-    ):
+    if gates.site_margin_m is not None and distance_outside_m(mean_enu_m, site_polygon_enu_m) > gates.site_margin_m:
         return OUTSIDE_SITE
     if gates.max_spread_m is not None and spread_m(member_means_enu_m) > gates.max_spread_m:
         return SPREAD
