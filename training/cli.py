@@ -1,0 +1,172 @@
+"""The command line: parse, call one function, print. Errors become one line and exit code 1."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from campus_visual_gps.errors import VisualGpsError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
+
+
+@app.command()
+def ingest(
+    photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
+    dataset_dir: DatasetDir,
+    labels: Annotated[Path | None, typer.Option(help="table of positions, where EXIF was stripped")] = None,
+) -> None:
+    """Read photos and their positions into a data set directory; a second run reads only new files."""
+    from training.photos.ingest import ingest as run
+
+    summary = run(photo_dir, dataset_dir, labels, progress=console.is_terminal)
+    _print_counts("photos by session", summary.sessions)
+    if summary.reject_reasons:
+        _print_counts("rejected (see rejected.csv)", summary.reject_reasons)
+    console.print(
+        f"{dataset_dir}: {summary.photos} photos ({summary.decoded} read now), {summary.rejected} rejected, "
+        f"{summary.ignored_files} other files ignored, {summary.removed} no longer there"
+    )
+
+
+@app.command()
+def correct(dataset_dir: DatasetDir) -> None:
+    """Apply every batch in corrections/ to the labels and list the photos to review."""
+    from training.photos.corrections import correct as run
+
+    summary = run(dataset_dir)
+    console.print(
+        f"{dataset_dir}: {len(summary.batches)} batches, {summary.moved} of {summary.photos} labels moved "
+        f"(mean {summary.mean_moved_m:.1f} m, median {summary.median_moved_m:.1f} m, max {summary.max_moved_m:.1f} m), "
+        f"{summary.excluded} photos excluded, {summary.to_train} sent to training"
+    )
+    console.print(f"{len(summary.review)} photos with a reported accuracy worse than 20 m are in review.csv")
+
+
+@app.command()
+def split(
+    dataset_dir: DatasetDir,
+    test: Annotated[list[str] | None, typer.Option(help="session held out for testing (repeat for more)")] = None,
+    val: Annotated[list[str] | None, typer.Option(help="session for validation (repeat for more)")] = None,
+    val_fraction: Annotated[float, typer.Option(help="share of the rest that validates")] = 0.15,
+    random: Annotated[bool, typer.Option("--random", help="draw validation photos, not sessions")] = False,
+    allow_shared_sessions: Annotated[
+        bool, typer.Option("--allow-shared-sessions", help="let a session stand on both sides")
+    ] = False,
+    night_holdout_session: Annotated[list[str] | None, typer.Option(help="session of the night hold-out")] = None,
+    night_holdout: Annotated[int, typer.Option(help="number of night photos to draw for the night hold-out")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of every drawing")] = 42,
+) -> None:
+    """Give every photo a subset: whole sessions unless told otherwise."""
+    from training.photos.splits import split as run
+
+    summary = run(
+        dataset_dir,
+        test_sessions=test or (),
+        val_sessions=val or (),
+        val_fraction=val_fraction,
+        random=random,
+        allow_shared_sessions=allow_shared_sessions,
+        night_holdout_sessions=night_holdout_session or (),
+        night_holdout=night_holdout,
+        seed=seed,
+    )
+    table = Table("subset", "photos", "sessions")
+    for subset, photos in summary.photos.items():
+        table.add_row(subset, str(photos), ", ".join(summary.sessions.get(subset, ())))
+    console.print(table)
+    if summary.shared_sessions:
+        console.print(f"on both sides: {', '.join(summary.shared_sessions)} (validation figures will flatter)")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/convnext_ensemble.yaml")],
+    dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
+    out: Annotated[Path | None, typer.Option(help="directory of the runs and the bundle")] = None,
+) -> None:
+    """Train all members and write <out>/bundle. The same command resumes after an interruption."""
+    from training.config import load_config
+
+    settings = load_config(config, dataset=_text(dataset), out=_text(out))
+    from training.fit.ensemble import train_ensemble
+
+    summary = train_ensemble(settings)
+    console.print(
+        f"{summary.bundle_dir}: {len(settings.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
+        f"{summary.val_photos} validation photos, covariance floor {summary.floor_sigma_m:.2f} m"
+    )
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
+    dataset_dir: DatasetDir,
+    split: Annotated[str, typer.Option(help="test, val, train, night_holdout or all")] = "test",
+    out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
+    areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+) -> None:
+    """Score a bundle on photos: predictions.csv, report.json, report.md and pictures."""
+    from training.evaluate.report import evaluate as run
+    from training.evaluate.report import summary_table
+
+    summary = run(bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas)
+    console.print(summary_table(summary.report))
+    console.print(f"report: {summary.report_path}")
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Argument(help="directory of the sample campus")],
+) -> None:
+    """Render the sample campus: photos with noisy positions, their truth, and a robot's drive."""
+    from training.synthetic.generate import generate_sample
+
+    summary = generate_sample(out)
+    console.print(f"{out}: {summary}")
+
+
+def main() -> None:
+    """Entry point: VisualGpsError and refused files end in one line and exit code 1."""
+    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for ours in ("training", "campus_visual_gps"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+    try:
+        app(standalone_mode=True)
+    except VisualGpsError as error:
+        _fail(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; make room or mend the permissions, and run the same command again")
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on where it stopped")
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(1)
+
+
+def _print_counts(title: str, counts: dict[str, int]) -> None:
+    table = Table(title, "photos")
+    for name, count in counts.items():
+        table.add_row(name, str(count))
+    console.print(table)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,180 @@
+"""Training configuration: frozen dataclasses read from strict YAML, where an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.regressor import ModelConfig
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """The paper's augmentation (sections 3.4 and 5.5, 5.6): no flip, no resized crop, for labels would not follow."""
+
+    rotation_deg: float = 5.0
+    perspective_scale: float = 0.2
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    grayscale_p: float = 0.1
+    erasing_p: float = 0.2
+    night_p: float = 0.2
+    night_brightness: tuple[float, float] = (0.4, 0.7)
+    night_contrast: tuple[float, float] = (0.6, 0.9)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (section 3.4). `head_lr` and `warmup_epochs` guard against the divergence of section 6.1."""
+
+    lr: float = 1e-4
+    head_lr: float | None = None
+    weight_decay: float = 1e-4
+    warmup_epochs: float = 0.0
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """`plateau`: ReduceLROnPlateau on validation loss (section 3.4); `cosine`: to zero at the last epoch."""
+
+    name: str = "plateau"
+    factor: float = 0.5
+    patience_epochs: int = 7
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long and on what. `accelerator`, `devices`, `num_nodes`, `strategy` go to the Lightning trainer as they are.
+
+    `precision` is auto (bf16 or fp16 where the device has it), fp32, bf16 or fp16.
+    """
+
+    max_epochs: int = 100
+    early_stopping_patience_epochs: int = 20
+    batch_size: int = 24
+    workers: int | None = None
+    precision: str = "auto"
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """What goes into the bundle beside the networks. `altitude_m` None takes the median of the training photos."""
+
+    altitude_m: float | None = None
+    altitude_sigma_m: float = 5.0
+    site_margin_m: float = 25.0
+    max_spread_m: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that determines a training run. `dataset` and `out` may come from the command line instead."""
+
+    dataset: str | None = None
+    out: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    weights: str = "imagenet"
+    size_px: int = 320
+    huber_delta_m: float = 1.0
+    seeds: tuple[int, ...] = (42, 123, 456)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    bundle: BundleConfig = field(default_factory=BundleConfig)
+
+    def __post_init__(self):
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError("seeds must be one or more different integers")
+        if self.scheduler.name not in ("plateau", "cosine"):
+            raise ConfigError(f"scheduler.name {self.scheduler.name!r} is none of plateau, cosine")
+        if self.trainer.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise ConfigError(f"trainer.precision {self.trainer.precision!r} is none of auto, fp32, bf16, fp16")
+        if min(self.trainer.max_epochs, self.trainer.batch_size) < 1:
+            raise ConfigError("trainer.max_epochs and trainer.batch_size must be 1 or more")
+        if self.optimizer.lr <= 0 or self.huber_delta_m <= 0:
+            raise ConfigError("optimizer.lr and huber_delta_m must be positive")
+
+
+def load_config(path: Path | str, **overrides: Any) -> TrainConfig:
+    """Read a training configuration; overrides that are not None replace top-level keys.
+
+    Raises ConfigError that names the file, the key and what was expected.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top level")
+    data.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        return _build(TrainConfig, data, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The resolved configuration as plain YAML types."""
+    return yaml.safe_load(yaml.safe_dump(_plain(dataclasses.asdict(config))))
+
+
+def _build(cls: type, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where or 'config'} must be a table of keys, got {data!r}")
+    hints = typing.get_type_hints(cls)
+    names = [item.name for item in dataclasses.fields(cls)]
+    unknown = sorted(set(map(str, data)) - set(names))
+    if unknown:
+        at = f" in {where}" if where else ""
+        raise ConfigError(f"unknown key {', '.join(unknown)}{at}; known: {', '.join(names)}")
+    values = {key: _convert(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()}
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type of the dataclass field, or a ConfigError."""
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return _convert_tuple(arguments, value, where)
+    options = arguments if origin in (types.UnionType, typing.Union) else (hint,)
+    for option in options:
+        if option is type(None) and value is None:
+            return None
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if option in (int, str, bool) and type(value) is option:
+            return value
+    expected = " or ".join("nothing" if option is type(None) else option.__name__ for option in options)
+    raise ConfigError(f"{where} must be {expected}, got {value!r}")
+
+
+def _convert_tuple(arguments: tuple, value: Any, where: str) -> tuple:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where} must be a list, got {value!r}")
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(value) != len(arguments):
+        raise ConfigError(f"{where} must have {len(arguments)} values, got {len(value)}")
+    return tuple(_convert(hint, item, where) for hint, item in zip(arguments, value, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

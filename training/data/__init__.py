@@ -1,0 +1,1 @@
+"""Stored photos as tensors: the training set and its augmentation."""

@@ -1,0 +1,51 @@
+"""Stored photos and their positions as a torch data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.preprocess import ImageSpec, prepare
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """A stored photo as (H, W, 3) uint8 RGB. Raises DatasetError when it is missing or damaged."""
+    # imdecode rather than imread: the latter's failure tells nothing and prints a warning of its own
+    try:
+        encoded = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"stored photo {path} cannot be read ({error.strerror}); run ingest again") from error
+    bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    if bgr is None:
+        raise DatasetError(f"stored photo {path} is damaged; delete it and run ingest again")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+class PhotoDataset(Dataset):
+    """Items: (3, S, S) float32 image as `transform` makes it, and (2,) float32 east/north metres."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        positions_enu_m: np.ndarray,
+        image: ImageSpec,
+        transform: Callable[[Tensor], Tensor],
+    ):
+        self.paths = list(paths)
+        self.targets = torch.as_tensor(np.asarray(positions_enu_m), dtype=torch.float32)
+        self.image = image
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(prepare(read_rgb(self.paths[index]), self.image))
+        return self.transform(pixels), self.targets[index]

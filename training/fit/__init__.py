@@ -1,0 +1,1 @@
+"""Training: losses, the Lightning module, all members of an ensemble, the calibration."""

@@ -1,0 +1,197 @@
+"""Trains one member in its run directory: resolved config, metrics.csv, curves, checkpoints, weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.regressor import build_model
+from campus_visual_gps.preprocess import ImageSpec
+from training.config import TrainConfig, to_dict
+from training.data.augment import EvaluationTransform, TrainTransform
+from training.data.dataset import PhotoDataset
+from training.fit.curves import plot_curves
+from training.fit.module import RegressionModule, run_depthwise_in_float32
+from training.photos.files import written_whole
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "member.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Photos of the train and val subsets: files, and (N, 2) east/north metres of the site's frame."""
+
+    train_paths: list[Path]
+    train_enu_m: np.ndarray
+    val_paths: list[Path]
+    val_enu_m: np.ndarray
+    fingerprint: str
+
+
+def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: ImageSpec, run_dir: Path) -> Path:
+    """Train one member, or go on where an interrupted run stopped; return its weights file.
+
+    Raises ConfigError if the run directory belongs to another configuration or other photos.
+    """
+    weights = run_dir / WEIGHTS
+    _claim(run_dir, {"seed": seed, "data": data.fingerprint, **_relevant(config)})
+    if weights.is_file():
+        log.info("seed %d: already trained, %s stands", seed, weights)
+        return weights
+    pl.seed_everything(seed, workers=True, verbose=False)
+    module = RegressionModule(config, build_model(config.model, config.weights), _steps(config, data))
+    with _quiet_lightning():
+        trainer = _trainer(config, seed, run_dir)
+        if _autocasts_on_cpu(trainer):
+            run_depthwise_in_float32(module.regressor)
+        last = run_dir / "checkpoints" / "last.ckpt"
+        trainer.fit(module, *_loaders(config, data, image), ckpt_path=str(last) if last.is_file() else None)
+    if trainer.is_global_zero:
+        _export_best(trainer.checkpoint_callback.best_model_path, module, weights)
+        plot_curves(run_dir / "metrics.csv", run_dir / "curves.png", f"seed {seed}")
+    trainer.strategy.barrier()
+    return weights
+
+
+def _claim(run_dir: Path, resolved: dict) -> None:
+    path = run_dir / "config.yaml"
+    if path.is_file():
+        if yaml.safe_load(path.read_text(encoding="utf-8")) != resolved:
+            raise ConfigError(
+                f"{run_dir} holds a run of another configuration or of other photos; "
+                "choose another --out, or delete that directory"
+            )
+        return
+    with written_whole(path) as part:
+        part.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+
+
+def _relevant(config: TrainConfig) -> dict:
+    """The part of the configuration that the member depends on: a longer list of seeds does not spoil it."""
+    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "bundle")}
+
+
+def _steps(config: TrainConfig, data: TrainingSet) -> int:
+    return -(-len(data.train_paths) // config.trainer.batch_size)
+
+
+def _loaders(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[DataLoader, DataLoader]:
+    cores = os.cpu_count() or 1
+    # On a small CPU machine worker processes only take the cores that the networks need.
+    workers = config.trainer.workers if config.trainer.workers is not None else (min(8, cores) if cores > 4 else 0)
+    shared = {
+        "batch_size": config.trainer.batch_size,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
+    train = PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(config.augment, image))
+    val = PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image))
+    # batch norm cannot learn from a last batch of one photo
+    drop_last = len(train) % config.trainer.batch_size == 1 and len(train) > 1
+    return DataLoader(train, shuffle=True, drop_last=drop_last, **shared), DataLoader(val, **shared)
+
+
+def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
+    settings = config.trainer
+    best = ModelCheckpoint(
+        dirpath=run_dir / "checkpoints",
+        filename="best",
+        monitor="val_loss",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    stop = EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs)
+    return pl.Trainer(
+        max_epochs=settings.max_epochs,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=_lightning_precision(settings.precision, settings.accelerator),
+        logger=CSVLogger(run_dir, name="", version=""),
+        callbacks=[best, stop, EpochReport(seed, settings.max_epochs)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1_000_000,
+    )
+
+
+def _lightning_precision(precision: str, accelerator: str) -> str:
+    named = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+    if precision != "auto":
+        return named[precision]
+    if torch.cuda.is_available() and accelerator != "cpu":
+        return named["bf16" if torch.cuda.is_bf16_supported() else "fp16"]
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return named["bf16" if supported() else "fp32"]
+
+
+def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
+
+
+def _export_best(checkpoint: str, module: RegressionModule, weights: Path) -> None:
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    module.load_state_dict(state)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.regressor.state_dict().items()}
+    with written_whole(weights) as part:
+        save_file(tensors, part)
+
+
+class EpochReport(Callback):
+    """One line an epoch: what a person wants to know of a training that runs for hours."""
+
+    def __init__(self, seed: int, max_epochs: int):
+        self.seed, self.max_epochs = seed, max_epochs
+        self.started_s = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.started_s = perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        figures = trainer.callback_metrics
+        if trainer.is_global_zero:
+            log.info(
+                "seed %d  epoch %3d/%d  train loss %6.2f  val loss %6.2f  val mean error %6.2f m  (%.0f s)",
+                self.seed,
+                trainer.current_epoch + 1,
+                self.max_epochs,
+                figures["train_loss"],
+                figures["val_loss"],
+                figures["val_mean_error_m"],
+                perf_counter() - self.started_s,
+            )
+
+
+@contextmanager
+def _quiet_lightning():
+    """Lightning's own hints off: they advise on loaders and loggers that this program has chosen."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module="lightning_fabric")
+            yield
+    finally:
+        logger.setLevel(level)
