@@ -1,0 +1,115 @@
+"""`correct`: photos.csv and every batch of corrections -> labels.csv, and the list of labels to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.errors import GeodesyError
+from campus_visual_gps.geodesy import LocalFrame
+from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, PhotoIndex, read_batch
+from training.photos.manifest import LABEL_COLUMNS, correction_batches, label_sources, read_photos, write_labels
+from training.photos.tables import write_table
+
+REVIEW_ACCURACY_M = 20.0  # paper, section 4.1: labels whose phone reported worse are looked at by hand
+# Map programs export rounded positions of markers that nobody touched: those are not moves.
+_MIN_MOVE_M = 0.1
+_UNCHANGED = {"moved_m": 0.0, "decision": ""}
+_REVIEW_COLUMNS = ["photo_id", "file", "session", "gps_accuracy_m", "latitude_deg", "longitude_deg", "decision"]
+
+
+@dataclass(frozen=True)
+class CorrectionSummary:
+    """What the corrections changed. Distances are over the moved labels, 0 where none moved.
+
+    `to_review` counts the photos of review.csv on which no correction has decided yet.
+    """
+
+    photos: int
+    batches: tuple[str, ...]
+    moved: int
+    mean_moved_m: float
+    median_moved_m: float
+    max_moved_m: float
+    excluded: int
+    to_train: int
+    review: tuple[str, ...]
+    to_review: int
+
+
+def correct(dataset_dir: Path) -> CorrectionSummary:
+    """Applies every batch in `corrections/` in name order and writes labels.csv; photos.csv stays as it is.
+
+    labels.csv has the columns of photos.csv with the corrected position, and label_source (exif, table, or
+    the batch the position is from), moved_m (from the photo's own position) and decision (what was decided
+    on the photo last, "" if nothing; see correction_batch for the words). review.csv lists the photos whose
+    camera reported an accuracy worse than 20 m, the worst first. Running again starts from photos.csv anew.
+
+    Raises DatasetError for a broken row or a photo that is not in the data set, leaving the last labels.csv.
+    """
+    dataset_dir = Path(dataset_dir)
+    photos = read_photos(dataset_dir)
+    sources = label_sources(dataset_dir)
+    batches = correction_batches(dataset_dir)
+    index = PhotoIndex(photos)
+    corrections = [correction for batch in batches for correction in read_batch(batch, index)]
+    labels = _apply(photos, corrections)
+    write_labels(dataset_dir, labels, sources)
+    review = _review(labels)
+    write_table(dataset_dir / "review.csv", review)
+    return _summarise(labels, review, batches)
+
+
+def _apply(photos: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
+    """photos.csv -> labels.csv."""
+    rows = {photo["photo_id"]: photo | _UNCHANGED for photo in photos.to_dict("records")}
+    own = {photo_id: (row["latitude_deg"], row["longitude_deg"]) for photo_id, row in rows.items()}
+    for correction in corrections:
+        row = rows[correction.photo_id]
+        if correction.moves:
+            _move(row, correction, own[correction.photo_id])
+        if correction.decision in (EXCLUDE, TRAIN) or row["decision"] not in (EXCLUDE, TRAIN):
+            row["decision"] = correction.decision
+    labels = pd.DataFrame(list(rows.values()), columns=list(LABEL_COLUMNS))
+    return labels.astype(photos.dtypes.to_dict())
+
+
+def _move(row: dict, correction: Correction, own: tuple[float, float]) -> None:
+    target = correction.latitude_deg, correction.longitude_deg
+    if _distance_m(correction, (row["latitude_deg"], row["longitude_deg"]), target) < _MIN_MOVE_M:
+        return
+    row["latitude_deg"], row["longitude_deg"] = target
+    row["label_source"] = correction.batch
+    row["moved_m"] = _distance_m(correction, own, target)
+
+
+def _distance_m(correction: Correction, start: tuple[float, float], end: tuple[float, float]) -> float:
+    try:
+        return float(np.hypot(*LocalFrame.at(*start).to_local(*end)))
+    except GeodesyError as error:
+        raise correction.row.error(f"moves the label too far: {error}") from error
+
+
+def _review(labels: pd.DataFrame) -> pd.DataFrame:
+    poor = labels[labels["gps_accuracy_m"] > REVIEW_ACCURACY_M]
+    return poor.sort_values(["gps_accuracy_m", "file"], ascending=[False, True])[_REVIEW_COLUMNS]
+
+
+def _summarise(labels: pd.DataFrame, review: pd.DataFrame, batches: list[Path]) -> CorrectionSummary:
+    moved_m = labels["moved_m"][labels["moved_m"] > 0].to_numpy()
+    distances = (moved_m.mean(), np.median(moved_m), moved_m.max()) if len(moved_m) else (0.0, 0.0, 0.0)
+    return CorrectionSummary(
+        photos=len(labels),
+        batches=tuple(batch.name for batch in batches),
+        moved=len(moved_m),
+        mean_moved_m=float(distances[0]),
+        median_moved_m=float(distances[1]),
+        max_moved_m=float(distances[2]),
+        excluded=int((labels["decision"] == EXCLUDE).sum()),
+        to_train=int((labels["decision"] == TRAIN).sum()),
+        review=tuple(review["file"]),
+        to_review=int((review["decision"] == "").sum()),
+    )

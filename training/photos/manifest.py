@@ -1,0 +1,188 @@
+"""The tables of a data set directory: photos.csv, rejected.csv, labels.csv, splits.csv and the stored images.
+
+A data set directory holds, by the stage that writes it:
+
+    ingest   photos.csv     one row per photo (PHOTO_COLUMNS); never edited by hand or by a later stage
+             rejected.csv   file, reason
+             images/        <photo_id>.jpg, squares of STORED_SIZE_PX
+    correct  labels.csv     photos.csv with every batch of corrections/ applied (LABEL_COLUMNS), and labels.yaml
+             review.csv     photos whose camera reported a poor GPS accuracy
+    split    splits.csv     photo_id, session, subset; splits.yaml says how they were chosen
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from campus_visual_gps.errors import DatasetError
+from training.photos.files import sha256_of, written_whole
+from training.photos.tables import Row, read_rows, write_table
+
+PHOTO_COLUMNS = {
+    "photo_id": "key",  # first 16 hex digits of the original file's SHA-256
+    "file": "text",  # path below the photo folder
+    "session": "text",
+    "captured_at": "text",  # ISO 8601
+    "latitude_deg": "number",
+    "longitude_deg": "number",
+    "altitude_m": "optional number",
+    "gps_accuracy_m": "optional number",
+    "heading_deg": "optional number",
+    "camera": "text",
+    "night": "flag",
+    "width_px": "integer",  # of the upright original
+    "height_px": "integer",
+    "label_source": "text",  # exif or table; in labels.csv also the batch of corrections
+}
+LABEL_COLUMNS = PHOTO_COLUMNS | {"moved_m": "number", "decision": "text"}
+SPLIT_COLUMNS = {"photo_id": "key", "session": "text", "subset": "text"}
+REJECTED_COLUMNS = {"file": "text", "reason": "text"}
+
+TRAIN, VAL, TEST, NIGHT_HOLDOUT, EXCLUDED = "train", "val", "test", "night_holdout", "excluded"
+SUBSETS = (TRAIN, VAL, TEST, NIGHT_HOLDOUT, EXCLUDED)
+
+_DTYPES = {"number": np.float64, "optional number": np.float64, "integer": np.int64, "flag": "boolean"}
+
+
+def image_path(dataset_dir: Path, photo_id: str) -> Path:
+    """Where the stored square copy of a photo lies."""
+    return Path(dataset_dir) / "images" / f"{photo_id}.jpg"
+
+
+def load_dataset(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFrame:
+    """The photos with the labels that count, one row each, in the order of photos.csv.
+
+    Columns: LABEL_COLUMNS and `subset` ("" where the data set was never split). Unknown numbers are NaN,
+    unknown texts "", an unknown `night` is NA. Photos excluded by a correction are left out unless asked for.
+    Raises DatasetError where a table is missing, damaged or older than what it was made from, or where a
+    stored image is missing.
+    """
+    dataset_dir = Path(dataset_dir)
+    labels = read_labels(dataset_dir)
+    labels["subset"] = ""
+    if (dataset_dir / "splits.csv").exists():
+        labels["subset"] = _subsets_of(labels, dataset_dir)
+    if not include_excluded:
+        labels = labels[labels["decision"] != "exclude"].reset_index(drop=True)
+    _check_images(dataset_dir, labels)
+    return labels
+
+
+def read_photos(dataset_dir: Path) -> pd.DataFrame:
+    """photos.csv with PHOTO_COLUMNS."""
+    path = Path(dataset_dir) / "photos.csv"
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file; run `ingest` into this directory first")
+    return _read(path, PHOTO_COLUMNS)
+
+
+def read_rejected(dataset_dir: Path) -> pd.DataFrame:
+    return _read(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
+
+
+def read_splits(dataset_dir: Path) -> pd.DataFrame:
+    return _read(Path(dataset_dir) / "splits.csv", SPLIT_COLUMNS)
+
+
+def read_labels(dataset_dir: Path) -> pd.DataFrame:
+    """The labels that count, with LABEL_COLUMNS: labels.csv, or photos.csv where nothing was ever corrected.
+
+    Raises DatasetError where labels.csv was made from other photos or corrections than are there now.
+    """
+    dataset_dir = Path(dataset_dir)
+    path = dataset_dir / "labels.csv"
+    if not path.exists() and not correction_batches(dataset_dir):
+        return read_photos(dataset_dir).assign(moved_m=0.0, decision="")
+    if _recorded_sources(dataset_dir) != label_sources(dataset_dir):
+        raise DatasetError(
+            f"{path}: missing or older than photos.csv and the corrections; run `correct {dataset_dir}` again"
+        )
+    return _read(path, LABEL_COLUMNS)
+
+
+def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str]) -> None:
+    """labels.csv with the hashes of what it was made from: a killed run leaves a pair that does not match."""
+    write_table(dataset_dir / "labels.csv", labels[list(LABEL_COLUMNS)])
+    write_yaml(dataset_dir / "labels.yaml", {"made_from": sources})
+
+
+def correction_batches(dataset_dir: Path) -> list[Path]:
+    """The batches of corrections in name order, the order in which they apply."""
+    return sorted((Path(dataset_dir) / "corrections").glob("*.csv"))
+
+
+def label_sources(dataset_dir: Path) -> dict[str, str]:
+    """SHA-256 by name of all that labels.csv is made from."""
+    paths = [dataset_dir / "photos.csv", *correction_batches(dataset_dir)]
+    return {path.relative_to(dataset_dir).as_posix(): sha256_of(path) for path in paths if path.exists()}
+
+
+def write_yaml(path: Path, content: dict) -> None:
+    with written_whole(path) as part:
+        part.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _recorded_sources(dataset_dir: Path) -> dict[str, str] | None:
+    try:
+        text = (dataset_dir / "labels.yaml").read_text(encoding="utf-8")
+        return yaml.safe_load(text)["made_from"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def _subsets_of(labels: pd.DataFrame, dataset_dir: Path) -> pd.Series:
+    """The subset of each photo. Raises DatasetError where splits.csv was made for other photos or decisions."""
+    path = dataset_dir / "splits.csv"
+    splits = read_splits(dataset_dir).set_index("photo_id").reindex(labels["photo_id"])
+    sessions, subsets = splits["session"].to_numpy(), splits["subset"].to_numpy()
+    stale = (
+        (sessions != labels["session"].to_numpy())
+        | ((subsets == EXCLUDED) != (labels["decision"] == "exclude").to_numpy())
+        | ((subsets != TRAIN) & (labels["decision"] == "train").to_numpy())
+    )
+    if stale.any():
+        raise DatasetError(
+            f"{path}: older than the photos or their corrections ({stale.sum()} photos differ, the first is "
+            f"{labels['file'][stale.argmax()]}); run `split {dataset_dir}` again"
+        )
+    unknown = sorted(set(subsets) - set(SUBSETS))
+    if unknown:
+        raise DatasetError(f"{path}: unknown subset '{unknown[0]}', expected one of {', '.join(SUBSETS)}")
+    return pd.Series(subsets, index=labels.index)
+
+
+def _check_images(dataset_dir: Path, labels: pd.DataFrame) -> None:
+    missing = [i for i in labels["photo_id"] if not image_path(dataset_dir, i).exists()]
+    if missing:
+        raise DatasetError(
+            f"{image_path(dataset_dir, missing[0])}: no such file ({len(missing)} stored images are missing); "
+            "run `ingest` again"
+        )
+
+
+def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Reads a table of ours strictly: every column, every value of its kind, no photo twice."""
+    rows = read_rows(path, required=list(columns))
+    table = pd.DataFrame(
+        {
+            name: pd.Series([_value(row, name, kind) for row in rows], dtype=_DTYPES.get(kind, object))
+            for name, kind in columns.items()
+        }
+    )
+    if "photo_id" in columns and table["photo_id"].duplicated().any():
+        row = rows[int(table["photo_id"].duplicated().argmax())]
+        raise row.error(f"photo {row.text('photo_id')} is there twice; make the table again")
+    return table
+
+
+def _value(row: Row, name: str, kind: str) -> str | float | int | bool | None:
+    if kind == "flag":
+        return row.flag(name)
+    if kind in ("text", "key"):
+        return row.text(name, required=kind == "key")
+    value = row.number(name, required=kind != "optional number")
+    return int(value) if kind == "integer" else value

@@ -1,0 +1,129 @@
+"""Reading and writing CSV tables, strictly: an error names the file, the line and what to do."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from campus_visual_gps.errors import DatasetError
+from training.photos.files import written_whole
+
+# File names need not be valid Unicode on Linux: such bytes survive a round trip through our tables.
+_ENCODING_ERRORS = "surrogateescape"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table, with where it stands, so that an error can name the line."""
+
+    path: Path
+    line: int
+    values: dict[str, str]
+
+    def error(self, what: str) -> DatasetError:
+        return DatasetError(f"{self.path}, line {self.line}: {what}")
+
+    def text(self, column: str, required: bool = False) -> str:
+        """The cell without surrounding blanks, "" where the column or the value is missing."""
+        value = self.values.get(column, "").strip()
+        if required and not value:
+            raise self.error(f"column '{column}' is empty; fill it or delete the row")
+        return value
+
+    def number(self, column: str, required: bool = False) -> float:
+        """The cell as a finite number, NaN where it is empty."""
+        value = self.text(column, required)
+        if not value:
+            return math.nan
+        if not _is_number(value):
+            raise self.error(f"column '{column}' holds '{value}', expected a number; correct the row")
+        return float(value)
+
+    def flag(self, column: str) -> bool | None:
+        """The cell as 0/1 or false/true, None where it is empty."""
+        value = self.text(column).lower()
+        if value not in ("", "0", "1", "false", "true"):
+            raise self.error(f"column '{column}' holds '{value}', expected 0, 1 or nothing")
+        return None if value == "" else value in ("1", "true")
+
+
+def read_rows(
+    path: Path,
+    required: Sequence[str] = (),
+    synonyms: Mapping[str, str] | None = None,
+    headerless: Sequence[str] = (),
+) -> list[Row]:
+    """All rows of a comma-separated UTF-8 table; empty lines are skipped.
+
+    `synonyms` renames columns, `headerless` names the first columns of a table whose first line is data.
+    Raises DatasetError where the file is missing, no table, empty, lacks a required column, or has a row of
+    another length.
+    """
+    records = _read_records(path)
+    if not records:
+        raise DatasetError(f"{path}: the table is empty, expected at least a header line")
+    first_line, first = records[0]
+    if headerless and _is_data(first):
+        columns = [*headerless, *(f"column {i + 1}" for i in range(len(headerless), len(first)))]
+    else:
+        columns = [(synonyms or {}).get(name.strip(), name.strip()) for name in first]
+        records = records[1:]
+    _check_columns(path, first_line, columns, required)
+    for line, cells in records:
+        if len(cells) != len(columns):
+            raise DatasetError(
+                f"{path}, line {line}: {len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); "
+                "correct the row"
+            )
+    return [Row(path, line, dict(zip(columns, cells, strict=True))) for line, cells in records]
+
+
+def _is_data(cells: list[str]) -> bool:
+    """Whether a first line has numbers, which no header has."""
+    return any(_is_number(cell) for cell in cells[1:])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _check_columns(path: Path, line: int, columns: list[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in columns]
+    if missing:
+        found = ", ".join(columns)
+        raise DatasetError(f"{path}, line {line}: missing column {', '.join(missing)}; found {found}")
+    doubled = [name for name in columns if columns.count(name) > 1]
+    if doubled:
+        raise DatasetError(f"{path}, line {line}: column '{doubled[0]}' is there twice; delete one")
+
+
+def _read_records(path: Path) -> list[tuple[int, list[str]]]:
+    records = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors=_ENCODING_ERRORS) as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    records.append((reader.line_num, cells))
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {reader.line_num}: not a comma-separated table ({error})") from error
+    return records
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table as CSV: numbers in full precision, flags as 0/1, what is unknown as an empty cell."""
+    flags = {name: "Int8" for name, dtype in table.dtypes.items() if dtype == "boolean"}
+    with written_whole(path) as part:
+        table.astype(flags).to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
