@@ -27,3 +27,7 @@ class ConfigError(VisualGpsError):
 
 class DatasetError(VisualGpsError):
     """A data set, or one of its files, that is missing or damaged."""
+
+
+class EstimateError(VisualGpsError):
+    """An estimate that no consumer must see: not finite, or claiming a certainty that no image gives."""

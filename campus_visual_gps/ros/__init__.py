@@ -1,0 +1,1 @@
+"""The node and its messages: the only place of the package that imports ROS."""

@@ -1,0 +1,71 @@
+"""What the worker does with a frame: message -> RGB -> estimate. Plain calls, without ROS and without a thread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from campus_visual_gps.errors import ImageError, VisualGpsError
+from campus_visual_gps.ros.flow import Frame
+from campus_visual_gps.ros.image_conversion import to_rgb
+from campus_visual_gps.uncertainty import spread_m
+
+if TYPE_CHECKING:
+    from campus_visual_gps.localizer import Localizer, PositionEstimate
+
+BAD_IMAGE = "bad_image"
+BAD_ESTIMATE = "bad_estimate"
+INTERNAL_ERROR = "internal_error"
+
+
+class Refusal(NamedTuple):
+    """The named reason why a frame gives no fix; `unusable` if the image, and not the estimate, is at fault."""
+
+    reason: str
+    text: str
+    unusable: bool = False
+
+
+class Result(NamedTuple):
+    """What became of a frame: an estimate, or a refusal, or both."""
+
+    frame: Frame
+    decode_s: float
+    estimate: PositionEstimate | None
+    refusal: Refusal | None
+
+
+class Pipeline:
+    """A loaded localizer as the worker calls it. `altitude_m` NaN keeps the bundle's altitude."""
+
+    def __init__(self, localizer: Localizer, altitude_m: float = math.nan):
+        self._localizer = localizer
+        self._altitude_m = altitude_m
+
+    def __call__(self, frame: Frame) -> Result:
+        """Frame -> Result. Never raises: whatever a frame causes, the next one is served."""
+        start = decoded = perf_counter()
+        try:
+            rgb = to_rgb(frame.message)
+            decoded = perf_counter()
+            estimate = self._localizer.localize(rgb)
+        except ImageError as error:
+            return Result(frame, decoded - start, None, Refusal(BAD_IMAGE, str(error), unusable=True))
+        except VisualGpsError as error:
+            return Result(frame, decoded - start, None, Refusal(BAD_ESTIMATE, str(error)))
+        except Exception as error:  # out of memory, a GPU that went away
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            return Result(frame, decoded - start, None, Refusal(INTERNAL_ERROR, text, unusable=True))
+        if not math.isnan(self._altitude_m):
+            estimate = replace(estimate, altitude_m=self._altitude_m)
+        return Result(frame, decoded - start, estimate, _refusal(estimate))
+
+
+def _refusal(estimate: PositionEstimate) -> Refusal | None:
+    if estimate.refusal is None:
+        return None
+    east_m, north_m = estimate.mean_enu_m
+    spread = float(spread_m(estimate.member_means_enu_m))
+    return Refusal(estimate.refusal, f"at {east_m:.1f} m east, {north_m:.1f} m north, spread {spread:.1f} m")

@@ -1,0 +1,126 @@
+"""What the node counts and how it judges itself, without ROS. Shared by the executor's thread and the worker."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from time import monotonic
+from typing import NamedTuple
+
+import numpy as np
+
+from campus_visual_gps.ros.flow import RATE_LIMIT
+
+# As diagnostic_msgs/DiagnosticStatus: STALE is for data that stopped coming.
+OK, WARN, ERROR, STALE = range(4)
+
+NO_IMAGE_S = 3.0
+TIMED_FRAMES = 200
+
+
+class StageTimes(NamedTuple):
+    """Seconds that one frame spent in each stage; `latency_s` is from its arrival to the published fix."""
+
+    decode_s: float
+    transform_s: float
+    ensemble_s: float
+    latency_s: float
+
+
+class Health(NamedTuple):
+    """One diagnostic: level, one line, and key-value pairs."""
+
+    level: int
+    message: str
+    values: dict[str, object]
+
+
+class Status:
+    """Counters of one activation of the node. Thread-safe."""
+
+    def __init__(self, image_topic: str = "", clock=monotonic):
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._image_topic = image_topic
+        self._last_image_s: float | None = None
+        self._started_s = clock()
+        self._counts: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._times: deque[StageTimes] = deque(maxlen=TIMED_FRAMES)
+        self._last_fix: dict[str, object] = {}
+        self._last_refusal = ""
+        self._verdict = (OK, "waiting for the first result")
+        self._reported: Counter[str] = Counter()
+
+    def image(self, dropped: str | None) -> None:
+        """An image arrived, and was admitted (None) or dropped by a named rule."""
+        with self._lock:
+            self._last_image_s = self._clock()
+            self._counts["images"] += 1
+            if dropped:
+                self._counts[f"dropped.{dropped}"] += 1
+            if dropped and dropped != RATE_LIMIT:
+                self._counts["bad_stamps"] += 1
+
+    def skipped(self) -> None:
+        """An admitted image was replaced by a newer one before the worker took it."""
+        with self._lock:
+            self._counts["skipped"] += 1
+
+    def fix(self, times: StageTimes, sigma_m: float, spread_m: float, age_s: float) -> None:
+        """A fix was published. `age_s` is the ROS time since the image's stamp."""
+        with self._lock:
+            self._counts["fixes"] += 1
+            self._times.append(times)
+            self._last_fix = {"position_sigma_m": sigma_m, "spread_m": spread_m, "fix_age_s": age_s}
+
+    def refused(self, reason: str, text: str, unusable: bool) -> None:
+        """No fix came of an image; `unusable` if the image, and not the estimate, is at fault."""
+        with self._lock:
+            self._counts["refused"] += 1
+            self._counts["unusable"] += unusable
+            self._refused[reason] += 1
+            self._last_refusal = f"{reason}: {text}" if text else reason
+
+    def health(self) -> Health:
+        """Judge what happened since the last call. The levels are those of an active node."""
+        with self._lock:
+            idle_s = self._clock() - (self._last_image_s if self._last_image_s is not None else self._started_s)
+            self._verdict = self._judge(self._counts - self._reported)
+            self._reported = self._counts.copy()
+            verdict = self._verdict
+            if idle_s > NO_IMAGE_S:
+                verdict = (STALE, f"no image on {self._image_topic} for {idle_s:.1f} s")
+            return Health(*verdict, self._values())
+
+    def _judge(self, news: Counter[str]) -> tuple[int, str]:
+        if news["fixes"]:
+            return OK, f"{news['fixes']} fixes since the last report"
+        if news["unusable"]:
+            return ERROR, f"images are refused, {self._last_refusal}"
+        if news["refused"]:
+            return WARN, f"estimates are refused, {self._last_refusal}"
+        if news["bad_stamps"] and news["bad_stamps"] == news["images"]:
+            return WARN, "images are dropped: their stamps are zero, or not newer than the one before"
+        return self._verdict
+
+    def _values(self) -> dict[str, object]:
+        names = ("images", "fixes", "skipped", "refused")
+        values: dict[str, object] = {"image_topic": self._image_topic}
+        values.update({name: self._counts[name] for name in names})
+        values.update({name: count for name, count in sorted(self._counts.items()) if name.startswith("dropped.")})
+        values.update({f"refused.{reason}": count for reason, count in sorted(self._refused.items())})
+        if self._last_refusal:
+            values["last_refusal"] = self._last_refusal
+        return {**values, **self._last_fix, **self._stage_times()}
+
+    def _stage_times(self) -> dict[str, object]:
+        if not self._times:
+            return {}
+        table_ms = np.array(self._times) * 1e3
+        median, high = np.median(table_ms, axis=0), np.percentile(table_ms, 95, axis=0)
+        values: dict[str, object] = {}
+        for column, field in enumerate(StageTimes._fields):
+            stage = field.removesuffix("_s")
+            values[f"{stage}_ms"], values[f"{stage}_p95_ms"] = float(median[column]), float(high[column])
+        return values
