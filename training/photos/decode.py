@@ -84,8 +84,9 @@ def _open(data: bytes) -> Image.Image:
     _check_heif_whole(data)
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on, which phones reach, and refuses from 179 on, which none needs.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of corrupt EXIF, without naming the file; and of pictures of 89 megapixels, which phones do make
+            # (from 179 on, Pillow refuses them).
+            warnings.simplefilter("ignore")
             return Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageError("empty file" if not data else "no HEIC, JPEG or PNG image") from None

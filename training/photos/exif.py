@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -39,9 +40,11 @@ class PhotoExif:
 def read_exif(image: Image.Image) -> PhotoExif:
     """Reads an opened image's EXIF. Damaged EXIF counts as missing: it never spoils the picture itself."""
     try:
-        base = image.getexif()
-        gps = base.get_ifd(ExifTags.IFD.GPSInfo)
-        details = base.get_ifd(ExifTags.IFD.Exif)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of corrupt EXIF without naming the file
+            base = image.getexif()
+            gps = base.get_ifd(ExifTags.IFD.GPSInfo)
+            details = base.get_ifd(ExifTags.IFD.Exif)
     except Exception:  # Pillow's EXIF parser lets struct, Key, Value, Syntax and other errors through
         return PhotoExif(position_problem="the EXIF is damaged")
     latitude, longitude, problem = _position(gps)

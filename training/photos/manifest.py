@@ -112,7 +112,8 @@ def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str
 
 def correction_batches(dataset_dir: Path) -> list[Path]:
     """The batches of corrections in name order, the order in which they apply."""
-    return sorted((Path(dataset_dir) / "corrections").glob("*.csv"))
+    found = (Path(dataset_dir) / "corrections").glob("*")
+    return sorted(path for path in found if path.suffix.lower() == ".csv" and not path.name.startswith("."))
 
 
 def label_sources(dataset_dir: Path) -> dict[str, str]:

@@ -145,11 +145,13 @@ def _draw_night(labels: pd.DataFrame, subsets: pd.Series, count: int, rng: np.ra
 def _draw_validation(
     labels: pd.DataFrame, subsets: pd.Series, fraction: float, random: bool, rng: np.random.Generator
 ) -> None:
+    if fraction == 0.0:
+        return
     rest = labels[(subsets == TRAIN) & (labels["decision"] != "train")]
-    count = round(fraction * int((subsets == TRAIN).sum()))
+    count = max(round(fraction * int((subsets == TRAIN).sum())), 1)
     if random:
         subsets[_draw(rest, min(count, len(rest)), rng)] = VAL
-    elif count:
+    else:
         subsets[rest.index[rest["session"].isin(_choose_sessions(rest, count, rng))]] = VAL
 
 
@@ -182,8 +184,8 @@ def _choose_sessions(labels: pd.DataFrame, count: int, rng: np.random.Generator)
 
 
 def _shared_sessions(labels: pd.DataFrame, subsets: pd.Series) -> tuple[str, ...]:
-    """Sessions with photos in more than one subset."""
-    counts = subsets.groupby(labels["session"]).nunique()
+    """Sessions with photos in more than one subset, those apart that somebody moved to training."""
+    counts = subsets[labels["decision"] != "train"].groupby(labels["session"]).nunique()
     return tuple(counts.index[counts > 1])
 
 

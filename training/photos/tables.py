@@ -123,7 +123,20 @@ def _read_records(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as CSV: numbers in full precision, flags as 0/1, what is unknown as an empty cell."""
+    """Writes a table as CSV: numbers in full precision, flags as 0/1, what is unknown as an empty cell.
+
+    Raises DatasetError where the disk refuses, and rather than replace a file that is not such a table.
+    """
+    _check_ours(path, table.columns[0])
     flags = {name: "Int8" for name, dtype in table.dtypes.items() if dtype == "boolean"}
     with written_whole(path) as part:
         table.astype(flags).to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
+
+
+def _check_ours(path: Path, first_column: str) -> None:
+    """A data set directory may hold a table of the user's own, such as the labels.csv that ingest reads."""
+    if not path.exists():
+        return
+    records = _read_records(path)
+    if records and records[0][1][0].strip() != first_column:
+        raise DatasetError(f"{path}: is in the way and no table that this program wrote; move it elsewhere")
