@@ -78,7 +78,7 @@ def test_named_sessions_go_where_they_are_named(dataset):
 
 
 def test_random_split_is_refused_as_it_shares_sessions(dataset):
-    with pytest.raises(DatasetError, match=r"session mon, night, .* would stand on both sides"):
+    with pytest.raises(DatasetError, match=r"sessions mon, night, .* would stand on both sides"):
         split(dataset, random=True)
     assert not (dataset / "splits.csv").exists()
 
@@ -90,7 +90,7 @@ def test_random_split_within_the_rest_is_85_to_15_when_allowed(dataset):
 
 
 def test_night_photos_drawn_from_the_rest_share_their_session(dataset):
-    with pytest.raises(DatasetError, match=r"session night would stand on both sides"):
+    with pytest.raises(DatasetError, match=r"sessions night would stand on both sides"):
         split(dataset, val_sessions=["thu"], night_holdout=5)
     summary = split(dataset, val_sessions=["thu"], night_holdout=5, allow_shared_sessions=True)
     assert summary.photos["night_holdout"] == 5

@@ -72,7 +72,7 @@ def split(
     shared = _shared_sessions(usable, subsets)
     if shared and not allow_shared_sessions:
         raise DatasetError(
-            f"{dataset_dir}: session {', '.join(shared)} would stand on both sides of the split, which makes "
+            f"{dataset_dir}: sessions {', '.join(shared)} would stand on both sides of the split, which makes "
             "every score too good; split by session, or allow shared sessions if you mean it"
         )
     moved = ((usable["decision"] == "train") & (subsets != TRAIN)).sum()
