@@ -18,6 +18,7 @@ import yaml
 from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.integrity import Gates
+from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_model
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.uncertainty import Calibration
@@ -186,7 +187,9 @@ def _from_manifest(path: Path, data: dict) -> Bundle:
         seed, file, digest = entry.pop("seed"), entry.pop("file"), entry.pop("sha256")
         if Path(file).name != file:
             raise BundleError(f"member file {file!r} must lie in the bundle's directory")
-        members.append(Member(int(seed), ModelConfig(**entry), file, digest))
+        model = ModelConfig(**entry)
+        get_backbone(model.backbone)  # a name that this version does not know is told here, not on first use
+        members.append(Member(int(seed), model, file, digest))
     if not members:
         raise BundleError("the bundle has no members")
     polygon = np.asarray(data["site_polygon_enu_m"], dtype=np.float64)
@@ -211,9 +214,11 @@ def _load_member(directory: Path, member: Member) -> Regressor:
     from safetensors.torch import load_file
 
     path = _checked(directory / member.file, member.sha256)
-    model = build_model(member.model)
     try:
+        model = build_model(member.model)
         model.load_state_dict(load_file(path))
+    except VisualGpsError as error:
+        raise BundleError(f"{path}: {error}") from error
     except Exception as error:  # torch and safetensors each raise types of their own
         first_line = str(error).splitlines()[0]
         raise BundleError(f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}") from error

@@ -1,0 +1,137 @@
+"""Publishes serialised messages over DDS in their recorded rhythm, and collects what other nodes publish.
+
+It knows nothing of bags: messages come as (topic, type, time in nanoseconds, CDR bytes).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from campus_visual_gps.errors import ConfigError
+
+# Played messages are offered reliably: a subscriber that asks for best effort gets them too.
+_PLAYED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_HEARD = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+# After the last message: how long answers may still be under way.
+_SETTLE_S = 2.0
+
+
+class BagPlayer:
+    """A node of its own context that plays and listens."""
+
+    def __init__(self, topics: dict[str, str], record: dict[str, str], rate: float = 1.0, clock: bool = False):
+        """`topics` and `record` map topic to type, as "sensor_msgs/msg/Image".
+
+        Raises ConfigError for a type that is not installed.
+        """
+        self.rate = rate
+        self.recorded: list[tuple[str, str, int, bytes]] = []
+        self.running = True
+        self._start_ns: int | None = None
+        self._started_s = 0.0
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node("bag_player", context=self._context, start_parameter_services=False)
+        self._publishers = {
+            topic: self.node.create_publisher(
+                message_class(kind), topic, _LATCHED if topic.endswith("tf_static") else _PLAYED
+            )
+            for topic, kind in topics.items()
+        }
+        for topic, kind in record.items():
+            self.node.create_subscription(message_class(kind), topic, self._recorder(topic, kind), _HEARD, raw=True)
+        self._clock = self._clock_publisher() if clock else None
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._spin, daemon=True)
+        self._spinner.start()
+
+    def wait_for_subscribers(self, topics: Iterable[str], timeout_s: float = 60.0) -> None:
+        """Return once every topic is subscribed to. Raises ConfigError when that takes longer than the timeout."""
+        deadline = time.monotonic() + timeout_s
+        for topic in topics:
+            while self._publishers[topic].get_subscription_count() == 0:
+                if time.monotonic() > deadline:
+                    raise ConfigError(f"nobody subscribed to {topic} within {timeout_s:.0f} s; is the node active?")
+                time.sleep(0.05)
+
+    def publish(self, messages: Iterable[tuple[str, str, int, bytes]]) -> int:
+        """Publish in rhythm, from the first message's time on; return how many."""
+        count = 0
+        self._start_ns = None
+        for topic, _, time_ns, data in messages:
+            if self._start_ns is None:
+                self._start_ns, self._started_s = time_ns, time.monotonic()
+            self._sleep_until(time_ns)
+            if not self._context.ok():
+                self.running = False
+                break
+            self._tick(time_ns)
+            self._publishers[topic].publish(data)
+            count += 1
+        return count
+
+    def finish(self) -> list[tuple[str, str, int, bytes]]:
+        """Wait for the last answers and return all of them, with the bag's time at which each came."""
+        if self.recorded or self.node.subscriptions:
+            time.sleep(_SETTLE_S)
+        return list(self.recorded)
+
+    def close(self) -> None:
+        """Leave DDS."""
+        self._executor.shutdown()
+        self._spinner.join(timeout=5.0)
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            self.running = False
+
+    def _recorder(self, topic: str, kind: str):
+        def on_message(data: bytes) -> None:
+            self.recorded.append((topic, kind, self._bag_time_ns(), bytes(data)))
+
+        return on_message
+
+    def _bag_time_ns(self) -> int:
+        if self._start_ns is None:
+            return 0
+        return self._start_ns + int((time.monotonic() - self._started_s) * self.rate * 1e9)
+
+    def _sleep_until(self, time_ns: int) -> None:
+        due_s = self._started_s + (time_ns - self._start_ns) / 1e9 / self.rate
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+    def _clock_publisher(self):
+        from rosgraph_msgs.msg import Clock
+
+        return self.node.create_publisher(Clock, "/clock", 10)
+
+    def _tick(self, time_ns: int) -> None:
+        if self._clock is not None:
+            message = self._clock.msg_type()
+            message.clock.sec, message.clock.nanosec = divmod(time_ns, 1_000_000_000)
+            self._clock.publish(message)
+
+
+def message_class(type_name: str) -> type:
+    """The rclpy class of "package/msg/Name". Raises ConfigError if its package is not installed."""
+    from importlib import import_module
+
+    package, _, name = type_name.split("/")
+    try:
+        return getattr(import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"message type {type_name} is not installed: {error}") from error

