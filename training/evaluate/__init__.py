@@ -1,0 +1,1 @@
+"""How well a bundle locates a data set: predictions.csv, and every figure and picture computed from it."""

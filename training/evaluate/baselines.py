@@ -1,0 +1,179 @@
+"""What the ensemble has to beat, computed in the same run on the same photos.
+
+Each baseline is a function of the training photos alone, or it says why it could not be computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from campus_visual_gps.bundle import Bundle, ReferenceFeatures
+from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.backbones import build_backbone, get_backbone
+from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
+from training.evaluate.predict import decoded_ahead
+from training.photos.manifest import image_path
+
+MEDIAN_POSITION = "median_position"
+NEAREST_PRETRAINED = "nearest_pretrained"
+NEAREST_TRAINED = "nearest_trained"
+BASELINES = (MEDIAN_POSITION, NEAREST_PRETRAINED, NEAREST_TRAINED)
+_BATCH = 16
+_QUERIES_AT_ONCE = 256
+
+
+class NotComputedError(Exception):
+    """Why a baseline cannot be had here. It goes into the report; it ends nothing."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Positions (N, 2) metres for the evaluated photos, or None and the reason."""
+
+    name: str
+    positions_enu_m: np.ndarray | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """The evaluated photos: ids, where their data set lies, and the first member's features (N, d)."""
+
+    photo_ids: list[str]
+    dataset_dir: Path
+    features: np.ndarray
+
+
+def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress: bool = True) -> list[Baseline]:
+    """Every one of BASELINES, in that order."""
+    reference = bundle.load_reference()
+    computations = {
+        MEDIAN_POSITION: lambda: _median_position(reference, query),
+        NEAREST_PRETRAINED: lambda: _nearest_pretrained(bundle, reference, ensemble, query, progress),
+        NEAREST_TRAINED: lambda: _nearest_trained(bundle, reference, query),
+    }
+    return [_attempt(name, computations[name]) for name in BASELINES]
+
+
+def _attempt(name: str, computation) -> Baseline:
+    try:
+        return Baseline(name, computation())
+    except NotComputedError as reason:
+        return Baseline(name, None, str(reason))
+
+
+def _median_position(reference: ReferenceFeatures, query: Query) -> np.ndarray:
+    """The same answer for every photo: the median of the training photos, east and north each."""
+    if not len(reference.positions_enu_m):
+        raise NotComputedError("the bundle holds no training positions")
+    return np.tile(np.median(reference.positions_enu_m, axis=0), (len(query.photo_ids), 1))
+
+
+def _nearest_trained(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> np.ndarray:
+    own = own_rows(query.photo_ids, training_photo_ids(bundle, reference))
+    return _positions_of_nearest(query.features, reference.features, reference.positions_enu_m, own)
+
+
+def _nearest_pretrained(
+    bundle: Bundle, reference: ReferenceFeatures, ensemble: Ensemble, query: Query, progress: bool
+) -> np.ndarray:
+    training_ids = training_photo_ids(bundle, reference)
+    reference_paths = _find_images(training_ids, [query.dataset_dir, Path(bundle.training.get("dataset") or "")])
+    query_paths = [image_path(query.dataset_dir, photo_id) for photo_id in query.photo_ids]
+    name = bundle.members[0].model.backbone
+    try:
+        module = build_backbone(name, "imagenet").eval().to(ensemble.device, memory_format=torch.channels_last)
+    except ConfigError as error:
+        raise NotComputedError(str(error)) from error
+    backbone = get_backbone(name)
+    spec = ImageSpec(bundle.image.size_px, backbone.mean, backbone.std, bundle.image.stored_px)
+    unique = list(dict.fromkeys([*reference_paths, *query_paths]))
+    row_of = {path: row for row, path in enumerate(unique)}
+    features = embed(module, spec, unique, ensemble.device, progress)
+    return _positions_of_nearest(
+        features[[row_of[path] for path in query_paths]],
+        features[[row_of[path] for path in reference_paths]],
+        reference.positions_enu_m,
+        own_rows(query.photo_ids, training_ids),
+    )
+
+
+def training_photo_ids(bundle: Bundle, reference: ReferenceFeatures) -> list[str]:
+    """The ids of the training photos in the reference's row order.
+
+    Without them a photo that was in the training could match itself, so there is no answer then.
+    """
+    photo_ids = [str(photo_id) for photo_id in bundle.training.get("photo_ids") or []]
+    if not photo_ids or len(photo_ids) != len(reference.features):
+        raise NotComputedError(
+            f"the bundle lists {len(photo_ids)} training photos for {len(reference.features)} reference features"
+        )
+    return photo_ids
+
+
+def _find_images(photo_ids: list[str], dataset_dirs: list[Path]) -> list[Path]:
+    found = []
+    for photo_id in photo_ids:
+        paths = (image_path(directory, photo_id) for directory in dataset_dirs)
+        found.append(next((path for path in paths if path.is_file()), None))
+    if None in found:
+        there = " or ".join(dict.fromkeys(str(directory) for directory in dataset_dirs if directory != Path()))
+        raise NotComputedError(f"{found.count(None)} of {len(found)} training photos are not in {there}")
+    return found
+
+
+@torch.inference_mode()
+def embed(module: torch.nn.Module, spec: ImageSpec, paths: list[Path], device: torch.device, progress: bool):
+    """(N, d) float32 features of image files under a backbone."""
+    starts = range(0, len(paths), _BATCH)
+    images = decoded_ahead(paths)
+    features = []
+    for start in track(starts, "pretrained features", disable=not progress, console=Console(stderr=True)):
+        batch = [prepare(next(images), spec) for _ in paths[start : start + _BATCH]]
+        pixels = torch.from_numpy(np.stack(batch)).to(device)
+        features.append(module(normalise(pixels, spec)).float().cpu().numpy())
+    return np.concatenate(features)
+
+
+def own_rows(query_ids: Sequence[str], reference_ids: Sequence[str]) -> np.ndarray:
+    """(Q,) int: the row of each query photo among the reference photos, -1 where it is none of them."""
+    row_of = {photo_id: row for row, photo_id in enumerate(reference_ids)}
+    return np.array([row_of.get(photo_id, -1) for photo_id in query_ids], dtype=np.int64)
+
+
+def nearest_rows(queries: np.ndarray, reference: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """(Q,) int: the row of `reference` (N, d) with the greatest cosine similarity to each of `queries` (Q, d).
+
+    Exact search in float32. Row excluded[q] is never the answer to query q (-1 excludes none); -1 where no row
+    is left.
+    """
+    reference = _unit(reference)
+    rows = np.empty(len(queries), dtype=np.int64)
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        similarity = _unit(queries[part]) @ reference.T
+        mine = np.flatnonzero(excluded[part] >= 0)
+        similarity[mine, excluded[part][mine]] = -np.inf
+        best = similarity.argmax(axis=1)
+        rows[part] = np.where(similarity.max(axis=1) > -np.inf, best, -1)
+    return rows
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    features = np.asarray(features, dtype=np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _positions_of_nearest(
+    queries: np.ndarray, reference: np.ndarray, positions_enu_m: np.ndarray, excluded: np.ndarray
+) -> np.ndarray:
+    rows = nearest_rows(queries, reference, excluded)
+    return np.where((rows >= 0)[:, None], positions_enu_m[rows], np.nan)

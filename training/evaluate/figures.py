@@ -1,0 +1,157 @@
+"""Every figure of the report, flat, computed from the rows of predictions.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.integrity import distance_outside_m
+from training.evaluate.bootstrap import walk_blocks
+from training.evaluate.metrics import (
+    Figures,
+    consistency_figures,
+    error_figures,
+    position_errors_m,
+    ratio_figures,
+    with_interval,
+)
+from training.evaluate.predict import covariances_m2, positions_m
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What was scored on what; goes into the report as it is. baselines: name -> "" or why it was not computed."""
+
+    model_id: str
+    bundle: str
+    dataset: str
+    split: str
+    device: str
+    precision: str
+    evaluated_at: str
+    member_seeds: list[int]
+    area_source: str
+    n_seen_in_training: int
+    baselines: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The bundle's outline (V, 2), the training positions (N, 2), and how far outside a fix may lie, metres."""
+
+    polygon_enu_m: np.ndarray
+    training_enu_m: np.ndarray
+    margin_m: float = 0.0
+
+
+def compute_figures(predictions: pd.DataFrame, run: RunInfo, site: Site) -> Report:
+    """The flat report: run information, then the figures of all photos, of each group and of each baseline.
+
+    Keys: `mean_error_m` with `_low` and `_high` for all photos; `accepted.`, `refused.`, `day.`, `night.`,
+    `session.<name>.`, `area.<name>.`, `member.<seed>.` and `baseline.<name>.` (and `baseline.<name>.day.`)
+    before the same names for a part of them.
+    """
+    blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
+    report: Report = {key: value for key, value in asdict(run).items() if key != "baselines"}
+    report["block_length_s"] = block_length_s
+    report["n_outside_site"] = _outside_site(predictions, site)
+    for prefix, rows in groups(predictions):
+        report |= _prefixed(prefix, _own_figures(predictions[rows], blocks[rows]))
+    report |= _refusals(predictions) | _times(predictions)
+    for seed in run.member_seeds:
+        errors_m = position_errors_m(positions_m(predictions, f"member_{seed}_"), positions_m(predictions, "true_"))
+        report |= _prefixed(f"member.{seed}.", error_figures(errors_m, blocks))
+    for name, reason in run.baselines.items():
+        report |= _baseline(name, reason, predictions, blocks)
+    return report
+
+
+def groups(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Prefix of the keys and rows (N,) bool of every group of photos that a report tells apart."""
+    yield "", np.ones(len(predictions), dtype=bool)
+    accepted = (predictions["refusal"] == "").to_numpy()
+    yield "accepted.", accepted
+    yield "refused.", ~accepted
+    yield from light_groups(predictions)
+    for column in ("session", "area"):
+        for name in sorted(predictions[column].unique()):
+            yield f"{column}.{name}.", (predictions[column] == name).to_numpy()
+
+
+def light_groups(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Day and night, where there are such photos; a photo whose light is unknown is in neither."""
+    for prefix, is_night in (("day.", False), ("night.", True)):
+        rows = (predictions["night"] == is_night).fillna(False).to_numpy(dtype=bool)
+        if rows.any():
+            yield prefix, rows
+
+
+def capture_times_s(captured_at: pd.Series) -> np.ndarray:
+    """ISO 8601 texts -> seconds since the epoch (N,), NaN where empty; a time without an offset is read as UTC."""
+    return np.array([_seconds(text) for text in captured_at], dtype=np.float64)
+
+
+def _seconds(text: str) -> float:
+    if not text:
+        return np.nan
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _own_figures(rows: pd.DataFrame, blocks: np.ndarray) -> Figures:
+    offsets = positions_m(rows) - positions_m(rows, "true_")
+    errors_m = rows["error_m"].to_numpy(dtype=np.float64)
+    return error_figures(errors_m, blocks) | consistency_figures(offsets, covariances_m2(rows), blocks)
+
+
+def _refusals(predictions: pd.DataFrame) -> Report:
+    reasons = predictions["refusal"][predictions["refusal"] != ""]
+    report: Report = {f"refused.{name}.n_photos": int(count) for name, count in reasons.value_counts().items()}
+    return report | {"accepted_share": 1.0 - len(reasons) / len(predictions)}
+
+
+def _times(predictions: pd.DataFrame) -> Report:
+    ensemble_s = predictions["ensemble_s"]
+    return {
+        "seconds_per_photo_median": float((predictions["transform_s"] + ensemble_s).median()),
+        "ensemble_s_median": float(ensemble_s.median()),
+        "ensemble_s_p95": float(ensemble_s.quantile(0.95)),
+    }
+
+
+def _baseline(name: str, reason: str, predictions: pd.DataFrame, blocks: np.ndarray) -> Report:
+    prefix = f"baseline.{name}."
+    if reason:
+        return {f"{prefix}not_computed": reason} | _prefixed(prefix, with_interval("mean_error_m", np.nan, _UNKNOWN))
+    errors_m = baseline_errors_m(predictions, name)
+    report = _prefixed(prefix, error_figures(errors_m, blocks))
+    for part, rows in [("", np.ones(len(blocks), dtype=bool)), *light_groups(predictions)]:
+        ours_m = predictions["error_m"].to_numpy(dtype=np.float64)[rows]
+        ratio = ratio_figures("mean_error_ratio", ours_m, errors_m[rows], blocks[rows])
+        figures = error_figures(errors_m[rows], blocks[rows]) if part else {}
+        report |= _prefixed(prefix + part, figures | ratio)
+    return report
+
+
+_UNKNOWN = (np.nan, np.nan)
+
+
+def baseline_errors_m(predictions: pd.DataFrame, name: str) -> np.ndarray:
+    """Errors (N,) metres of a baseline that was computed."""
+    return position_errors_m(positions_m(predictions, f"baseline_{name}_"), positions_m(predictions, "true_"))
+
+
+def _outside_site(predictions: pd.DataFrame, site: Site) -> int:
+    truth = positions_m(predictions, "true_")
+    return sum(distance_outside_m(point, site.polygon_enu_m) > site.margin_m for point in truth)
+
+
+def _prefixed(prefix: str, figures: Figures) -> Report:
+    return {prefix + key: value for key, value in figures.items()}

@@ -1,0 +1,151 @@
+"""Photos through the localizer, one by one as on the robot, into the rows of predictions.csv."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from campus_visual_gps.errors import ConfigError, DatasetError, GeodesyError
+from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.localizer import Localizer, PositionEstimate
+from training.data.dataset import read_rgb
+from training.evaluate.metrics import position_errors_m
+from training.photos.manifest import SUBSETS, image_path, load_dataset
+from training.photos.tables import write_table
+
+PREDICTIONS = "predictions.csv"
+ALL = "all"
+SPLITS = (*SUBSETS[:-1], ALL)
+PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
+_DECODED_AHEAD = 8
+_COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
+
+
+def select_photos(dataset_dir: Path, split: str) -> pd.DataFrame:
+    """The photos of one subset, or of `all`, with the columns of `load_dataset`. Raises ConfigError, DatasetError."""
+    if split not in SPLITS:
+        raise ConfigError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    photos = load_dataset(dataset_dir)
+    if split != ALL and not (photos["subset"] != "").any():
+        raise DatasetError(f"{dataset_dir} was never split; run `split {dataset_dir}`, or score it whole: --split all")
+    chosen = photos if split == ALL else photos[photos["subset"] == split]
+    if chosen.empty:
+        sizes = photos["subset"].value_counts()
+        there = ", ".join(f"{name} {count}" for name, count in sizes.items()) or "no photos at all"
+        raise DatasetError(f"{dataset_dir}: no photos in {split}; it has {there}")
+    return chosen.reset_index(drop=True)
+
+
+def true_positions_m(photos: pd.DataFrame, frame: LocalFrame) -> np.ndarray:
+    """(N, 2) metres of the photos' labels. Raises DatasetError for photos of another site."""
+    try:
+        return frame.to_local(photos["latitude_deg"], photos["longitude_deg"])
+    except GeodesyError as error:
+        raise DatasetError(f"these photos were taken at another site than the bundle's: {error}") from error
+
+
+def predict(
+    localizer: Localizer, photos: pd.DataFrame, dataset_dir: Path, progress: bool = True
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Localize every photo's stored image -> rows of predictions.csv without areas and baselines, features (N, d).
+
+    The images are decoded ahead in a thread; the localizer sees them one at a time, as the node's worker does.
+    """
+    truth = true_positions_m(photos, localizer.bundle.frame)
+    paths = [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]]
+    images = track(
+        decoded_ahead(paths),
+        "localizing photos",
+        total=len(paths),
+        disable=not progress,
+        console=Console(stderr=True),
+    )
+    seeds = [member.seed for member in localizer.bundle.members]
+    rows, features = [], []
+    for rgb in images:
+        estimate = localizer.localize(rgb)
+        rows.append(_row(estimate, seeds))
+        features.append(estimate.features)
+    return _table(photos, truth, pd.DataFrame(rows)), np.stack(features)
+
+
+def decoded_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
+    """The images of the files in order, (H, W, 3) uint8 RGB; the next few are decoded while one is in work."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = deque(pool.submit(read_rgb, path) for path in paths[:_DECODED_AHEAD])
+        try:
+            for path in [*paths[_DECODED_AHEAD:], *[None] * len(waiting)]:
+                image = waiting.popleft().result()
+                if path is not None:
+                    waiting.append(pool.submit(read_rgb, path))
+                yield image
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]:
+    row = {
+        "east_m": estimate.mean_enu_m[0],
+        "north_m": estimate.mean_enu_m[1],
+        "latitude_deg": estimate.latitude_deg,
+        "longitude_deg": estimate.longitude_deg,
+        **_covariance("", estimate.cov_enu_m2),
+        "refusal": estimate.refusal or "",
+        "transform_s": round(estimate.transform_s, 6),
+        "ensemble_s": round(estimate.ensemble_s, 6),
+    }
+    for seed, mean, cov in zip(seeds, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
+        row |= {f"member_{seed}_east_m": mean[0], f"member_{seed}_north_m": mean[1]}
+        if np.any(cov):  # a head that regresses a point claims none
+            row |= _covariance(f"member_{seed}_", cov)
+    return row
+
+
+def _covariance(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, float]:
+    return {prefix + name: cov_enu_m2[entry] for name, entry in _COV_ENTRIES.items()}
+
+
+def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> pd.DataFrame:
+    table = photos[PHOTO_COLUMNS].assign(
+        true_latitude_deg=photos["latitude_deg"],
+        true_longitude_deg=photos["longitude_deg"],
+        true_east_m=truth[:, 0],
+        true_north_m=truth[:, 1],
+    )
+    estimates.insert(0, "error_m", position_errors_m(estimates[["east_m", "north_m"]].to_numpy(), truth))
+    return pd.concat([table, estimates], axis=1)
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
+    """predictions.csv with full precision: what is read back is what was computed."""
+    write_table(path, predictions)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """predictions.csv as `write_predictions` left it. Raises DatasetError."""
+    texts = dict.fromkeys(["photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"], str)
+    try:
+        table = pd.read_csv(
+            path, dtype=texts | {"night": "boolean"}, float_precision="round_trip", encoding_errors="surrogateescape"
+        )
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read: {' '.join(str(error).split())}; evaluate again") from error
+    return table.fillna(dict.fromkeys(texts, ""))
+
+
+def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<seed>_", ...)."""
+    return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
+
+
+def covariances_m2(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    """(N, 2, 2) square metres of the columns with that prefix."""
+    ee, en, nn = (table[prefix + name].to_numpy(dtype=np.float64) for name in _COV_ENTRIES)
+    return np.stack([np.stack([ee, en], axis=-1), np.stack([en, nn], axis=-1)], axis=-2)

@@ -1,0 +1,252 @@
+"""The report in words and tables: Markdown for report.md, a rich table for the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from training.evaluate.baselines import BASELINES
+from training.evaluate.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
+from training.evaluate.figures import Report
+from training.evaluate.metrics import THRESHOLDS_M
+
+NONE = "–"
+BASELINE_TITLES = {
+    "median_position": "median training position",
+    "nearest_pretrained": "nearest photo, pretrained features",
+    "nearest_trained": "nearest photo, trained features",
+}
+ERROR_COLUMNS = ["photos", "mean, m", "median, m", "90th pct, m", "max, m"]
+TABLE_COLUMNS = [*(f"≤ {t} m" for t in THRESHOLDS_M), f"> {THRESHOLDS_M[-1]} m"]
+
+
+def headline_rows(report: Report) -> list[tuple[str, str]]:
+    """(title, key prefix) of the rows of the main table."""
+    rows = [("ensemble, all photos" if len(report["member_seeds"]) > 1 else "all photos", "")]
+    if report["refused.n_photos"]:
+        rows.append(("accepted photos only", "accepted."))
+    rows += [(light, f"{light}.") for light in ("day", "night") if f"{light}.n_photos" in report]
+    return rows + [(f"baseline: {BASELINE_TITLES[name]}", f"baseline.{name}.") for name in BASELINES]
+
+
+def summary_table(report: Report) -> Table:
+    """The main table for the terminal: means with their intervals, the paper's thresholds, the baselines."""
+    table = Table(title=f"{report['model_id']} on {report['split']} of {report['dataset']}", title_justify="left")
+    table.add_column("distance error", no_wrap=True)
+    for column in ("photos", "mean [95 %], m", "median, m", "90th pct, m", *TABLE_COLUMNS):
+        table.add_column(column, justify="right", no_wrap=True)
+    for title, prefix in headline_rows(report):
+        if f"{prefix}n_photos" not in report:
+            table.add_row(title, "not computed")
+            continue
+        spread = [number(report, f"{prefix}{name}_error_m") for name in ("median", "p90")]
+        shares = [percent(report, f"{prefix}{key}_share") for key in _table_keys()]
+        mean = with_bounds(report, f"{prefix}mean_error_m")
+        table.add_row(title, str(report[f"{prefix}n_photos"]), mean, *spread, *shares)
+    table.caption, table.caption_justify = _ratio_line(report), "left"
+    return table
+
+
+def number(report: Report, key: str, digits: int = 1) -> str:
+    """A figure in decimals, or NONE where there is none."""
+    value = report.get(key)
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def percent(report: Report, key: str) -> str:
+    value = report.get(key)
+    return NONE if value is None else f"{100.0 * value:.1f} %"
+
+
+def with_bounds(report: Report, key: str, digits: int = 1) -> str:
+    """A figure with its interval: "25.1 [21.2, 29.3]"."""
+    value, low, high = (number(report, key + end, digits) for end in ("", "_low", "_high"))
+    return value if NONE in (low, high) else f"{value} [{low}, {high}]"
+
+
+def percent_with_bounds(report: Report, key: str) -> str:
+    low, high = report.get(f"{key}_low"), report.get(f"{key}_high")
+    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return percent(report, key) + bounds
+
+
+def markdown(report: Report, pictures: dict[str, str]) -> str:
+    """report.md; pictures: name -> file beside it."""
+    parts = [
+        _head(report),
+        _section("Distance error", _error_table(report, headline_rows(report)), _ratio_line(report)),
+        _section("Share of photos within a distance", _threshold_table(report), _picture(pictures, "histogram")),
+        _section("Against the baselines", _picture(pictures, "cdf"), _missing_baselines(report)),
+        _section("On the map", _picture(pictures, "map")),
+        _section("By session and area", _picture(pictures, "groups"), _group_tables(report)),
+        _section("Claimed against true uncertainty", _consistency_table(report), _CONSISTENCY_NOTE),
+        _section("Members and time", _error_table(report, _member_rows(report)), _time_line(report)),
+        _section("How to read this", _notes(report)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(report: Report) -> str:
+    photos = f"{report['n_photos']} photos of `{report['split']}` in `{report['dataset']}`"
+    interval = with_bounds(report, "mean_error_m", 2)
+    return (
+        f"# Evaluation of {report['model_id']}\n\n"
+        f"**Mean distance error {interval} m** (95 % interval), median {number(report, 'median_error_m', 2)} m, "
+        f"90th percentile {number(report, 'p90_error_m', 2)} m, on {photos}.\n\n"
+        f"Bundle `{report['bundle']}`, {len(report['member_seeds'])} members, on {report['device']} in "
+        f"{report['precision']}, {report['evaluated_at']}. Every figure and picture comes from "
+        "[predictions.csv](predictions.csv); all figures are in [report.json](report.json)."
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    return "\n\n".join([f"## {title}", *(part for part in parts if part)])
+
+
+def _picture(pictures: dict[str, str], name: str) -> str:
+    return f"![{name}]({pictures[name]})"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    align = ["---", *["---:"] * (len(header) - 1)]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, align, *escaped])
+
+
+def _error_table(report: Report, rows: list[tuple[str, str]], first: str = "") -> str:
+    return _table([first, *ERROR_COLUMNS], [_error_row(report, title, prefix) for title, prefix in rows])
+
+
+def _error_row(report: Report, title: str, prefix: str) -> list[str]:
+    if f"{prefix}n_photos" not in report:
+        return [title, "not computed", NONE, NONE, NONE, NONE]
+    errors = [with_bounds(report, f"{prefix}{name}_error_m") for name in ("mean", "median", "p90")]
+    return [title, str(report[f"{prefix}n_photos"]), *errors, number(report, f"{prefix}max_error_m")]
+
+
+def _table_keys() -> list[str]:
+    return [*(f"within_{t}m" for t in THRESHOLDS_M), f"beyond_{THRESHOLDS_M[-1]}m"]
+
+
+def _threshold_table(report: Report) -> str:
+    rows = []
+    for title, prefix in headline_rows(report):
+        cells = [
+            f"{report[f'{prefix}{key}_count']} ({percent(report, f'{prefix}{key}_share')})"
+            if f"{prefix}{key}_count" in report
+            else NONE
+            for key in _table_keys()
+        ]
+        rows.append([title, *cells])
+    return _table(["", *TABLE_COLUMNS], rows)
+
+
+def group_names(report: Report, kind: str) -> list[str]:
+    """Names of the sessions or areas ("session", "area") that the report tells apart."""
+    head, tail = f"{kind}.", ".n_photos"
+    return [key[len(head) : -len(tail)] for key in report if key.startswith(head) and key.endswith(tail)]
+
+
+def _group_tables(report: Report) -> str:
+    tables = []
+    for kind in ("session", "area"):
+        rows = [(name, f"{kind}.{name}.") for name in group_names(report, kind)]
+        tables.append(_error_table(report, rows, kind))
+    return "\n\n".join(tables) + f"\n\nAreas: {report['area_source']}."
+
+
+def _member_rows(report: Report) -> list[tuple[str, str]]:
+    members = [(f"member {seed}", f"member.{seed}.") for seed in report["member_seeds"]]
+    return [*members, ("together", "")]
+
+
+def _consistency_table(report: Report) -> str:
+    rows = [(title, prefix) for title, prefix in headline_rows(report) if not prefix.startswith("baseline.")]
+    header = ["", "mean NEES (ideal 2)", "in 50 % ellipse", "in 90 %", "in 95 %", "median sigma, m"]
+    cells = [
+        [
+            title,
+            with_bounds(report, f"{prefix}nees_mean", 2),
+            *(percent_with_bounds(report, f"{prefix}coverage_{level}_share") for level in (50, 90, 95)),
+            number(report, f"{prefix}sigma_median_m"),
+        ]
+        for title, prefix in rows
+    ]
+    return _table(header, cells)
+
+
+_CONSISTENCY_NOTE = (
+    "NEES is the squared error in units of the claimed covariance: above 2 the covariance is too small on average, "
+    "below 2 too large. Sigma is per axis, √(trace / 2)."
+)
+
+
+def _ratio_line(report: Report) -> str:
+    parts = []
+    for name in BASELINES:
+        key = f"baseline.{name}.mean_error_ratio"
+        if report.get(key) is not None:
+            parts.append(f"{with_bounds(report, key, 2)} of {BASELINE_TITLES[name]}")
+    return f"Mean error as a share of a baseline's (paired): {'; '.join(parts)}." if parts else ""
+
+
+def _missing_baselines(report: Report) -> str:
+    keys = {name: f"baseline.{name}.not_computed" for name in BASELINES}
+    return "\n".join(f"- {BASELINE_TITLES[n]}: not computed: {report[key]}" for n, key in keys.items() if key in report)
+
+
+def _time_line(report: Report) -> str:
+    return (
+        f"One photo takes {1000 * report['seconds_per_photo_median']:.0f} ms in the median (transform and ensemble), "
+        f"the ensemble alone {1000 * report['ensemble_s_median']:.0f} ms, 95th percentile "
+        f"{1000 * report['ensemble_s_p95']:.0f} ms."
+    )
+
+
+def _notes(report: Report) -> str:
+    notes = [
+        "Errors are distances to the photo's label, which carries the receiver's own error of some metres.",
+        "The headline figures are over all photos, also those that a gate refuses, for an accuracy that is bought "
+        "by refusing is no accuracy; `accepted.` has those that the node would publish. " + _refused(report),
+        _interval_note(report),
+        "The nearest-photo baselines answer with the label of the training photo whose features have the greatest "
+        "cosine similarity (exact search); a photo is never compared with itself.",
+        *_warnings(report),
+    ]
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _refused(report: Report) -> str:
+    tail = ".n_photos"
+    reasons = [
+        f"{key[len('refused.') : -len(tail)]} {report[key]}"
+        for key in report
+        if key.startswith("refused.") and key.endswith(tail) and key != "refused.n_photos"
+    ]
+    return f"Refused: {report['refused.n_photos']}" + (f" ({', '.join(reasons)})." if reasons else ".")
+
+
+def _interval_note(report: Report) -> str:
+    length_s = report["block_length_s"]
+    short = ""
+    if length_s < BLOCK_LENGTHS_S[0]:
+        short = f" (below {BLOCK_LENGTHS_S[0]:.0f} s, to have enough of them: the intervals are on the narrow side)"
+    return (
+        "Intervals are 95 % block-bootstrap intervals: the photos of a walk are not independent, so stretches of "
+        f"{length_s:.0f} s of a session are drawn{short}, {report['n_blocks']} here, and the percentiles are widened "
+        f"for their number (expanded percentile interval). Groups with fewer than {MIN_BLOCKS} stretches get no "
+        "interval. Intervals tell how the figures would move with other walks of this kind, not with another season."
+    )
+
+
+def _warnings(report: Report) -> list[str]:
+    warnings = []
+    if report["n_seen_in_training"]:
+        warnings.append(f"**{report['n_seen_in_training']} of these photos were in the training: figures flatter.**")
+    if report["split"] == "val":
+        warnings.append("Validation photos chose the best epochs and the covariance's floor: figures flatter.")
+    if report["n_without_position"]:
+        count = report["n_without_position"]
+        warnings.append(f"{count} photos got no finite position: left out of means, counted beyond the last threshold.")
+    if report["n_outside_site"]:
+        warnings.append(f"{report['n_outside_site']} photos were taken outside the site that the bundle knows.")
+    return warnings
