@@ -12,7 +12,7 @@ from training.photos.files import written_whole
 
 def plot_curves(metrics_csv: Path, picture: Path, title: str) -> None:
     """Losses in metres and learning-rate reductions by epoch, as a PNG."""
-    rows = pd.read_csv(metrics_csv).groupby("epoch").first()
+    rows = pd.read_csv(metrics_csv).set_index("epoch")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(rows.index + 1, rows["train_loss"], label="training", color="tab:blue")

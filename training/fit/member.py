@@ -8,14 +8,12 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
@@ -26,12 +24,14 @@ from training.config import TrainConfig, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
 from training.fit.curves import plot_curves
+from training.fit.epochs import EpochReport
 from training.fit.module import RegressionModule, run_depthwise_in_float32
 from training.photos.files import written_whole
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "member.safetensors"
+METRICS = "metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,13 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module.regressor)
         last = run_dir / "checkpoints" / "last.ckpt"
-        trainer.fit(module, *_loaders(config, data, image), ckpt_path=str(last) if last.is_file() else None)
+        try:
+            trainer.fit(module, *_loaders(config, data, image), ckpt_path=str(last) if last.is_file() else None)
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from error
     if trainer.is_global_zero:
         _export_best(trainer.checkpoint_callback.best_model_path, module, weights)
-        plot_curves(run_dir / "metrics.csv", run_dir / "curves.png", f"seed {seed}")
+        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
     trainer.strategy.barrier()
     return weights
 
@@ -126,12 +129,11 @@ def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
         precision=_lightning_precision(settings.precision, settings.accelerator),
-        logger=CSVLogger(run_dir, name="", version=""),
-        callbacks=[best, stop, EpochReport(seed, settings.max_epochs)],
+        logger=False,
+        callbacks=[best, stop, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1_000_000,
     )
 
 
@@ -155,31 +157,6 @@ def _export_best(checkpoint: str, module: RegressionModule, weights: Path) -> No
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.regressor.state_dict().items()}
     with written_whole(weights) as part:
         save_file(tensors, part)
-
-
-class EpochReport(Callback):
-    """One line an epoch: what a person wants to know of a training that runs for hours."""
-
-    def __init__(self, seed: int, max_epochs: int):
-        self.seed, self.max_epochs = seed, max_epochs
-        self.started_s = 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.started_s = perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        figures = trainer.callback_metrics
-        if trainer.is_global_zero:
-            log.info(
-                "seed %d  epoch %3d/%d  train loss %6.2f  val loss %6.2f  val mean error %6.2f m  (%.0f s)",
-                self.seed,
-                trainer.current_epoch + 1,
-                self.max_epochs,
-                figures["train_loss"],
-                figures["val_loss"],
-                figures["val_mean_error_m"],
-                perf_counter() - self.started_s,
-            )
 
 
 @contextmanager

@@ -16,8 +16,8 @@ def model_card(config: TrainConfig, training: dict, calibration: Calibration, fr
 {", ".join(map(str, config.seeds))}), trained {training["trained_at"]} from `{config.weights}` weights.
 
 - Site: around {frame.latitude_ref_deg:.5f}, {frame.longitude_ref_deg:.5f}. It answers nowhere else.
-- Photos: {training["train_photos"]} for training; {training["val_photos"]} for validation, which chose the epoch and the
-  covariance's floor.
+- Photos: {training["train_photos"]} for training; {training["val_photos"]} for validation, which chose the epoch
+  and the covariance's floor.
 - Mean error on the validation photos: {training["val_mean_error_m"]:.2f} m. If they share sessions with the training
   photos this flatters; `python -m training evaluate` on a session of another day tells the truth.
 - Covariance: spread of the members plus a floor of {calibration.floor_sigma_m:.2f} m per axis.

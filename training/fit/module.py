@@ -49,9 +49,6 @@ class RegressionModule(pl.LightningModule):
         for group, rate in zip(self.optimizers().param_groups, rates, strict=True):
             group["lr"] = rate * share
 
-    def on_train_epoch_end(self) -> None:
-        self.log("lr", self.optimizers().param_groups[0]["lr"])
-
     def _schedule(self, optimizer: torch.optim.Optimizer) -> dict:
         settings = self.config.scheduler
         if settings.name == "cosine":

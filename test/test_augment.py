@@ -1,0 +1,70 @@
+"""The paper's augmentation: what it changes, how often, and what it must never do."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from helpers import textured_rgb
+from torchvision.transforms import v2
+
+from campus_visual_gps.preprocess import ImageSpec
+from training.config import AugmentConfig
+from training.data.augment import EvaluationTransform, NightSimulation, TrainTransform
+
+IMAGE = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PIXELS = torch.from_numpy(textured_rgb(64, 64))
+OFF = {
+    name: 0.0
+    for name in (
+        "rotation_deg",
+        "perspective_scale",
+        "brightness",
+        "contrast",
+        "saturation",
+        "grayscale_p",
+        "erasing_p",
+    )
+}
+
+
+def test_no_transform_mirrors_or_crops():
+    steps = TrainTransform(AugmentConfig(), IMAGE).pixels.transforms
+    assert not any(isinstance(step, (v2.RandomHorizontalFlip, v2.RandomResizedCrop)) for step in steps)
+
+
+def test_with_everything_off_training_sees_what_evaluation_sees():
+    train = TrainTransform(AugmentConfig(**OFF, night_p=0.0), IMAGE)
+    torch.testing.assert_close(train(PIXELS), EvaluationTransform(IMAGE)(PIXELS))
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(AugmentConfig) if field.type == "float"])
+def test_every_setting_changes_the_image(field):
+    strong = {"rotation_deg": 45.0}.get(field, 1.0)
+    train = TrainTransform(AugmentConfig(**(OFF | {"night_p": 0.0} | {field: strong})), IMAGE)
+    torch.manual_seed(0)
+    plain = EvaluationTransform(IMAGE)(PIXELS)
+    assert any(not torch.allclose(train(PIXELS), plain, atol=1e-3) for _ in range(8))
+
+
+def test_night_darkens_and_flattens_within_its_bounds():
+    night = NightSimulation(1.0, (0.4, 0.7), (0.6, 0.9))
+    image = PIXELS.permute(2, 0, 1)
+    torch.manual_seed(0)
+    for _ in range(20):
+        darker = night(image).float()
+        assert 0.38 <= darker.mean() / image.float().mean() <= 0.72
+        assert 0.4 * 0.6 * 0.95 <= darker.std() / image.float().std() <= 0.7 * 0.9 * 1.05
+
+
+def test_night_comes_as_often_as_it_should():
+    night = NightSimulation(0.2, (0.4, 0.7), (0.6, 0.9))
+    image = PIXELS.permute(2, 0, 1)
+    torch.manual_seed(0)
+    share = np.mean([not torch.equal(night(image), image) for _ in range(500)])
+    assert 0.15 < share < 0.25
+
+
+def test_the_result_is_what_the_network_takes():
+    out = TrainTransform(AugmentConfig(), IMAGE)(PIXELS)
+    assert out.shape == (3, 64, 64) and out.dtype == torch.float32

@@ -1,0 +1,148 @@
+"""A few tiny members are trained for real: from photos to a bundle that localizes."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from photo_helpers import make_exif, write_photo
+
+from campus_visual_gps import Localizer
+from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.geodesy import LocalFrame
+from training.config import load_config
+from training.data.dataset import read_rgb
+from training.fit.calibrate import fit_floor
+from training.fit.ensemble import site_polygon, train_ensemble
+from training.photos.ingest import ingest
+from training.photos.manifest import image_path, load_dataset
+from training.photos.splits import split
+
+FRAME = LocalFrame.at(31.262, 34.8025)
+SETTINGS = {
+    "model": {"backbone": "resnet18", "head": "linear", "output_scale_m": 20.0},
+    "weights": "none",
+    "size_px": 64,
+    "seeds": [1, 2],
+    "optimizer": {"lr": 1e-3, "warmup_epochs": 0.5},
+    "trainer": {"max_epochs": 2, "batch_size": 8, "accelerator": "cpu"},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory):
+    photos = tmp_path_factory.mktemp("photos")
+    places = np.random.default_rng(0).uniform(-40, 40, (24, 2))
+    for index, place in enumerate(places):
+        latitude, longitude = (float(value) for value in FRAME.to_geodetic(place))
+        folder = photos / f"session-{index % 3}"
+        write_photo(folder / f"{index}.jpg", index, make_exif((latitude, longitude)))
+    dataset = tmp_path_factory.mktemp("data") / "set"
+    ingest(photos, dataset, progress=False)
+    split(dataset, test_sessions=["session-2"], val_sessions=["session-1"])
+    return dataset
+
+
+def _config(tmp_path, dataset_dir, **changes):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(SETTINGS | changes))
+    return load_config(path, dataset=str(dataset_dir), out=str(tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, dataset_dir):
+    tmp_path = tmp_path_factory.mktemp("trained")
+    return tmp_path, train_ensemble(_config(tmp_path, dataset_dir))
+
+
+def test_a_run_leaves_all_that_a_person_needs(trained):
+    tmp_path, summary = trained
+    for seed in (1, 2):
+        run = tmp_path / "run" / f"seed-{seed}"
+        assert {"config.yaml", "metrics.csv", "curves.png", "member.safetensors"} <= {p.name for p in run.iterdir()}
+        metrics = pd.read_csv(run / "metrics.csv")
+        assert {"train_loss", "val_loss", "val_mean_error_m", "lr"} <= set(metrics) and metrics["epoch"].max() == 1
+        assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
+    assert summary.train_photos == summary.val_photos == 8
+
+
+def test_the_bundle_localizes_its_own_photos(trained, dataset_dir):
+    _, summary = trained
+    localizer = Localizer.load(summary.bundle_dir, device="cpu")
+    photos = load_dataset(dataset_dir)
+    rgb = read_rgb(image_path(dataset_dir, photos["photo_id"][0]))
+    estimate = localizer.localize(rgb)
+    assert np.all(np.isfinite(estimate.mean_enu_m))
+    assert np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2).min()) >= summary.floor_sigma_m - 1e-6
+    reference = localizer.bundle.load_reference()
+    train = photos[photos["subset"] == "train"]
+    assert localizer.bundle.training["photo_ids"] == train["photo_id"].tolist()
+    expected = localizer.bundle.frame.to_local(train["latitude_deg"], train["longitude_deg"])
+    np.testing.assert_allclose(reference.positions_enu_m, expected)
+    first = train["photo_id"].iloc[0]
+    features = localizer.localize(read_rgb(image_path(dataset_dir, first))).features
+    np.testing.assert_allclose(reference.features[0], features, rtol=2e-3, atol=1e-3)
+
+
+def test_a_second_call_trains_nothing_again(trained, dataset_dir):
+    tmp_path, first = trained
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("seed-*/member.safetensors")}
+    again = train_ensemble(_config(tmp_path, dataset_dir))
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert again == first
+
+
+def test_another_configuration_in_the_same_place_is_refused(trained, dataset_dir):
+    tmp_path, _ = trained
+    with pytest.raises(ConfigError, match="another configuration"):
+        train_ensemble(_config(tmp_path, dataset_dir, huber_delta_m=2.0))
+
+
+def test_an_interrupted_member_goes_on_from_its_last_epoch(tmp_path, dataset_dir):
+    short = SETTINGS["trainer"] | {"max_epochs": 1}
+    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=short))
+    run = tmp_path / "run" / "seed-1"
+    # as an interruption after the first of two epochs leaves it
+    (run / "member.safetensors").unlink()
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    resolved["trainer"]["max_epochs"] = 2
+    (run / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
+    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1]))
+    assert (run / "member.safetensors").is_file()
+    assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
+
+
+def test_a_data_set_without_a_split_says_what_to_run(tmp_path, dataset_dir):
+    unsplit = tmp_path / "set"
+    shutil.copytree(dataset_dir, unsplit)
+    for file in unsplit.glob("splits.*"):
+        file.unlink()
+    with pytest.raises(DatasetError, match="run split"):
+        train_ensemble(_config(tmp_path, unsplit))
+
+
+def test_a_damaged_stored_photo_is_named(tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"\xff\xd8 no picture")
+    with pytest.raises(DatasetError, match=r"x\.jpg is damaged"):
+        read_rgb(path)
+    with pytest.raises(DatasetError, match=r"none\.jpg"):
+        read_rgb(tmp_path / "none.jpg")
+
+
+def test_the_floor_is_what_the_spread_leaves_unexplained():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-50, 50, (4000, 2))
+    common = rng.normal(0, 6.0, (4000, 1, 2))  # the mistake that all members share
+    means = truth[:, None] + common + rng.normal(0, 3.0, (4000, 3, 2))
+    calibration = fit_floor(means, np.zeros((4000, 3, 2, 2)), truth)
+    # their spread explains 9 m^2 an axis; the mean's own error is 36 + 9 / 3
+    assert calibration.floor_sigma_m == pytest.approx(np.sqrt(36 + 3 - 9), rel=0.03)
+
+
+def test_a_site_is_the_hull_of_its_photos():
+    hull = site_polygon(np.array([[0, 0], [10, 0], [10, 10], [0, 10], [5, 5]], dtype=float))
+    assert sorted(map(tuple, hull)) == [(0, 0), (0, 10), (10, 0), (10, 10)]
+    with pytest.raises(DatasetError, match="three places"):
+        site_polygon(np.zeros((5, 2)))
