@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +32,8 @@ def ingest(
     """Read photos and their positions into a data set directory; a second run reads only new files."""
     from training.photos.ingest import ingest as run
 
-    summary = run(photo_dir, dataset_dir, labels, progress=console.is_terminal)
+    with _resumable():
+        summary = run(photo_dir, dataset_dir, labels, progress=console.is_terminal)
     _print_counts("photos by session", summary.sessions)
     if summary.reject_reasons:
         _print_counts("rejected (see rejected.csv)", summary.reject_reasons)
@@ -102,7 +105,8 @@ def train(
     settings = load_config(config, dataset=_text(dataset), out=_text(out))
     from training.fit.ensemble import train_ensemble
 
-    summary = train_ensemble(settings)
+    with _resumable():
+        summary = train_ensemble(settings)
     console.print(
         f"{summary.bundle_dir}: {len(settings.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
         f"{summary.val_photos} validation photos, covariance floor {summary.floor_sigma_m:.2f} m"
@@ -129,6 +133,44 @@ def evaluate(
 
 
 @app.command()
+def play(
+    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    rate: Annotated[float, typer.Option(help="times as fast as recorded")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="again and again, until interrupted")] = False,
+    clock: Annotated[bool, typer.Option("--clock", help="publish /clock")] = False,
+    wait_for: Annotated[list[str] | None, typer.Option(help="start once this topic has a subscriber")] = None,
+    record: Annotated[Path | None, typer.Option(help="write the bag and the recorded topics to this bag")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="NavSatFix topic to record (repeat for more)")] = None,
+) -> None:
+    """Publish a bag over DDS where `ros2 bag` is missing; with --record also collect what nodes answer."""
+    from training.replay.bags import NAVSATFIX
+    from training.replay.play import play as run
+
+    answers = dict.fromkeys(topic or ["/visual_gps/fix"], NAVSATFIX) if record else {}
+    count = run(bag, rate, loop, clock, tuple(wait_for or ()), answers, record)
+    console.print(f"{bag}: {count} messages published" + (f", recorded to {record}" if record else ""))
+
+
+@app.command()
+def replay(
+    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    bundle: Annotated[Path, typer.Option(help="model bundle directory")],
+    recorded: Annotated[str | None, typer.Option(help="score the fixes on this topic, not a new inference")] = None,
+    truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
+    images: Annotated[str | None, typer.Option(help="image topic")] = None,
+    out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
+    areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
+) -> None:
+    """Score a bundle, or the fixes that a node published, along a recorded drive."""
+    from training.evaluate.report import summary_table
+    from training.replay.replay import replay as run
+
+    summary = run(bag, bundle, out, recorded=recorded, truth_topic=truth, image_topic=images, areas_csv=areas)
+    console.print(summary_table(summary.report))
+    console.print(f"report: {summary.report_path}")
+
+
+@app.command()
 def synthesize(
     out: Annotated[Path, typer.Argument(help="directory of the sample campus")],
 ) -> None:
@@ -146,12 +188,18 @@ def main() -> None:
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)
     try:
-        app(standalone_mode=True)
+        app()
     except VisualGpsError as error:
         _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}; make room or mend the permissions, and run the same command again")
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on where it stopped")
 
