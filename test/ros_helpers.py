@@ -1,0 +1,192 @@
+"""A localizer node and a client of it, which talk over DDS; waiting is for events and never for a time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix
+
+TIMEOUT_S = 60.0  # a machine that trains beside the tests
+_numbers = itertools.count(1)
+
+
+def image_message(rgb: np.ndarray, stamp_s: float = 0.0, frame_id: str = "front_camera") -> Image:
+    """rgb8 message of (H, W, 3) uint8; stamp 0 is filled in by `Client.publish`."""
+    message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=rgb.shape[1] * 3)
+    message.data = array("B", rgb.tobytes())
+    message.header.stamp, message.header.frame_id = to_stamp(stamp_s), frame_id
+    return message
+
+
+def png_message(rgb: np.ndarray, stamp_s: float = 0.0, frame_id: str = "front_camera") -> CompressedImage:
+    """The same as a PNG."""
+    message = CompressedImage(format="rgb8; png compressed bgr8")
+    message.data = array("B", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    message.header.stamp, message.header.frame_id = to_stamp(stamp_s), frame_id
+    return message
+
+
+def to_stamp(seconds: float) -> Time:
+    return Time(sec=int(seconds), nanosec=round(seconds % 1 * 1e9))
+
+
+def to_seconds(stamp: Time) -> float:
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+class Client:
+    """What a robot's other nodes see of a localizer in a namespace."""
+
+    def __init__(self, namespace: str, image_type: type = Image, image_topic: str = "image"):
+        self.context = Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("client", context=self.context, namespace=namespace)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self.fixes: list[NavSatFix] = []
+        self.poses: list[PoseWithCovarianceStamped] = []
+        self.statuses: list[DiagnosticStatus] = []
+        self._name = f"{namespace}/visual_gps: localizer".lstrip("/")
+        self._images = self.node.create_publisher(image_type, image_topic, qos_profile_sensor_data)
+        self._fix_subscription = self.node.create_subscription(NavSatFix, "visual_gps/fix", self.fixes.append, 10)
+        self.node.create_subscription(PoseWithCovarianceStamped, "visual_gps/pose", self.poses.append, 10)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.statuses += [status for status in message.status if status.name == self._name]
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Spin until `condition` holds; fail, saying what was waited for, after TIMEOUT_S."""
+        end = time.monotonic() + TIMEOUT_S
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"no {what} within {TIMEOUT_S} s; last status: {self.statuses[-1:]}")
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def wait_connected(self) -> None:
+        """Until the node hears the images and this client its fixes."""
+        self.wait(lambda: self._images.get_subscription_count() == 1, "subscription to the images")
+        self.wait(lambda: self.node.count_publishers(self._fix_subscription.topic_name) == 1, "publisher of fixes")
+
+    def wait_status(self, condition: Callable[[DiagnosticStatus], bool], what: str) -> DiagnosticStatus:
+        """The first status from now on of which `condition` holds."""
+        self.statuses.clear()
+        self.wait(lambda: any(condition(status) for status in self.statuses), f"status with {what}")
+        return next(status for status in self.statuses if condition(status))
+
+    def send_until_status(self, make: Callable, condition: Callable[[DiagnosticStatus], bool], what: str):
+        """The first status of which `condition` holds, while an image of `make()` is sent five times a second."""
+        self.statuses.clear()
+        end = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < end:
+            self.publish(make())
+            again = time.monotonic() + 0.2
+            while time.monotonic() < again:
+                self._executor.spin_once(timeout_sec=0.02)
+            for status in self.statuses:
+                if condition(status):
+                    return status
+        raise AssertionError(f"no status with {what} within {TIMEOUT_S} s; last status: {self.statuses[-1:]}")
+
+    def publish(self, message: Image | CompressedImage) -> None:
+        if to_seconds(message.header.stamp) == 0.0:
+            message.header.stamp = self.node.get_clock().now().to_msg()
+        self._images.publish(message)
+
+    def fix_of(self, message: Image | CompressedImage) -> NavSatFix:
+        """The fix of one image. Best effort may lose an image, so it is sent again, a little newer, until it comes."""
+        sent = []
+        end = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < end:
+            message.header.stamp = Time()
+            self.publish(message)
+            sent.append(message.header.stamp)
+            again = time.monotonic() + 2.0
+            while time.monotonic() < again:
+                self._executor.spin_once(timeout_sec=0.02)
+                # a late fix of an earlier image is none of this one's
+                for fix in self.fixes:
+                    if fix.header.stamp in sent:
+                        return fix
+        raise AssertionError(f"no fix within {TIMEOUT_S} s; last status: {self.statuses[-1:]}")
+
+    def call(self, kind: type, name: str, request):
+        """Answer of one of the node's services."""
+        client = self.node.create_client(kind, f"visual_gps/{name}")
+        self.wait(client.service_is_ready, f"service {name}")
+        future = client.call_async(request)
+        self.wait(future.done, f"answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change_state(self, transition: int) -> bool:
+        return self.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=transition))).success
+
+    def state(self) -> str:
+        return self.call(GetState, "get_state", GetState.Request()).current_state.label
+
+    def set_parameter(self, name: str, value) -> str:
+        """Why the node refuses the value; empty if it takes it."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        result = self.call(SetParameters, "set_parameters", request).results[0]
+        return "" if result.successful else result.reason
+
+
+class RunningNode:
+    """A LocalizerNode that is spun by a thread of its own, in a context and a namespace of its own, and its client.
+
+    The rate is not limited unless a test asks for it.
+    """
+
+    def __init__(self, *, image_type: type = Image, image_topic: str = "image", cli_args=None, **parameters):
+        from campus_visual_gps.ros.localizer_node import LocalizerNode
+
+        self.namespace = f"/test{next(_numbers)}"
+        self.client = Client(self.namespace, image_type, image_topic)
+        self._context = Context()
+        rclpy.init(context=self._context)
+        overrides = [Parameter(name, value=value) for name, value in ({"max_rate_hz": 0.0} | parameters).items()]
+        self.node = LocalizerNode(
+            context=self._context, namespace=self.namespace, parameter_overrides=overrides, cli_args=cli_args
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def __enter__(self) -> Client:
+        return self.client
+
+    def __exit__(self, *_) -> None:
+        rclpy.shutdown(context=self._context)
+        self._thread.join(TIMEOUT_S)
+        self.node.close()
+        self.node.destroy_node()
+        self.client.close()

@@ -1,0 +1,81 @@
+"""The level of the diagnostics says what an operator has to do."""
+
+from campus_visual_gps.ros.flow import RATE_LIMIT, STAMP_NOT_NEWER
+from campus_visual_gps.ros.status import ERROR, OK, STALE, WARN, StageTimes, Status
+
+TIMES = StageTimes(0.001, 0.002, 0.030, 0.036)
+
+
+class FakeClock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def fix(status: Status) -> None:
+    status.image(None)
+    status.fix(TIMES, sigma_m=5.0, spread_m=1.5, age_s=0.05)
+
+
+def refuse(status: Status, unusable: bool) -> None:
+    status.image(None)
+    status.refused("reason", "why", unusable)
+
+
+def test_fixes_are_ok_even_beside_refusals():
+    status = Status("/image")
+    fix(status)
+    refuse(status, unusable=False)
+    level, _, values = status.health()
+    assert level == OK
+    assert (values["images"], values["fixes"], values["refused"], values["refused.reason"]) == (2, 1, 1, 1)
+    assert values["last_refusal"] == "reason: why"
+
+
+def test_only_refused_estimates_are_a_warning_and_only_unusable_images_an_error():
+    status = Status("/image")
+    refuse(status, unusable=False)
+    assert status.health()[:2] == (WARN, "estimates are refused, reason: why")
+    refuse(status, unusable=True)
+    assert status.health()[:2] == (ERROR, "images are refused, reason: why")
+    fix(status)
+    assert status.health().level == OK
+
+
+def test_the_verdict_stays_until_there_is_news():
+    status = Status("/image")
+    refuse(status, unusable=True)
+    assert [status.health().level for _ in range(3)] == [ERROR] * 3
+
+
+def test_silence_is_stale_from_the_start_and_after_images():
+    clock = FakeClock()
+    status = Status("/camera/image", clock)
+    assert status.health().level == OK
+    clock.now_s += 3.5
+    assert status.health()[:2] == (STALE, "no image on /camera/image for 3.5 s")
+    fix(status)
+    assert status.health().level == OK
+    clock.now_s += 10.0
+    assert status.health().level == STALE
+
+
+def test_bad_stamps_are_a_warning_but_the_rate_limit_is_not():
+    status = Status("/image")
+    status.image(STAMP_NOT_NEWER)
+    assert status.health().level == WARN
+    fix(status)
+    status.image(RATE_LIMIT)
+    status.image(STAMP_NOT_NEWER)
+    level, _, values = status.health()
+    assert level == OK
+    assert (values["dropped.stamp_not_newer"], values["dropped.rate_limit"]) == (2, 1)
+
+
+def test_stage_times_are_milliseconds():
+    status = Status("/image")
+    fix(status)
+    values = status.health().values
+    assert round(values["ensemble_ms"], 6) == 30.0
+    assert round(values["latency_p95_ms"], 6) == 36.0
