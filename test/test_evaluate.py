@@ -1,5 +1,7 @@
 """`evaluate`: one run from a bundle and a data set to predictions.csv and a report that agrees with it."""
 
+import functools
+import io
 import json
 
 import numpy as np
@@ -9,11 +11,13 @@ from helpers import make_bundle, textured_rgb
 from PIL import Image
 from rich.console import Console
 
+from campus_visual_gps import localizer as localizer_module
 from campus_visual_gps import predict_gps
 from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.integrity import Gates
+from campus_visual_gps.localizer import Localizer
 from training.data.dataset import read_rgb
 from training.evaluate import report as report_module
 from training.evaluate.figures import capture_times_s
@@ -64,6 +68,12 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, dataset):
     return write_bundle(tmp_path_factory.mktemp("model") / "bundle", dataset)
+
+
+@pytest.fixture(scope="module")
+def quick_bundle(tmp_path_factory):
+    """One small member, and no list of training photos: no search for neighbours."""
+    return make_bundle(tmp_path_factory.mktemp("model") / "quick", seeds=(42,), training={})
 
 
 @pytest.fixture(scope="module")
@@ -162,17 +172,18 @@ def test_photos_of_the_training_are_counted_and_never_match_themselves(bundle, d
     assert f"{N_TRAIN} of these photos were in the training" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_data_set_that_was_never_split_is_scored_whole(bundle, tmp_path):
+def test_data_set_that_was_never_split_is_scored_whole(quick_bundle, tmp_path):
     other_day = write_dataset(tmp_path / "other-day", split=False, first=100, count=3)
-    summary = evaluate(bundle, other_day, "all", progress=False)
+    summary = evaluate(quick_bundle, other_day, "all", progress=False)
     assert summary.report["n_photos"] == 3
     assert summary.report["mean_error_m_low"] is None  # one minute of one walk promises nothing
     with pytest.raises(DatasetError, match="never split; run"):
-        evaluate(bundle, other_day, "test", progress=False)
+        evaluate(quick_bundle, other_day, "test", progress=False)
 
 
 def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
-    strict = write_bundle(tmp_path / "strict", dataset, gates=Gates(site_margin_m=None, max_spread_m=1e-9))
+    gates = Gates(site_margin_m=None, max_spread_m=1e-9)
+    strict = make_bundle(tmp_path / "strict", training={}, gates=gates)
     summary = evaluate(strict, dataset, "test", tmp_path / "out", progress=False)
     report = summary.report
     assert (report["n_photos"], report["accepted.n_photos"], report["refused.spread.n_photos"]) == (N_TEST, 0, N_TEST)
@@ -188,15 +199,15 @@ def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset
         ("excluded", ConfigError, "none of train, val, test, night_holdout, all"),
     ],
 )
-def test_split_without_photos_is_one_clear_error(bundle, dataset, split, error, message):
+def test_split_without_photos_is_one_clear_error(quick_bundle, dataset, split, error, message):
     with pytest.raises(error, match=message):
-        evaluate(bundle, dataset, split, progress=False)
+        evaluate(quick_bundle, dataset, split, progress=False)
 
 
-def test_photos_of_another_site_are_refused(bundle, tmp_path):
+def test_photos_of_another_site_are_refused(quick_bundle, tmp_path):
     elsewhere = write_dataset(tmp_path / "elsewhere", split=False, origin=LocalFrame.at(48.0, 11.0), count=2)
     with pytest.raises(DatasetError, match="another site"):
-        evaluate(bundle, elsewhere, "all", tmp_path / "out", progress=False)
+        evaluate(quick_bundle, elsewhere, "all", tmp_path / "out", progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere"]
 
 
@@ -205,7 +216,7 @@ def test_missing_bundle_is_one_clear_error(dataset, tmp_path):
         evaluate(tmp_path / "none", dataset, "test", progress=False)
 
 
-def test_failed_run_leaves_the_old_report_alone(bundle, dataset, tmp_path, monkeypatch):
+def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.json").write_text("old")
@@ -217,20 +228,45 @@ def test_failed_run_leaves_the_old_report_alone(bundle, dataset, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(report_module, "write_report", full_disk)
         with pytest.raises(DatasetError, match="No space left on device; make room"):
-            evaluate(bundle, dataset, "train", out, progress=False)
+            evaluate(quick_bundle, dataset, "train", out, progress=False)
     assert (out / "report.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    evaluate(bundle, dataset, "train", out, progress=False)
+    evaluate(quick_bundle, dataset, "train", out, progress=False)
     assert json.loads((out / "report.json").read_text())["split"] == "train"
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, dataset, tmp_path, monkeypatch):
+    combine = localizer_module.combine
+    answers = iter([np.array([np.inf, 0.0]), np.full(2, np.nan)])
+
+    def some_not_finite(means, covs):
+        mean, cov = combine(means, covs)
+        return next(answers, mean), cov
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Localizer, "load", functools.partial(Localizer.load, warm_up=False))
+        patch.setattr(localizer_module, "combine", some_not_finite)
+        report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report
+    assert report["n_without_position"] == report["refused.not_finite.n_photos"] == 2
+    assert report["n_photos"] == report["within_20m_count"] + report["beyond_20m_count"] == N_TRAIN
+    assert np.isfinite(report["mean_error_m"])
+
+
+def test_network_that_diverged_is_reported_like_any_other(dataset, tmp_path):
+    wild = make_bundle(tmp_path / "wild", seeds=(42,), training={}, output_scale_m=1e10)
+    report = evaluate(wild, dataset, "train", tmp_path / "out", progress=False).report
+    assert report["refused.not_finite.n_photos"] == report["beyond_20m_count"] == N_TRAIN
+    assert report["mean_error_m"] > 1e6
+
+
 def test_summary_table_has_a_row_for_each_baseline(summary):
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=80, file=io.StringIO())
     console.print(summary_table(summary.report))
-    text = console.export_text()
-    for words in ("all photos", "day", "night", "median training position", "pretrained features", "trained features"):
+    text = console.file.getvalue()
+    for words in ("all photos", "day", "night", "median position", "nearest pretrained", "nearest trained"):
         assert words in text
+    assert "…" not in text
 
 
 def test_times_are_read_with_and_without_an_offset():

@@ -73,22 +73,22 @@ def test_position_error_is_the_distance_in_the_plane():
     assert position_errors_m(np.array([[3.0, 4.0], [np.nan, 0.0]]), np.zeros((2, 2)))[0] == 5.0
 
 
-# A percentile interval without the widening covers 88 % of ten and 93 % of thirty values.
-@pytest.mark.parametrize("n", [10, 30, 100])
+# A percentile interval without the widening covers 88 % of ten values.
+@pytest.mark.parametrize("n", [10, 40])
 def test_interval_covers_the_mean_of_independent_normals_95_times_in_100(n):
     rng = np.random.default_rng(n)
     intervals = []
-    for _ in range(800):
+    for _ in range(500):
         bootstrap, values = BlockBootstrap(each(n), replicates=1000), rng.normal(20.0, 5.0, n)
         intervals.append(bootstrap.interval(bootstrap.means(values)))
-    assert coverage_of_interval(20.0, intervals) == pytest.approx(0.95, abs=0.025)
+    assert coverage_of_interval(20.0, intervals) == pytest.approx(0.95, abs=0.03)
 
 
 def test_interval_covers_the_mean_of_walks_whose_photos_move_together():
     rng = np.random.default_rng(7)
     blocks = np.repeat(np.arange(20), 8)
     by_block, by_photo = [], []
-    for _ in range(400):
+    for _ in range(250):
         values = np.repeat(rng.normal(0.0, 5.0, 20), 8) + rng.normal(0.0, 2.0, 160)
         for labels, intervals in ((blocks, by_block), (each(160), by_photo)):
             bootstrap = BlockBootstrap(labels, replicates=1000)
@@ -102,7 +102,7 @@ def test_replicates_are_the_statistics_of_the_photos_drawn(values, seed, quantil
     blocks = np.random.default_rng(seed).integers(0, 4, len(values))
     bootstrap = BlockBootstrap(blocks, replicates=7, seed=seed)
     _, block_of = np.unique(blocks, return_inverse=True)
-    drawn = [np.repeat(values, counts[block_of]) for counts in bootstrap._draws]
+    drawn = [np.repeat(values, counts[block_of].astype(int)) for counts in bootstrap._draws]
     np.testing.assert_allclose(bootstrap.means(values), [photos.mean() for photos in drawn], atol=1e-9)
     expected = [np.quantile(photos, quantile) for photos in drawn]
     np.testing.assert_allclose(bootstrap.quantiles(values, quantile), expected, atol=1e-9)
@@ -121,10 +121,10 @@ def test_too_few_blocks_have_no_interval():
 
 
 def test_share_of_all_is_not_certain():
-    figures = share_figures("share", np.ones(10, dtype=bool), each(10))
+    figures = share_figures("share", np.ones(10, dtype=bool), BlockBootstrap(each(10)))
     assert figures["share_high"] == 1.0
     assert figures["share_low"] == pytest.approx(0.6915, abs=1e-3)  # Clopper and Pearson for 10 of 10
-    none = share_figures("share", np.zeros(10, dtype=bool), each(10))
+    none = share_figures("share", np.zeros(10, dtype=bool), BlockBootstrap(each(10)))
     assert (none["share_low"], none["share_high"]) == (0.0, pytest.approx(0.3085, abs=1e-3))
 
 

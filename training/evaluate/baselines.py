@@ -5,7 +5,7 @@ Each baseline is a function of the training photos alone, or it says why it coul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress
     return [_attempt(name, computations[name]) for name in BASELINES]
 
 
-def _attempt(name: str, computation) -> Baseline:
+def _attempt(name: str, computation: Callable[[], np.ndarray]) -> Baseline:
     try:
         return Baseline(name, computation())
     except NotComputedError as reason:
@@ -131,7 +131,9 @@ def _find_images(photo_ids: list[str], dataset_dirs: list[Path]) -> list[Path]:
 
 
 @torch.inference_mode()
-def embed(module: torch.nn.Module, spec: ImageSpec, paths: list[Path], device: torch.device, progress: bool):
+def embed(
+    module: torch.nn.Module, spec: ImageSpec, paths: list[Path], device: torch.device, progress: bool
+) -> np.ndarray:
     """(N, d) float32 features of image files under a backbone."""
     starts = range(0, len(paths), _BATCH)
     images = decoded_ahead(paths)

@@ -37,7 +37,8 @@ class BlockBootstrap:
         self._sizes = np.bincount(self._block_of, minlength=self.n_blocks)
         if self.n_blocks:
             even = np.full(self.n_blocks, 1.0 / self.n_blocks)
-            self._draws = np.random.default_rng(seed).multinomial(self.n_blocks, even, size=replicates)
+            draws = np.random.default_rng(seed).multinomial(self.n_blocks, even, size=replicates)
+            self._draws = draws.astype(np.float64)  # products with whole numbers skip BLAS
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Mean of each replicate."""

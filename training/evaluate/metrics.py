@@ -30,12 +30,13 @@ def error_figures(errors_m: np.ndarray, blocks: np.ndarray) -> Figures:
     """
     errors_m = np.asarray(errors_m, dtype=np.float64)
     known = np.isfinite(errors_m)
+    everything = BlockBootstrap(blocks)
+    of_known = everything if known.all() else BlockBootstrap(np.asarray(blocks)[known])
     figures: Figures = {"n_photos": len(errors_m), "n_without_position": int((~known).sum())}
-    return figures | _distance_figures(errors_m[known], np.asarray(blocks)[known]) | _table(errors_m, blocks)
+    return figures | _distance_figures(errors_m[known], of_known) | _table(errors_m, everything)
 
 
-def _distance_figures(errors_m: np.ndarray, blocks: np.ndarray) -> Figures:
-    bootstrap = BlockBootstrap(blocks)
+def _distance_figures(errors_m: np.ndarray, bootstrap: BlockBootstrap) -> Figures:
     figures: Figures = {"n_blocks": bootstrap.n_blocks}
     if len(errors_m):
         figures |= with_interval("mean_error_m", errors_m.mean(), bootstrap.interval(bootstrap.means(errors_m)))
@@ -48,20 +49,20 @@ def _distance_figures(errors_m: np.ndarray, blocks: np.ndarray) -> Figures:
     return figures | {"max_error_m": None}
 
 
-def _table(errors_m: np.ndarray, blocks: np.ndarray) -> Figures:
+def _table(errors_m: np.ndarray, bootstrap: BlockBootstrap) -> Figures:
     rows = [(f"within_{threshold}m", errors_m <= threshold) for threshold in THRESHOLDS_M]
     rows.append((f"beyond_{THRESHOLDS_M[-1]}m", ~(errors_m <= THRESHOLDS_M[-1])))  # NaN is beyond
     figures: Figures = {}
     for name, flags in rows:
-        figures |= {f"{name}_count": int(flags.sum())} | share_figures(f"{name}_share", flags, blocks)
+        figures |= {f"{name}_count": int(flags.sum())} | share_figures(f"{name}_share", flags, bootstrap)
     return figures
 
 
-def share_figures(name: str, flags: np.ndarray, blocks: np.ndarray) -> Figures:
+def share_figures(name: str, flags: np.ndarray, bootstrap: BlockBootstrap) -> Figures:
     """Share of true flags (N,) with its interval."""
     if not len(flags):
         return with_interval(name, np.nan, (np.nan, np.nan))
-    return with_interval(name, np.mean(flags), BlockBootstrap(blocks).share_interval(flags))
+    return with_interval(name, np.mean(flags), bootstrap.share_interval(flags))
 
 
 def ratio_figures(name: str, errors_m: np.ndarray, baseline_m: np.ndarray, blocks: np.ndarray) -> Figures:
@@ -98,11 +99,10 @@ def consistency_figures(offsets_m: np.ndarray, covs_m2: np.ndarray, blocks: np.n
     known = np.isfinite(offsets_m).all(axis=1) & np.isfinite(covs_m2).all(axis=(1, 2))
     if not known.any():
         return {"nees_mean": None, "sigma_median_m": None}
-    values, blocks = nees(offsets_m[known], covs_m2[known]), np.asarray(blocks)[known]
-    bootstrap = BlockBootstrap(blocks)
+    values, bootstrap = nees(offsets_m[known], covs_m2[known]), BlockBootstrap(np.asarray(blocks)[known])
     figures = with_interval("nees_mean", values.mean(), bootstrap.interval(bootstrap.means(values)))
     for level in COVERAGE_LEVELS:
-        figures |= share_figures(f"coverage_{level * 100:.0f}_share", covered(values, level), blocks)
+        figures |= share_figures(f"coverage_{level * 100:.0f}_share", covered(values, level), bootstrap)
     sigma_m = np.sqrt(np.trace(covs_m2[known], axis1=1, axis2=2) / 2.0)
     return figures | {"sigma_median_m": float(np.median(sigma_m))}
 

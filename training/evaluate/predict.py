@@ -18,12 +18,13 @@ from campus_visual_gps.localizer import Localizer, PositionEstimate
 from training.data.dataset import read_rgb
 from training.evaluate.metrics import position_errors_m
 from training.photos.manifest import SUBSETS, image_path, load_dataset
-from training.photos.tables import write_table
+from training.photos.tables import Row, read_rows, write_table
 
 PREDICTIONS = "predictions.csv"
 ALL = "all"
 SPLITS = (*SUBSETS[:-1], ALL)
 PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
+TEXT_COLUMNS = {"photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"}
 _DECODED_AHEAD = 8
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
 
@@ -124,20 +125,23 @@ def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> 
 
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
-    """predictions.csv with full precision: what is read back is what was computed."""
-    write_table(path, predictions)
+    """predictions.csv with full precision: what is read back is what was computed. An infinity becomes unknown."""
+    write_table(path, predictions.replace([np.inf, -np.inf], np.nan))
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """predictions.csv as `write_predictions` left it. Raises DatasetError."""
-    texts = dict.fromkeys(["photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"], str)
-    try:
-        table = pd.read_csv(
-            path, dtype=texts | {"night": "boolean"}, float_precision="round_trip", encoding_errors="surrogateescape"
-        )
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {' '.join(str(error).split())}; evaluate again") from error
-    return table.fillna(dict.fromkeys(texts, ""))
+    """predictions.csv with every number as it was written. Raises DatasetError that names the line."""
+    rows = read_rows(path, required=("photo_id", "session", "refusal", "true_east_m", "true_north_m", "error_m"))
+    columns = list(rows[0].values) if rows else []
+    return pd.DataFrame({name: _column(rows, name) for name in columns})
+
+
+def _column(rows: list[Row], name: str) -> pd.Series:
+    if name in TEXT_COLUMNS:
+        return pd.Series([row.text(name) for row in rows], dtype=object)
+    if name == "night":
+        return pd.Series([row.flag(name) for row in rows], dtype="boolean")
+    return pd.Series([row.number(name) for row in rows], dtype=np.float64)
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:

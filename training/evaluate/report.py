@@ -21,6 +21,7 @@ from campus_visual_gps.localizer import Localizer
 from training.evaluate.areas import find_areas
 from training.evaluate.baselines import Baseline, Query, compute_baselines
 from training.evaluate.figures import Report, RunInfo, Site, compute_figures
+from training.evaluate.markdown import markdown
 from training.evaluate.predict import (
     PREDICTIONS,
     positions_m,
@@ -30,7 +31,7 @@ from training.evaluate.predict import (
     true_positions_m,
     write_predictions,
 )
-from training.evaluate.text import markdown, summary_table
+from training.evaluate.summary import summary_table
 
 __all__ = ["EvaluationSummary", "evaluate", "summary_table", "write_report"]
 
@@ -80,7 +81,8 @@ def evaluate(
     true_positions_m(photos, bundle.frame)  # photos of another site are refused before any of them is localized
     with _appearing_whole(out_dir) as staging:
         predictions, features = predict(localizer, photos, dataset_dir, progress)
-        predictions["area"] = areas.name_of(positions_m(predictions, "true_"))
+        after_subset = predictions.columns.get_loc("subset") + 1
+        predictions.insert(after_subset, "area", areas.name_of(positions_m(predictions, "true_")))
         query = Query(photos["photo_id"].tolist(), dataset_dir, features)
         baselines = compute_baselines(bundle, localizer.ensemble, query, progress)
         write_predictions(staging / PREDICTIONS, _with_baselines(predictions, baselines))

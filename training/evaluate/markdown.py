@@ -1,79 +1,31 @@
-"""The report in words and tables: Markdown for report.md, a rich table for the terminal."""
+"""report.md: the report in words, tables and pictures."""
 
 from __future__ import annotations
-
-from rich.table import Table
 
 from training.evaluate.baselines import BASELINES
 from training.evaluate.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
 from training.evaluate.figures import Report
-from training.evaluate.metrics import THRESHOLDS_M
-
-NONE = "–"
-BASELINE_TITLES = {
-    "median_position": "median training position",
-    "nearest_pretrained": "nearest photo, pretrained features",
-    "nearest_trained": "nearest photo, trained features",
-}
-ERROR_COLUMNS = ["photos", "mean, m", "median, m", "90th pct, m", "max, m"]
-TABLE_COLUMNS = [*(f"≤ {t} m" for t in THRESHOLDS_M), f"> {THRESHOLDS_M[-1]} m"]
-
-
-def headline_rows(report: Report) -> list[tuple[str, str]]:
-    """(title, key prefix) of the rows of the main table."""
-    rows = [("ensemble, all photos" if len(report["member_seeds"]) > 1 else "all photos", "")]
-    if report["refused.n_photos"]:
-        rows.append(("accepted photos only", "accepted."))
-    rows += [(light, f"{light}.") for light in ("day", "night") if f"{light}.n_photos" in report]
-    return rows + [(f"baseline: {BASELINE_TITLES[name]}", f"baseline.{name}.") for name in BASELINES]
-
-
-def summary_table(report: Report) -> Table:
-    """The main table for the terminal: means with their intervals, the paper's thresholds, the baselines."""
-    table = Table(title=f"{report['model_id']} on {report['split']} of {report['dataset']}", title_justify="left")
-    table.add_column("distance error", no_wrap=True)
-    for column in ("photos", "mean [95 %], m", "median, m", "90th pct, m", *TABLE_COLUMNS):
-        table.add_column(column, justify="right", no_wrap=True)
-    for title, prefix in headline_rows(report):
-        if f"{prefix}n_photos" not in report:
-            table.add_row(title, "not computed")
-            continue
-        spread = [number(report, f"{prefix}{name}_error_m") for name in ("median", "p90")]
-        shares = [percent(report, f"{prefix}{key}_share") for key in _table_keys()]
-        mean = with_bounds(report, f"{prefix}mean_error_m")
-        table.add_row(title, str(report[f"{prefix}n_photos"]), mean, *spread, *shares)
-    table.caption, table.caption_justify = _ratio_line(report), "left"
-    return table
-
-
-def number(report: Report, key: str, digits: int = 1) -> str:
-    """A figure in decimals, or NONE where there is none."""
-    value = report.get(key)
-    return NONE if value is None else f"{value:.{digits}f}"
-
-
-def percent(report: Report, key: str) -> str:
-    value = report.get(key)
-    return NONE if value is None else f"{100.0 * value:.1f} %"
-
-
-def with_bounds(report: Report, key: str, digits: int = 1) -> str:
-    """A figure with its interval: "25.1 [21.2, 29.3]"."""
-    value, low, high = (number(report, key + end, digits) for end in ("", "_low", "_high"))
-    return value if NONE in (low, high) else f"{value} [{low}, {high}]"
-
-
-def percent_with_bounds(report: Report, key: str) -> str:
-    low, high = report.get(f"{key}_low"), report.get(f"{key}_high")
-    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return percent(report, key) + bounds
+from training.evaluate.summary import (
+    BASELINE_TITLES,
+    ERROR_COLUMNS,
+    NONE,
+    TABLE_COLUMNS,
+    group_names,
+    headline_rows,
+    number,
+    percent,
+    percent_with_bounds,
+    ratio_line,
+    table_keys,
+    with_bounds,
+)
 
 
 def markdown(report: Report, pictures: dict[str, str]) -> str:
     """report.md; pictures: name -> file beside it."""
     parts = [
         _head(report),
-        _section("Distance error", _error_table(report, headline_rows(report)), _ratio_line(report)),
+        _section("Distance error", _error_table(report, headline_rows(report)), ratio_line(report)),
         _section("Share of photos within a distance", _threshold_table(report), _picture(pictures, "histogram")),
         _section("Against the baselines", _picture(pictures, "cdf"), _missing_baselines(report)),
         _section("On the map", _picture(pictures, "map")),
@@ -123,10 +75,6 @@ def _error_row(report: Report, title: str, prefix: str) -> list[str]:
     return [title, str(report[f"{prefix}n_photos"]), *errors, number(report, f"{prefix}max_error_m")]
 
 
-def _table_keys() -> list[str]:
-    return [*(f"within_{t}m" for t in THRESHOLDS_M), f"beyond_{THRESHOLDS_M[-1]}m"]
-
-
 def _threshold_table(report: Report) -> str:
     rows = []
     for title, prefix in headline_rows(report):
@@ -134,16 +82,10 @@ def _threshold_table(report: Report) -> str:
             f"{report[f'{prefix}{key}_count']} ({percent(report, f'{prefix}{key}_share')})"
             if f"{prefix}{key}_count" in report
             else NONE
-            for key in _table_keys()
+            for key in table_keys()
         ]
         rows.append([title, *cells])
     return _table(["", *TABLE_COLUMNS], rows)
-
-
-def group_names(report: Report, kind: str) -> list[str]:
-    """Names of the sessions or areas ("session", "area") that the report tells apart."""
-    head, tail = f"{kind}.", ".n_photos"
-    return [key[len(head) : -len(tail)] for key in report if key.startswith(head) and key.endswith(tail)]
 
 
 def _group_tables(report: Report) -> str:
@@ -178,15 +120,6 @@ _CONSISTENCY_NOTE = (
     "NEES is the squared error in units of the claimed covariance: above 2 the covariance is too small on average, "
     "below 2 too large. Sigma is per axis, √(trace / 2)."
 )
-
-
-def _ratio_line(report: Report) -> str:
-    parts = []
-    for name in BASELINES:
-        key = f"baseline.{name}.mean_error_ratio"
-        if report.get(key) is not None:
-            parts.append(f"{with_bounds(report, key, 2)} of {BASELINE_TITLES[name]}")
-    return f"Mean error as a share of a baseline's (paired): {'; '.join(parts)}." if parts else ""
 
 
 def _missing_baselines(report: Report) -> str:

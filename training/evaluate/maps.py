@@ -1,0 +1,84 @@
+"""The site from above: where photos were taken and where the ensemble puts them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from training.evaluate.figures import Site
+from training.evaluate.palette import CLASSES, COLOURS, DPI, NICE, error_class
+from training.evaluate.predict import positions_m
+
+_MARGIN_M = 30.0
+
+
+def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
+    """Arrows from where each photo was taken to where the ensemble puts it, on the training positions."""
+    truth, estimate = positions_m(predictions, "true_"), positions_m(predictions)
+    low, high = _map_limits(site, truth)
+    aspect = (high[1] - low[1]) / (high[0] - low[0])
+    width = 12.0 if aspect < 1.0 else 9.0
+    figure = Figure(figsize=(width, float(np.clip(width * aspect, 3.5, 12.0)) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.fill(*site.polygon_enu_m.T, fc="#f4f4f4", ec="#9a9a9a", lw=1.0, zorder=0)
+    axes.scatter(*site.training_enu_m.T, s=9, color="#c4c4c4", lw=0, zorder=1)
+    _arrows(axes, truth, estimate, predictions["error_m"].to_numpy(), reach_m=10.0 * float((high - low).max()))
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="east, m", ylabel="north, m")
+    outside = int((~((estimate >= low) & (estimate <= high)).all(axis=1)).sum())
+    note = f", {outside} of them beyond the picture" if outside else ""
+    axes.set_title(f"Truth to prediction, {len(truth)} photos{note}", loc="left")
+    figure.legend(handles=_map_handles(), loc="outside lower center", ncols=6, frameon=False)
+    _scale_bar(axes, low, high)
+    return figure
+
+
+def _map_limits(site: Site, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The site, the training positions and the truth with a margin; below, room for the scale bar."""
+    points = np.concatenate([site.polygon_enu_m, site.training_enu_m, truth])
+    low, high = points.min(axis=0) - _MARGIN_M, points.max(axis=0) + _MARGIN_M
+    return low, high
+
+
+def _arrows(axes: Axes, truth: np.ndarray, estimate: np.ndarray, errors_m: np.ndarray, reach_m: float) -> None:
+    """Arrows from (N, 2) to (N, 2); one that leaves the picture anyway ends at `reach_m`, which Agg can still clip."""
+    known = np.isfinite(errors_m)
+    truth, classes = truth[known], error_class(errors_m)[known]
+    shortened = np.minimum(1.0, reach_m / np.maximum(errors_m[known], 1e-9))
+    offsets = (estimate[known] - truth) * shortened[:, None]
+    thin = len(truth) > 400
+    # the short green ones last, or the long red ones would bury them
+    for index in (2, 1, 0):
+        rows = classes == index
+        if rows.any():
+            axes.quiver(
+                *truth[rows].T,
+                *offsets[rows].T,
+                angles="xy",
+                scale_units="xy",
+                scale=1.0,
+                units="dots",
+                width=(1.2 if thin else 1.8) * DPI / 100,
+                color=COLOURS[index],
+                alpha=0.55 if thin else 0.8,
+                zorder=4 - index,
+            )
+    axes.scatter(*truth.T, s=8 if thin else 14, c=COLOURS[classes], ec="black", lw=0.4, zorder=5)
+
+
+def _map_handles() -> list:
+    arrows = [Line2D([], [], color=colour, lw=2.5, label=f"error {label}") for label, colour in CLASSES.items()]
+    truth = Line2D([], [], ls="", marker="o", ms=5, mfc="white", mec="black", label="truth (arrow starts)")
+    training = Line2D([], [], ls="", marker="o", ms=4, color="#b4b4b4", label="training photo")
+    return [*arrows, truth, training, Patch(fc="#f4f4f4", ec="#9a9a9a", label="site")]
+
+
+def _scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    span = high - low
+    length = NICE[max(1.0, span[0] / 5.0) >= NICE][-1]
+    x, y = low[0] + 0.03 * span[0], low[1] + 0.05 * span[1]
+    axes.plot([x, x + length], [y, y], color="black", lw=3, solid_capstyle="butt", zorder=6)
+    axes.annotate(f"{length} m", (x + length / 2, y), (0, 4), textcoords="offset points", ha="center", zorder=6)

@@ -1,0 +1,22 @@
+"""Colours, sizes and steps that the pictures share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# The paper's scheme (figure 5) in tones that also differ in lightness, for those who do not tell red from green.
+GOOD_M, POOR_M = 10.0, 20.0
+CLASSES = {
+    f"≤ {GOOD_M:.0f} m": "#1b9e77",
+    f"{GOOD_M:.0f} to {POOR_M:.0f} m": "#f5a623",
+    f"> {POOR_M:.0f} m": "#b2182b",
+}
+COLOURS = np.array(list(CLASSES.values()))
+NICE = np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000])
+DPI = 120
+
+
+def error_class(errors_m: np.ndarray) -> np.ndarray:
+    """0, 1 or 2 for green, orange, red; an error that is not finite is red."""
+    errors_m = np.asarray(errors_m)
+    return np.where(errors_m <= GOOD_M, 0, np.where(errors_m <= POOR_M, 1, 2))
