@@ -1,0 +1,195 @@
+"""The robot's drive as a rosbag2 directory (MCAP), written without ROS."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from training.synthetic import drive
+from training.synthetic.drive import CAMERA_IN_BASE_M, START, Motion
+from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
+
+JPEG_QUALITY = 82
+CAMERA_FRAME, GPS_FRAME, BASE_FRAME, ODOM_FRAME, MAP_FRAME = (
+    "camera_optical_frame",
+    "gps_link",
+    "base_link",
+    "odom",
+    "map",
+)
+NO_COVARIANCE, DIAGONAL_KNOWN = 0, 2
+VERTICAL_SIGMA_M, TRUTH_SIGMA_M = 3.0, 0.05
+# From the event to the recorder: exposure and coding of a picture, a receiver's own filter, the wheel controller.
+LATENCY_S = {"camera": 0.045, "gps": 0.08, "odometry": 0.004, "truth": 0.002}
+# The oldest types that all current distributions read alike; so is the format version (Humble reads 8, not 9).
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+BAG_VERSION = 8
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One message: when it was recorded (seconds of the drive), where, and what."""
+
+    time_s: float
+    topic: str
+    message: object
+
+
+def write_drive(path: Path, pictures: list[np.ndarray], motion: Motion) -> int:
+    """Write the bag anew with the camera's pictures ((H, W, 3) uint8 RGB); returns the number of messages."""
+    if path.exists():
+        shutil.rmtree(path)
+    groups = (_static_frames(), _camera(pictures, motion), _gps(motion), _odometry(motion), _truth(motion))
+    messages = sorted((m for group in groups for m in group), key=lambda m: m.time_s)
+    writer = Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+    # Compressed chunks are MCAP's own: ros2 bag needs no further plugin for them.
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    writer.set_custom_data("origin", "rendered and simulated by training.synthetic of campus_visual_gps")
+    with writer:
+        connections = {}
+        for recorded in messages:
+            if recorded.topic not in connections:
+                connections[recorded.topic] = _connect(writer, recorded)
+            data = TYPES.serialize_cdr(recorded.message, recorded.message.__msgtype__)
+            writer.write(connections[recorded.topic], _nanoseconds(recorded.time_s), data)
+    return len(messages)
+
+
+def _connect(writer: Writer, recorded: Recorded):
+    qos = [_LATCHED] if recorded.topic == "/tf_static" else []
+    return writer.add_connection(
+        recorded.topic, recorded.message.__msgtype__, typestore=TYPES, offered_qos_profiles=qos
+    )
+
+
+_NO_LIMIT = QosTime(9223372036, 854775807)
+_LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    _NO_LIMIT,
+    _NO_LIMIT,
+    QosLiveliness.AUTOMATIC,
+    _NO_LIMIT,
+    False,
+)
+
+
+def _camera(pictures: list[np.ndarray], motion: Motion) -> Iterator[Recorded]:
+    times_s, _ = drive.camera_views(motion)
+    for time_s, picture in zip(times_s, pictures, strict=True):
+        _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        message = _make("sensor_msgs/msg/CompressedImage", _header(time_s, CAMERA_FRAME), "jpeg", jpeg.ravel())
+        yield Recorded(time_s + LATENCY_S["camera"], "/camera/image_raw/compressed", message)
+
+
+def _gps(motion: Motion) -> Iterator[Recorded]:
+    fixes = drive.gps_fixes(motion)
+    for time_s, status, position, sigma_m in zip(
+        fixes.times_s, fixes.status, fixes.measured_m, fixes.sigma_m, strict=True
+    ):
+        message = _fix(time_s, GPS_FRAME, position, sigma_m, VERTICAL_SIGMA_M, int(status))
+        yield Recorded(time_s + LATENCY_S["gps"], "/gps/fix", message)
+
+
+def _truth(motion: Motion) -> Iterator[Recorded]:
+    at = motion.at(drive.ticks(motion, drive.TRUTH_HZ))
+    for time_s, position, yaw in zip(at.times_s, at.positions_m, at.yaw_rad, strict=True):
+        fix = _fix(time_s, BASE_FRAME, position, TRUTH_SIGMA_M, TRUTH_SIGMA_M, 0)
+        yield Recorded(time_s + LATENCY_S["truth"], "/ground_truth/fix", fix)
+        pose = _make("geometry_msgs/msg/PoseStamped", _header(time_s, MAP_FRAME), _pose(position, yaw))
+        yield Recorded(time_s + LATENCY_S["truth"], "/ground_truth/pose", pose)
+
+
+def _odometry(motion: Motion) -> Iterator[Recorded]:
+    measured, rates = drive.odometry(motion)
+    for index, time_s in enumerate(measured.times_s):
+        pose = _pose(measured.positions_m[index], measured.yaw_rad[index])
+        travelled_m = float(np.sum(measured.speed_m_s[:index])) / drive.ODOMETRY_HZ
+        drift = (0.02 * travelled_m + 0.02) ** 2, (0.02 + 0.0008 * time_s) ** 2
+        twist = _make(
+            "geometry_msgs/msg/Twist",
+            _vector(float(measured.speed_m_s[index]), 0.0, 0.0),
+            _vector(0.0, 0.0, float(rates[index])),
+        )
+        message = _make(
+            "nav_msgs/msg/Odometry",
+            _header(time_s, ODOM_FRAME),
+            BASE_FRAME,
+            _make("geometry_msgs/msg/PoseWithCovariance", pose, _diagonal(drift[0], drift[0], drift[1])),
+            _make("geometry_msgs/msg/TwistWithCovariance", twist, _diagonal(0.04**2, 0.02**2, 0.012**2)),
+        )
+        yield Recorded(time_s + LATENCY_S["odometry"], "/odom", message)
+
+
+def _static_frames() -> Iterator[Recorded]:
+    """Where the camera and the antenna sit on the robot. An optical frame looks along z, with x to the right."""
+    half = 0.5
+    optical = _make("geometry_msgs/msg/Quaternion", -half, half, -half, half)
+    level = _make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
+    places = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
+    transforms = [
+        _make(
+            "geometry_msgs/msg/TransformStamped",
+            _header(0.0, BASE_FRAME),
+            child,
+            _make("geometry_msgs/msg/Transform", _vector(*place), turn),
+        )
+        for child, place, turn in places
+    ]
+    yield Recorded(0.0, "/tf_static", _make("tf2_msgs/msg/TFMessage", transforms))
+
+
+def _fix(time_s: float, frame: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
+    """NavSatFix; without a fix (status -1) the position is NaN and the covariance unknown."""
+    has_fix = status >= 0
+    latitude, longitude = SITE_FRAME.to_geodetic(position_m) if has_fix else (np.nan, np.nan)
+    variances = (sigma_m**2, sigma_m**2, vertical_sigma_m**2) if has_fix else (0.0, 0.0, 0.0)
+    return _make(
+        "sensor_msgs/msg/NavSatFix",
+        _header(time_s, frame),
+        _make("sensor_msgs/msg/NavSatStatus", status, 1),
+        float(latitude),
+        float(longitude),
+        GROUND_ALTITUDE_M if has_fix else float("nan"),
+        np.diag(variances).ravel(),
+        DIAGONAL_KNOWN if has_fix else NO_COVARIANCE,
+    )
+
+
+def _make(name: str, *values):
+    return TYPES.types[name](*values)
+
+
+def _header(time_s: float, frame: str):
+    seconds, nanoseconds = divmod(_nanoseconds(time_s), 10**9)
+    return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame)
+
+
+def _nanoseconds(time_s: float) -> int:
+    """Of the epoch."""
+    return int(START.timestamp()) * 10**9 + round(time_s * 1e9)
+
+
+def _vector(x: float, y: float, z: float):
+    return _make("geometry_msgs/msg/Vector3", float(x), float(y), float(z))
+
+
+def _pose(position_m, yaw: float):
+    point = _make("geometry_msgs/msg/Point", float(position_m[0]), float(position_m[1]), 0.0)
+    turn = _make("geometry_msgs/msg/Quaternion", 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
+    return _make("geometry_msgs/msg/Pose", point, turn)
+
+
+def _diagonal(x: float, y: float, yaw: float) -> np.ndarray:
+    """(36,) covariance of a robot on the ground: its height, roll and pitch are known to be constant."""
+    return np.diag([x, y, 1e-6, 1e-6, 1e-6, yaw]).ravel().astype(np.float64)

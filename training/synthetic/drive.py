@@ -1,0 +1,153 @@
+"""The robot's drive through all five areas: its true motion and what its sensors say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from training.synthetic.camera import ROBOT
+from training.synthetic.light import Light, sunlight
+from training.synthetic.noise import WheelErrors, dead_reckoning, gauss_markov
+from training.synthetic.paths import ROUTES, heading_deg, smooth_path
+from training.synthetic.render import View
+from training.synthetic.site import ROOF_M
+
+DRIVE_SEED = 408
+START = datetime.fromisoformat("2025-04-08T15:00:00+02:00")
+CRUISE_M_S, ACCELERATION_M_S2, STANDING_S = 1.5, 0.5, 2.0
+CAMERA_HZ, GPS_HZ, ODOMETRY_HZ, TRUTH_HZ = 2.0, 2.0, 20.0, 10.0
+CAMERA_IN_BASE_M = (0.15, 0.0, 1.2)  # forward, left, up
+
+OPEN_SIGMA_M, WORST_SIGMA_M = 1.2, 9.0
+GPS_CORRELATION_S = 15.0
+# So long the receiver still gives fixes, ever worse ones, after the roof has closed over it ...
+DEGRADED_S = 7.0
+# ... then says that it has none, then says nothing, until this long after it is out again.
+NO_FIX_S = 12.0
+REACQUIRE_S = 3.0
+RECOVERY_S = 6.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """True motion, sampled at times_s (N,). positions_m: (N, 2); yaw_rad: (N,) from east, unwrapped."""
+
+    times_s: np.ndarray
+    positions_m: np.ndarray
+    yaw_rad: np.ndarray
+    speed_m_s: np.ndarray
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.times_s[-1])
+
+    def at(self, times_s: np.ndarray) -> Motion:
+        """The same motion at other times."""
+        columns = (self.positions_m[:, 0], self.positions_m[:, 1], self.yaw_rad, self.speed_m_s)
+        east, north, yaw, speed = (np.interp(times_s, self.times_s, column) for column in columns)
+        return Motion(times_s, np.stack([east, north], axis=1), yaw, speed)
+
+
+@dataclass(frozen=True)
+class GpsFixes:
+    """One row per message. status: 0 fix, -1 none; measured_m (N, 2) and sigma_m (N,) are NaN without a fix."""
+
+    times_s: np.ndarray
+    status: np.ndarray
+    measured_m: np.ndarray
+    sigma_m: np.ndarray
+
+
+def drive_motion(rate_hz: float = 100.0) -> Motion:
+    """Stand, speed up, cruise along the route, brake, stand."""
+    path = smooth_path(ROUTES["drive"])
+    ramp_s = CRUISE_M_S / ACCELERATION_M_S2
+    cruise_s = (path.length_m - CRUISE_M_S * ramp_s) / CRUISE_M_S
+    corners = STANDING_S + np.array([0.0, ramp_s, ramp_s + cruise_s, 2 * ramp_s + cruise_s])
+    times_s = np.arange(0.0, corners[-1] + STANDING_S, 1.0 / rate_hz)
+    speed = np.interp(times_s, corners, [0.0, CRUISE_M_S, CRUISE_M_S, 0.0])
+    arc = np.cumsum(speed) / rate_hz
+    positions, yaw = path.at(np.minimum(arc, path.length_m))
+    return Motion(times_s, positions, yaw, speed)
+
+
+def ticks(motion: Motion, rate_hz: float, offset_s: float = 0.0) -> np.ndarray:
+    """Times of a sensor of that rate during the drive."""
+    return np.arange(offset_s, motion.duration_s, 1.0 / rate_hz)
+
+
+def drive_light() -> Light:
+    return sunlight(START, turbidity=3.0)
+
+
+def camera_views(motion: Motion) -> tuple[np.ndarray, list[View]]:
+    """Times (N,) and views of the robot's camera, which looks forward."""
+    rng = np.random.default_rng(DRIVE_SEED)
+    at = motion.at(ticks(motion, CAMERA_HZ, 0.1))
+    return at.times_s, [_robot_view(p, yaw, rng) for p, yaw in zip(at.positions_m, at.yaw_rad, strict=True)]
+
+
+def _robot_view(position, yaw: float, rng: np.random.Generator) -> View:
+    forward, left, up = CAMERA_IN_BASE_M
+    ahead, aside = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
+    east, north = position + forward * ahead + left * aside
+    return View(
+        position_m=(float(east), float(north), up),
+        heading_deg=float(heading_deg(yaw)),
+        pitch_deg=float(rng.normal(2.0, 0.4)),  # wheels on slabs shake it
+        roll_deg=float(rng.normal(0.0, 0.4)),
+        width_px=320,
+        height_px=240,
+        focal_px=ROBOT.focal_share * 320,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def gps_fixes(motion: Motion) -> GpsFixes:
+    """Fixes by the open sky; under the roof worse ones, then 'no fix', then silence."""
+    rng = np.random.default_rng(DRIVE_SEED + 1)
+    at = motion.at(ticks(motion, GPS_HZ, 0.05))
+    entered_s, left_s = roof_interval_s(motion)
+    sigma = _gps_sigma_m(at.times_s, entered_s, left_s)
+    error = gauss_markov(at.times_s, GPS_CORRELATION_S, rng) * sigma[:, None] * 0.9
+    error += rng.normal(0.0, 1.0, error.shape) * sigma[:, None] * np.sqrt(1.0 - 0.9**2)
+    lost_s = entered_s + DEGRADED_S
+    no_fix = (at.times_s >= lost_s) & (at.times_s < left_s + REACQUIRE_S)
+    silent = no_fix & (at.times_s >= lost_s + NO_FIX_S)
+    measured = np.where(no_fix[:, None], np.nan, at.positions_m + error)
+    claimed = np.where(no_fix, np.nan, sigma)
+    heard = ~silent
+    return GpsFixes(at.times_s[heard], np.where(no_fix, -1, 0)[heard], measured[heard], claimed[heard])
+
+
+def _gps_sigma_m(times_s, entered_s: float, left_s: float) -> np.ndarray:
+    """Per axis: grows once the roof is over the antenna, shrinks again in the open. The message tells it truly."""
+    back_s = left_s + REACQUIRE_S
+    corners = (entered_s, entered_s + DEGRADED_S, back_s, back_s + RECOVERY_S)
+    return np.interp(times_s, corners, (OPEN_SIGMA_M, WORST_SIGMA_M, WORST_SIGMA_M / 2, OPEN_SIGMA_M))
+
+
+def roof_interval_s(motion: Motion) -> tuple[float, float]:
+    """When the robot comes under the walkway's roof, and when it leaves."""
+    west, south, east, north = ROOF_M
+    x, y = motion.positions_m.T
+    below = motion.times_s[(x >= west) & (x <= east) & (y >= south) & (y <= north)]
+    return float(below[0]), float(below[-1])
+
+
+def outage_interval_s(motion: Motion) -> tuple[float, float]:
+    """From the last fix before the outage to the first after it, as times of the drive."""
+    fixes = gps_fixes(motion)
+    good = fixes.times_s[fixes.status == 0]
+    gap = int(np.argmax(np.diff(good)))
+    return float(good[gap]), float(good[gap + 1])
+
+
+def odometry(motion: Motion) -> tuple[Motion, np.ndarray]:
+    """Wheel odometry: position from the start and yaw from east, both drifting; and the yaw rate (N,)."""
+    at = motion.at(ticks(motion, ODOMETRY_HZ))
+    rng = np.random.default_rng(DRIVE_SEED + 2)
+    positions, yaw, speed, rate = dead_reckoning(at.times_s, at.speed_m_s, at.yaw_rad, WheelErrors(), rng)
+    return Motion(at.times_s, positions, yaw, speed), rate
