@@ -31,7 +31,7 @@ def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
     outside = int((~((estimate >= low) & (estimate <= high)).all(axis=1)).sum())
     note = f", {outside} of them beyond the picture" if outside else ""
     axes.set_title(f"Truth to prediction, {len(truth)} photos{note}", loc="left")
-    figure.legend(handles=_map_handles(), loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(handles=_map_handles(), loc="outside lower center", ncols=6 if width > 10 else 3, frameon=False)
     _scale_bar(axes, low, high)
     return figure
 
@@ -79,6 +79,7 @@ def _map_handles() -> list:
 def _scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
     span = high - low
     length = NICE[max(1.0, span[0] / 5.0) >= NICE][-1]
-    x, y = low[0] + 0.03 * span[0], low[1] + 0.05 * span[1]
+    # in the margin below the site, where nothing is drawn but arrows that went astray
+    x, y = low[0] + 0.03 * span[0], low[1] + 0.4 * _MARGIN_M
     axes.plot([x, x + length], [y, y], color="black", lw=3, solid_capstyle="butt", zorder=6)
-    axes.annotate(f"{length} m", (x + length / 2, y), (0, 4), textcoords="offset points", ha="center", zorder=6)
+    axes.annotate(f"{length} m", (x + length, y), (6, 0), textcoords="offset points", va="center", zorder=6)
