@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.baselines import Query, compute_baselines, nearest_rows, own_rows
+from training.photos.manifest import image_path
 
 IDS = [f"{i:016x}" for i in range(6)]
 
@@ -47,7 +48,8 @@ def reference():
 
 def baselines(tmp_path, reference, photo_ids, features, **overrides):
     localizer = Localizer.load(make_bundle(tmp_path / "bundle", reference=reference, **overrides), warm_up=False)
-    query = Query(photo_ids, tmp_path / "dataset", features)
+    paths = [image_path(tmp_path / "dataset", photo_id) for photo_id in photo_ids]
+    query = Query(photo_ids, paths, features, tmp_path / "dataset")
     computed = compute_baselines(localizer.bundle, localizer.ensemble, query, progress=False)
     return {baseline.name: baseline for baseline in computed}
 

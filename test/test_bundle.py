@@ -1,7 +1,5 @@
 """A bundle comes back as it was saved; a damaged one is one clear line."""
 
-import os
-
 import numpy as np
 import pytest
 import yaml
@@ -38,7 +36,7 @@ def test_what_was_saved_is_loaded(bundle_dir):
 def test_nothing_but_the_bundle_is_left_behind(tmp_path):
     make_bundle(tmp_path / "bundle")
     make_bundle(tmp_path / "bundle")
-    assert sorted(os.listdir(tmp_path)) == ["bundle", "bundle-members"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle-members"]
 
 
 def test_another_directory_is_never_replaced(tmp_path):

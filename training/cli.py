@@ -18,7 +18,8 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
+# a table in a log file is not folded to 80 columns
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
@@ -165,7 +166,7 @@ def replay(
     from training.evaluate.report import summary_table
     from training.replay.replay import replay as run
 
-    summary = run(bag, bundle, out, recorded=recorded, truth_topic=truth, image_topic=images, areas_csv=areas)
+    summary = run(bag, bundle, out, recorded=recorded, truth=truth, images=images, areas_csv=areas)
     console.print(summary_table(summary.report))
     console.print(f"report: {summary.report_path}")
 

@@ -28,9 +28,11 @@ class Areas:
     name_of: Callable[[np.ndarray], list[str]]
 
 
-def find_areas(areas_csv: Path | None, dataset_dir: Path, frame: LocalFrame, site_polygon_enu_m: np.ndarray) -> Areas:
+def find_areas(
+    areas_csv: Path | None, dataset_dir: Path | None, frame: LocalFrame, site_polygon_enu_m: np.ndarray
+) -> Areas:
     """The areas of the file given, else of the data set's areas.csv, else a grid over the site's outline."""
-    if areas_csv is None and (dataset_dir / AREAS_CSV).is_file():
+    if areas_csv is None and dataset_dir is not None and (dataset_dir / AREAS_CSV).is_file():
         areas_csv = dataset_dir / AREAS_CSV
     return grid_areas(site_polygon_enu_m) if areas_csv is None else read_areas(Path(areas_csv), frame)
 

@@ -45,11 +45,15 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Query:
-    """The evaluated photos: ids, where their data set lies, and the first member's features (N, d)."""
+    """The evaluated photos: ids, image files, the first member's features (N, d).
+
+    The training photos' images are looked for in `dataset_dir` too, before the data set that the bundle names.
+    """
 
     photo_ids: list[str]
-    dataset_dir: Path
+    paths: list[Path]
     features: np.ndarray
+    dataset_dir: Path | None = None
 
 
 def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress: bool = True) -> list[Baseline]:
@@ -86,8 +90,9 @@ def _nearest_pretrained(
     bundle: Bundle, reference: ReferenceFeatures, ensemble: Ensemble, query: Query, progress: bool
 ) -> np.ndarray:
     training_ids = training_photo_ids(bundle, reference)
-    reference_paths = _find_images(training_ids, [query.dataset_dir, Path(bundle.training.get("dataset") or "")])
-    query_paths = [image_path(query.dataset_dir, photo_id) for photo_id in query.photo_ids]
+    reference_paths = _find_images(
+        training_ids, [query.dataset_dir or Path(), Path(bundle.training.get("dataset") or "")]
+    )
     name = bundle.members[0].model.backbone
     try:
         module = build_backbone(name, "imagenet").eval().to(ensemble.device, memory_format=torch.channels_last)
@@ -95,11 +100,11 @@ def _nearest_pretrained(
         raise NotComputedError(str(error)) from error
     backbone = get_backbone(name)
     spec = ImageSpec(bundle.image.size_px, backbone.mean, backbone.std, bundle.image.stored_px)
-    unique = list(dict.fromkeys([*reference_paths, *query_paths]))
+    unique = list(dict.fromkeys([*reference_paths, *query.paths]))
     row_of = {path: row for row, path in enumerate(unique)}
     features = embed(module, spec, unique, ensemble.device, progress)
     return _positions_of_nearest(
-        features[[row_of[path] for path in query_paths]],
+        features[[row_of[path] for path in query.paths]],
         features[[row_of[path] for path in reference_paths]],
         reference.positions_enu_m,
         own_rows(query.photo_ids, training_ids),

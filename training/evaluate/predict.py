@@ -17,7 +17,7 @@ from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer, PositionEstimate
 from training.data.dataset import read_rgb
 from training.evaluate.metrics import position_errors_m
-from training.photos.manifest import SUBSETS, image_path, load_dataset
+from training.photos.manifest import SUBSETS, load_dataset
 from training.photos.tables import Row, read_rows, write_table
 
 PREDICTIONS = "predictions.csv"
@@ -53,14 +53,13 @@ def true_positions_m(photos: pd.DataFrame, frame: LocalFrame) -> np.ndarray:
 
 
 def predict(
-    localizer: Localizer, photos: pd.DataFrame, dataset_dir: Path, progress: bool = True
+    localizer: Localizer, photos: pd.DataFrame, paths: list[Path], progress: bool = True
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Localize every photo's stored image -> rows of predictions.csv without areas and baselines, features (N, d).
+    """Localize every photo's image file -> rows of predictions.csv without areas and baselines, features (N, d).
 
     The images are decoded ahead in a thread; the localizer sees them one at a time, as the node's worker does.
     """
     truth = true_positions_m(photos, localizer.bundle.frame)
-    paths = [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]]
     images = track(
         decoded_ahead(paths),
         "localizing photos",

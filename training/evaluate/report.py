@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,8 +32,9 @@ from training.evaluate.predict import (
     write_predictions,
 )
 from training.evaluate.summary import summary_table
+from training.photos.manifest import image_path
 
-__all__ = ["EvaluationSummary", "evaluate", "summary_table", "write_report"]
+__all__ = ["EvaluationSummary", "Subject", "evaluate", "score", "summary_table", "write_report"]
 
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
@@ -57,6 +58,17 @@ class EvaluationSummary:
         return self.out_dir / REPORT_MD
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: rows as of `load_dataset`, their image files, and the names that the report gives them."""
+
+    photos: pd.DataFrame
+    paths: list[Path]
+    dataset: str
+    split: str
+    dataset_dir: Path | None = None
+
+
 def evaluate(
     bundle_dir: Path,
     dataset_dir: Path,
@@ -73,24 +85,46 @@ def evaluate(
     Raises VisualGpsError (BundleError, DatasetError, ConfigError).
     """
     bundle_dir, dataset_dir = Path(bundle_dir), Path(dataset_dir)
-    out_dir = Path(out_dir) if out_dir else default_out_dir(bundle_dir, dataset_dir, split)
     photos = select_photos(dataset_dir, split)
     localizer = Localizer.load(bundle_dir, device, precision)
-    bundle = localizer.bundle
-    areas = find_areas(areas_csv, dataset_dir, bundle.frame, bundle.site_polygon_enu_m)
-    true_positions_m(photos, bundle.frame)  # photos of another site are refused before any of them is localized
+    subject = Subject(
+        photos,
+        [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]],
+        dataset=str(dataset_dir),
+        split=split,
+        dataset_dir=dataset_dir,
+    )
+    return score(localizer, subject, out_dir or default_out_dir(bundle_dir, dataset_dir, split), areas_csv, progress)
+
+
+def score(
+    localizer: Localizer,
+    subject: Subject,
+    out_dir: Path,
+    areas_csv: Path | None = None,
+    progress: bool = True,
+    answers: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+) -> EvaluationSummary:
+    """Localize the subject's photos, compute the baselines, write the report to `out_dir`.
+
+    `answers` may put other answers, such as those that a node has published, in the place of the localizer's.
+    """
+    bundle, out_dir = localizer.bundle, Path(out_dir)
+    areas = find_areas(areas_csv, subject.dataset_dir, bundle.frame, bundle.site_polygon_enu_m)
+    true_positions_m(subject.photos, bundle.frame)  # another site's photos are refused before any is localized
     with _appearing_whole(out_dir) as staging:
-        predictions, features = predict(localizer, photos, dataset_dir, progress)
+        predictions, features = predict(localizer, subject.photos, subject.paths, progress)
         after_subset = predictions.columns.get_loc("subset") + 1
         predictions.insert(after_subset, "area", areas.name_of(positions_m(predictions, "true_")))
-        query = Query(photos["photo_id"].tolist(), dataset_dir, features)
+        query = Query(subject.photos["photo_id"].tolist(), subject.paths, features, subject.dataset_dir)
         baselines = compute_baselines(bundle, localizer.ensemble, query, progress)
-        write_predictions(staging / PREDICTIONS, _with_baselines(predictions, baselines))
+        predictions = _with_baselines(predictions, baselines)
+        write_predictions(staging / PREDICTIONS, answers(predictions) if answers else predictions)
         run = RunInfo(
             model_id=bundle.model_id,
-            bundle=str(bundle_dir),
-            dataset=str(dataset_dir),
-            split=split,
+            bundle=str(bundle.path),
+            dataset=subject.dataset,
+            split=subject.split,
             device=str(localizer.ensemble.device),
             precision=localizer.ensemble.precision,
             evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),

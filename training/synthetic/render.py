@@ -25,6 +25,8 @@ NEAREST_LAMPS = 10
 # Under the roof the lamps burn by day too, weaker than the sky outside.
 ROOF_LAMP_SHARE_BY_DAY = 0.35
 ROOF_LAMP_RANGE_M = 25.0
+# So near, much of the picture is what lies under the roof.
+ENTRANCE_M = 6.0
 # How often a lamp is tried, where the sky is tried once: seldom from outside, where it adds but noise.
 LAMP_WEIGHT, LAMP_WEIGHT_FROM_OUTSIDE = 0.3, 0.03
 LIT_WINDOW_RADIANCE = 0.2
@@ -61,7 +63,7 @@ class Renderer:
         return _without_fireflies(np.array(picture, dtype=np.float32))
 
     def _samples(self, view: View) -> int:
-        if _distance_to_roof_m(view.position_m) < 2.0:
+        if _distance_to_roof_m(view.position_m) < ENTRANCE_M:
             return SAMPLES_UNDER_ROOF
         return SAMPLES_BY_NIGHT if self._light.kind == "night" else SAMPLES_BY_DAY
 
@@ -91,7 +93,7 @@ class Renderer:
         distance_m = _distance_to_roof_m(position_m)
         if distance_m > ROOF_LAMP_RANGE_M:
             return self._day_scene
-        return self._roof_scene_from_outside if distance_m else self._roof_scene
+        return self._roof_scene if distance_m < ENTRANCE_M else self._roof_scene_from_outside
 
     @cached_property
     def _day_scene(self):

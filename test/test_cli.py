@@ -1,0 +1,95 @@
+"""The command line: one clear line and exit code 1 for bad input, and the stages run one after the other."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from helpers import ROOT, make_bundle
+from photo_helpers import make_exif, write_photo
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "training", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def fails(*arguments):
+    """stderr of a call that must end in one line and code 1."""
+    done = run(*arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: "), done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def photo_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(12):
+        exif = make_exif((31.262 + 1e-4 * (index % 4), 34.802 + 1e-4 * (index // 4)))
+        write_photo(folder / f"walk-{index % 3}" / f"{index}.HEIC", index, exif)
+    return folder
+
+
+def test_bad_input_is_one_line(tmp_path, photo_dir):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("file,latitude,longitude\na.jpg,31.2,34.8\nb.jpg,north,34.8\n")
+    (tmp_path / "bad.yaml").write_text("learning_rate: 1\n")
+    assert "empty" in fails("ingest", tmp_path / "empty", tmp_path / "set")
+    assert "bad.csv" in fails("ingest", photo_dir, tmp_path / "set", "--labels", tmp_path / "bad.csv")
+    assert "learning_rate" in fails("train", tmp_path / "bad.yaml")
+    assert "photos.csv" in fails("evaluate", tmp_path / "none", tmp_path / "none")
+    assert "no bag" in fails("replay", tmp_path / "none", "--bundle", make_bundle(tmp_path / "bundle"))
+    assert not (tmp_path / "set" / "photos.csv").exists()
+
+
+def test_the_stages_run_one_after_the_other(tmp_path, photo_dir):
+    dataset, out = tmp_path / "set", tmp_path / "run"
+    settings = {
+        "model": {"backbone": "efficientnet_lite0", "head": "linear"},
+        "weights": "none",
+        "size_px": 64,
+        "seeds": [1],
+        "trainer": {"max_epochs": 1, "accelerator": "cpu", "batch_size": 4},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    for call in (
+        ("ingest", photo_dir, dataset),
+        ("correct", dataset),
+        ("split", dataset, "--test", "walk-0", "--val", "walk-1"),
+        ("train", tmp_path / "tiny.yaml", "--dataset", dataset, "--out", out),
+        ("evaluate", out / "bundle", dataset, "--out", tmp_path / "report"),
+    ):
+        done = run(*call)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "training position" in done.stdout
+    assert {"predictions.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "report").iterdir()}
+
+
+def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
+    dataset = tmp_path / "set"
+    run("ingest", photo_dir, dataset)
+    run("split", dataset, "--val", "walk-1")
+    settings = {
+        "model": {"backbone": "efficientnet_lite0", "head": "linear"},
+        "weights": "none",
+        "size_px": 64,
+        "seeds": [1],
+        "trainer": {"max_epochs": 10000, "accelerator": "cpu", "early_stopping_patience_epochs": 10000},
+    }
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "training", "train", tmp_path / "long.yaml", "--dataset", dataset]
+    process = subprocess.Popen(
+        [*map(str, command), "--out", str(tmp_path / "run")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "run" / "seed-1" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "goes on where it stopped" in said and "Traceback" not in said
