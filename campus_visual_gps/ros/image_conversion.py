@@ -3,8 +3,9 @@
 Encodings: sensor_msgs/image_encodings.hpp. A raw message is checked and repacked here (sizes, padded rows, byte
 order, 16 bits to 8) before a bridge converts its colours: bridges read padded rows wrongly without an error, swap
 bytes with a numpy call that numpy 2 lacks, and round 16 bits differently. The bridge is cv_bridge where a ROS
-distribution brings it and rosbags-image elsewhere. OpenCV alone does what neither can: NV12, NV21 and NV24, and
-compressed images, which the bridges decode without a way to take grey or 16-bit ones to RGB.
+distribution brings it and rosbags-image elsewhere. OpenCV alone does what not all of them can: YUV (no bridge reads
+NV24, older cv_bridges know only `yuv422`), and compressed images, which the bridges decode without a way to take grey
+or 16-bit ones to RGB.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ MAX_SIDE_PX = 1 << 15  # cv2.remap's own limit; a larger side is a damaged messa
 
 
 class _Packed(NamedTuple):
-    """Rows of `channels` samples of `bits` each, and the 8-bit encoding that a bridge knows them by."""
+    """Rows of `channels` samples of `bits` each, and the 8-bit encoding, or OpenCV's code, that converts them."""
 
     channels: int
     bits: int
-    bridge_encoding: str
+    conversion: str | int
 
 
 _BAYER = ("rggb", "bggr", "gbrg", "grbg")
@@ -41,8 +42,8 @@ _PACKED = {
     **{f"{bits}UC1": _Packed(1, bits, "mono8") for bits in (8, 16)},
     **{f"{bits}UC3": _Packed(3, bits, "bgr8") for bits in (8, 16)},
     **{f"{bits}UC4": _Packed(4, bits, "bgra8") for bits in (8, 16)},
-    **{name: _Packed(2, 8, "yuv422") for name in ("uyvy", "yuv422")},
-    **{name: _Packed(2, 8, "yuv422_yuy2") for name in ("yuyv", "yuv422_yuy2")},
+    **{name: _Packed(2, 8, cv2.COLOR_YUV2RGB_UYVY) for name in ("uyvy", "yuv422")},
+    **{name: _Packed(2, 8, cv2.COLOR_YUV2RGB_YUY2) for name in ("yuyv", "yuv422_yuy2")},
 }
 # Bytes of the chroma plane per byte of the luma plane before it, and OpenCV's conversion.
 _PLANAR = {
@@ -74,11 +75,13 @@ def _from_raw(message) -> np.ndarray:
         raise ImageError(f"encoding {message.encoding!r} is no colour or grey image; known: {', '.join(RAW_ENCODINGS)}")
     packed = _PACKED[message.encoding]
     pixels = _packed_pixels(message, packed)
-    if packed.bridge_encoding == "rgb8":
+    if packed.conversion == "rgb8":
         return pixels
-    if packed.bridge_encoding.startswith("yuv") and message.width % 2:
+    if isinstance(packed.conversion, str):
+        return bridge().convert(pixels, packed.conversion)
+    if message.width % 2:
         raise ImageError(f"{_describe(message)} has an odd width; its pixels share colour in pairs")
-    return bridge().convert(pixels, packed.bridge_encoding)
+    return cv2.cvtColor(pixels, packed.conversion)
 
 
 def _packed_pixels(message, packed: _Packed) -> np.ndarray:
@@ -141,7 +144,7 @@ def _from_compressed(message) -> np.ndarray:
     if image is None:
         raise ImageError(f"{_describe(message)} cannot be decoded: truncated, or no JPEG or PNG")
     if mosaic:
-        return bridge().convert(image, _PACKED[original].bridge_encoding)
+        return bridge().convert(image, _PACKED[original].conversion)
     # "compressed rgb8": the encoder was handed RGB where it takes BGR, so what comes out is RGB already
     return image if "compressed rgb" in compressed else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
