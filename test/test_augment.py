@@ -40,7 +40,7 @@ def test_with_everything_off_training_sees_what_evaluation_sees():
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(AugmentConfig) if field.type == "float"])
 def test_every_setting_changes_the_image(field):
-    strong = {"rotation_deg": 45.0}.get(field, 1.0)
+    strong = {"rotation_deg": 45.0, "noise_sigma": 20.0}.get(field, 1.0)
     train = TrainTransform(AugmentConfig(**(OFF | {"night_p": 0.0} | {field: strong})), IMAGE)
     torch.manual_seed(0)
     plain = EvaluationTransform(IMAGE)(PIXELS)

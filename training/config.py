@@ -17,7 +17,11 @@ from campus_visual_gps.models.regressor import ModelConfig
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """The paper's augmentation (sections 3.4 and 5.5, 5.6): no flip, no resized crop, for labels would not follow."""
+    """The paper's augmentation (sections 3.4, 5.5, 5.6): no flip and no resized crop, for labels would not follow.
+
+    Ours beside it, off unless asked for: `noise_sigma` (the most, in levels of 255) and `jpeg_p`, `jpeg_quality`, what
+    another camera and another encoder do to a picture.
+    """
 
     rotation_deg: float = 5.0
     perspective_scale: float = 0.2
@@ -29,6 +33,9 @@ class AugmentConfig:
     night_p: float = 0.2
     night_brightness: tuple[float, float] = (0.4, 0.7)
     night_contrast: tuple[float, float] = (0.6, 0.9)
+    noise_sigma: float = 0.0
+    jpeg_p: float = 0.0
+    jpeg_quality: tuple[int, int] = (40, 95)
 
 
 @dataclass(frozen=True)
