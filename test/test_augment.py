@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentConfig
-from training.data.augment import EvaluationTransform, NightSimulation, TrainTransform
+from training.data.augment import EvaluationTransform, JpegCompression, NightSimulation, TrainTransform
 
 IMAGE = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PIXELS = torch.from_numpy(textured_rgb(64, 64))
@@ -68,3 +68,10 @@ def test_night_comes_as_often_as_it_should():
 def test_the_result_is_what_the_network_takes():
     out = TrainTransform(AugmentConfig(), IMAGE)(PIXELS)
     assert out.shape == (3, 64, 64) and out.dtype == torch.float32
+
+
+def test_compression_keeps_the_colours():
+    image = PIXELS.permute(2, 0, 1)
+    compressed = JpegCompression(1.0, (90, 90))(image)
+    assert compressed.shape == image.shape and not torch.equal(compressed, image)
+    assert (compressed.float() - image.float()).abs().mean() < 4.0

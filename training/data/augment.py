@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
@@ -37,6 +38,27 @@ class SensorNoise(nn.Module):
         return (image + noise).round_().clamp_(0, 255).to(torch.uint8)
 
 
+class JpegCompression(nn.Module):
+    """Encode and decode with a quality drawn from the bounds, with probability p.
+
+    Through OpenCV: torchvision's own transform rests on an encoder that it is about to remove.
+    """
+
+    def __init__(self, p: float, quality: tuple[int, int]):
+        super().__init__()
+        self.p, self.quality = p, quality
+
+    def forward(self, image: Tensor) -> Tensor:
+        if torch.rand(()) >= self.p:
+            return image
+        low, high = self.quality
+        quality = int(torch.randint(low, high + 1, ()))
+        bgr = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2BGR)
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        rgb = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return torch.from_numpy(rgb).permute(2, 0, 1)
+
+
 class TrainTransform:
     """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, augmented and normalised.
 
@@ -57,7 +79,7 @@ class TrainTransform:
         if config.noise_sigma > 0:
             steps.append(SensorNoise(config.noise_sigma))
         if config.jpeg_p > 0:
-            steps.append(v2.RandomApply([v2.JPEG(config.jpeg_quality)], p=config.jpeg_p))
+            steps.append(JpegCompression(config.jpeg_p, config.jpeg_quality))
         self.pixels = v2.Compose(steps)
         self.erasing = v2.RandomErasing(p=config.erasing_p)
 

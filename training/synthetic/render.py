@@ -115,8 +115,10 @@ class Renderer:
 
     def _night_scene(self, position_m):
         """The night around one place: the nearest lamps as point lights."""
-        lamps = sorted(self._scene.lamps, key=lambda lamp: np.hypot(*np.subtract(lamp.position_m, position_m)[:2]))
-        lights = {f"lamp_{i}": _lamp(lamp) for i, lamp in enumerate(lamps[:NEAREST_LAMPS])}
+        away_m = [float(np.hypot(*np.subtract(lamp.position_m, position_m)[:2])) for lamp in self._scene.lamps]
+        nearest = np.argsort(away_m)[:NEAREST_LAMPS]
+        # The near ground fills the picture, so its lamps are tried most.
+        lights = {f"lamp_{i}": _lamp(self._scene.lamps[i], weight=20.0 / (away_m[i] + 5.0)) for i in nearest}
         glow = {f"globe_{i}": _globe(lamp) for i, lamp in enumerate(self._scene.lamps)}
         return self._load({"sky": self._sky(), **lights, **glow})
 
