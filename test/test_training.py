@@ -113,6 +113,15 @@ def test_an_interrupted_member_goes_on_from_its_last_epoch(tmp_path, dataset_dir
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
 
 
+def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path, dataset_dir):
+    checkpoint = tmp_path / "run" / "seed-1" / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"PK\x03\x04 half a checkpoint")
+    short = SETTINGS["trainer"] | {"max_epochs": 1}
+    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=short))
+    assert (tmp_path / "run" / "seed-1" / "member.safetensors").is_file()
+
+
 def test_a_data_set_without_a_split_says_what_to_run(tmp_path, dataset_dir):
     unsplit = tmp_path / "set"
     shutil.copytree(dataset_dir, unsplit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.models.regressor import build_model
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import TrainConfig, to_dict
@@ -61,11 +62,15 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         trainer = _trainer(config, seed, run_dir)
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module.regressor)
-        last = run_dir / "checkpoints" / "last.ckpt"
         try:
-            trainer.fit(module, *_loaders(config, data, image), ckpt_path=str(last) if last.is_file() else None)
+            trainer.fit(module, *_loaders(config, data, image), ckpt_path=_last_checkpoint(run_dir))
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
+        except OSError as error:  # its own text names a temporary file
+            raise DatasetError(
+                f"{run_dir}: {error.strerror or error}; make room and run the same command again, which goes on from the "
+                "last whole checkpoint"
+            ) from error
     if trainer.is_global_zero:
         _export_best(trainer.checkpoint_callback.best_model_path, module, weights)
         plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
@@ -84,6 +89,17 @@ def _claim(run_dir: Path, resolved: dict) -> None:
         return
     with written_whole(path) as part:
         part.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+
+
+def _last_checkpoint(run_dir: Path) -> str | None:
+    """The checkpoint to go on from, if there is a whole one: a full disk may have cut it off."""
+    path = run_dir / "checkpoints" / "last.ckpt"
+    if not path.is_file():
+        return None
+    if zipfile.is_zipfile(path):
+        return str(path)
+    log.warning("%s is damaged; this member starts anew", path)
+    return None
 
 
 def _relevant(config: TrainConfig) -> dict:
