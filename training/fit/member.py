@@ -68,7 +68,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
             raise DatasetError(
-                f"{run_dir}: {error.strerror or error}; make room and run the same command again, which goes on from the "
+                f"{run_dir}: {error.strerror or error}; make room and run the same command again; it goes on from the "
                 "last whole checkpoint"
             ) from error
     if trainer.is_global_zero:
