@@ -17,7 +17,7 @@ from training.synthetic import drive
 from training.synthetic.drive import CAMERA_IN_BASE_M, START, Motion
 from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
 
-JPEG_QUALITY = 82
+JPEG_QUALITY = 68  # about 11 kB a frame
 CAMERA_FRAME, GPS_FRAME, BASE_FRAME, ODOM_FRAME, MAP_FRAME = (
     "camera_optical_frame",
     "gps_link",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import logging
+import importlib.util
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from campus_visual_gps.errors import ConfigError
 from training.synthetic.campus import build_campus
 from training.synthetic.light import Light
 from training.synthetic.render import Renderer, View
-
-logger = logging.getLogger(__name__)
 
 # A change in any of these changes pictures; capture, noise and camera do not, their frames stay valid.
 _SOURCES = ("geometry", "textures", "builder", "campus", "landscape", "light", "site", "render")
@@ -60,13 +59,22 @@ class FrameCache:
 def render_frames(
     frames: Iterable[Frame], cache: FrameCache, threads: int = 0, done: Callable[[], None] = lambda: None
 ) -> None:
-    """Render every frame that the cache lacks; `done` is called once per frame. `threads`: 0 for all cores."""
+    """Render every frame that the cache lacks; `done` is called once per frame. `threads`: 0 for all cores.
+
+    Raises ConfigError where a frame must be rendered and Mitsuba is not installed.
+    """
     for (light, cars_seed), group in groupby(frames, key=lambda frame: (frame.light, frame.cars_seed)):
         renderer = Renderer(build_campus(cars_seed), light, threads)
         for frame in group:
             if not cache.path(frame).exists():
+                _require_mitsuba()
                 cache.store(frame, renderer.render(frame.view))
             done()
+
+
+def _require_mitsuba() -> None:
+    if importlib.util.find_spec("mitsuba") is None:
+        raise ConfigError("rendering the sample campus needs mitsuba: pip install -e '.[synthetic]'")
 
 
 def default_cache_dir() -> Path:
