@@ -31,7 +31,8 @@ class BagPlayer:
     def __init__(self, topics: dict[str, str], record: dict[str, str], rate: float = 1.0, clock: bool = False):
         """`topics` and `record` map topic to type, as "sensor_msgs/msg/Image".
 
-        Raises ConfigError for a type that is not installed.
+        Topics whose type is not installed are not played, as with `ros2 bag`, and stand in `unplayed`. Raises
+        ConfigError for such a type among those to record.
         """
         self.rate = rate
         self.recorded: list[tuple[str, str, int, bytes]] = []
@@ -41,12 +42,10 @@ class BagPlayer:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("bag_player", context=self._context, start_parameter_services=False)
-        self._publishers = {
-            topic: self.node.create_publisher(
-                message_class(kind), topic, _LATCHED if topic.endswith("tf_static") else _PLAYED
-            )
-            for topic, kind in topics.items()
-        }
+        self._publishers = {}
+        self.unplayed: list[str] = []
+        for topic, kind in topics.items():
+            self._offer(topic, kind)
         for topic, kind in record.items():
             self.node.create_subscription(message_class(kind), topic, self._recorder(topic, kind), _HEARD, raw=True)
         self._clock = self._clock_publisher() if clock else None
@@ -69,6 +68,8 @@ class BagPlayer:
         count = 0
         self._start_ns = None
         for topic, _, time_ns, data in messages:
+            if topic not in self._publishers:
+                continue
             if self._start_ns is None:
                 self._start_ns, self._started_s = time_ns, time.monotonic()
             self._sleep_until(time_ns)
@@ -92,6 +93,15 @@ class BagPlayer:
         self._spinner.join(timeout=5.0)
         self.node.destroy_node()
         self._context.try_shutdown()
+
+    def _offer(self, topic: str, kind: str) -> None:
+        try:
+            message = message_class(kind)
+        except ConfigError:
+            self.unplayed.append(topic)
+            return
+        qos = _LATCHED if topic.endswith("tf_static") else _PLAYED
+        self._publishers[topic] = self.node.create_publisher(message, topic, qos)
 
     def _spin(self) -> None:
         try:

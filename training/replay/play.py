@@ -35,10 +35,12 @@ def play(
         raise ConfigError(f"rate {rate} is outside 0.01..100")
     with open_bag(bag_dir) as bag:
         topics = bag.topics()
-        unknown = [topic for topic in wait_for if topic not in topics]
+        unknown = sorted(set(wait_for) - set(topics))
         if unknown:
             raise DatasetError(f"bag {bag_dir} has no topic {', '.join(unknown)}; it has {', '.join(sorted(topics))}")
         player = BagPlayer(topics, record or {}, rate=rate, clock=clock)
+        for topic in player.unplayed:
+            log.warning("%s is not played: message type %s is not installed", topic, topics[topic])
         try:
             player.wait_for_subscribers(wait_for)
             count = player.publish(bag.messages())
