@@ -82,8 +82,13 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     }
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "training", "train", tmp_path / "long.yaml", "--dataset", dataset]
+    # a test run in the background of a shell hands down an ignored SIGINT
     process = subprocess.Popen(
-        [*map(str, command), "--out", str(tmp_path / "run")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*map(str, command), "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     metrics = tmp_path / "run" / "seed-1" / "metrics.csv"
     deadline = time.monotonic() + 120
