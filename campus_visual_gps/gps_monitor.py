@@ -1,8 +1,8 @@
 """Is the real GPS healthy? From the stream of a receiver's fixes, without ROS: healthy, degraded or lost, and why.
 
 A fix is judged by itself (status, numbers, covariance), against the last good one (a jump that no robot drives) and
-against the clock (silence, delay). The state follows the verdicts with hysteresis in both directions: so many fixes in a row
-and so long. Silence needs none: it is measured in time already.
+against the clock (silence, delay). The state follows the verdicts with hysteresis in both directions: so many fixes in
+a row and so long. Silence needs none: it is measured in time already.
 """
 
 from __future__ import annotations

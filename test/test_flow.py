@@ -5,9 +5,11 @@ import threading
 import pytest
 
 from campus_visual_gps.ros.flow import (
+    FROM_FUTURE,
     NANOSECONDS,
     RATE_LIMIT,
     STAMP_NOT_NEWER,
+    TOO_OLD,
     UNSTAMPED,
     Admission,
     Frame,
@@ -39,6 +41,29 @@ def test_a_stamp_of_zero_is_dropped():
 
 def test_a_clock_that_jumps_back_starts_over():
     assert admitted(Admission(2.0), (100.0, 100.1, 100.6, 3.0, 3.1, 3.5)) == [100.0, 100.6, 3.0, 3.5]
+
+
+def test_age_counts_in_ros_time_and_only_where_it_is_limited():
+    now_ns = 100 * NANOSECONDS
+    assert Admission(max_age_s=2.0).check(now_ns - 3 * NANOSECONDS, now_ns) == TOO_OLD
+    assert Admission(max_age_s=2.0).check(now_ns - NANOSECONDS, now_ns) is None
+    assert Admission().check(NANOSECONDS, now_ns) is None
+
+
+def test_an_image_from_the_future_is_dropped_and_changes_nothing():
+    admission, now_ns = Admission(), 100 * NANOSECONDS
+    assert admission.check(now_ns, now_ns) is None
+    assert admission.check(now_ns + 5 * NANOSECONDS, now_ns) == FROM_FUTURE
+    assert admission.check(now_ns + 1, now_ns) is None
+    assert admission.epoch == 0
+
+
+def test_a_jump_back_starts_an_epoch():
+    admission = Admission()
+    epochs = [admission.check(stamp * NANOSECONDS) or admission.epoch for stamp in (5, 6, 1, 2)]
+    assert epochs == [0, 0, 1, 1]
+    admission.restart()
+    assert (admission.check(2 * NANOSECONDS), admission.epoch) == (None, 2)
 
 
 def test_a_stray_stamp_from_the_future_does_not_silence_the_node():

@@ -130,7 +130,10 @@ def test_pose_is_east_and_north_in_the_map_with_an_unknown_orientation():
 
 
 def test_diagnostics_carry_level_name_and_values_as_text():
-    array = messages.to_diagnostic_array(STAMP, "visual_gps: localizer", "model-1", 2, "broken", {"a": 1.23456, "b": 7})
+    given_status = messages.to_diagnostic_status(
+        "visual_gps: localizer", "model-1", 2, "broken", {"a": 1.23456, "b": 7}
+    )
+    array = messages.to_diagnostic_array(STAMP, given_status)
     status = array.status[0]
     assert array.header.stamp == STAMP
     assert (status.level, status.name, status.hardware_id, status.message) == (

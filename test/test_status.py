@@ -1,9 +1,9 @@
 """The level of the diagnostics says what an operator has to do."""
 
-from campus_visual_gps.ros.flow import RATE_LIMIT, STAMP_NOT_NEWER
+from campus_visual_gps.ros.flow import FROM_FUTURE, RATE_LIMIT, STAMP_NOT_NEWER
 from campus_visual_gps.ros.status import ERROR, OK, STALE, WARN, StageTimes, Status
 
-TIMES = StageTimes(0.001, 0.002, 0.030, 0.036)
+TIMES = StageTimes(0.001, 0.002, 0.030, 0.001, 0.036)
 
 
 class FakeClock:
@@ -79,3 +79,32 @@ def test_stage_times_are_milliseconds():
     values = status.health().values
     assert round(values["ensemble_ms"], 6) == 30.0
     assert round(values["latency_p95_ms"], 6) == 36.0
+    assert round(values["overhead_ms"], 6) == 6.0
+
+
+def test_the_rate_is_that_since_the_last_report_and_the_age_that_of_the_last_image():
+    clock = FakeClock()
+    status = Status("/image", clock)
+    for _ in range(30):
+        status.image(None, age_s=0.25)
+    clock.now_s += 2.0
+    values = status.health().values
+    assert (values["image_rate_hz"], values["image_age_s"], values["image_silence_s"]) == (15.0, 0.25, 2.0)
+
+
+def test_a_camera_that_repeats_itself_is_a_warning():
+    status = Status("/image")
+    status.pictured(9)
+    fix(status)
+    assert status.health().level == OK
+    status.pictured(10)
+    fix(status)
+    assert status.health()[:2] == (WARN, "the camera is frozen or covered: the last 11 images are identical")
+    status.pictured(0)
+    assert status.health().level == OK
+
+
+def test_images_that_are_all_dropped_are_named():
+    status = Status("/image")
+    status.image(FROM_FUTURE)
+    assert "from_future" in status.health().message

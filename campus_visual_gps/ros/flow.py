@@ -15,37 +15,58 @@ NANOSECONDS = 1_000_000_000
 UNSTAMPED = "unstamped"
 STAMP_NOT_NEWER = "stamp_not_newer"
 RATE_LIMIT = "rate_limit"
+TOO_OLD = "too_old"
+FROM_FUTURE = "from_future"
+BEFORE_TIME_JUMP = "before_time_jump"
 
 # Less is a camera that delivers out of order; more is a looping bag or a restarted simulation.
 CLOCK_JUMP_NS = NANOSECONDS
+# Clocks of two computers, or /clock behind the images of a fast replay, differ by less.
+FUTURE_NS = NANOSECONDS
 
 
 class Frame(NamedTuple):
-    """An admitted image message, its stamp, and when it arrived on the monotonic clock."""
+    """An admitted image message, its stamp, when it arrived on the monotonic clock, and in which run of time."""
 
     message: Any
     stamp_ns: int
     received_s: float
+    epoch: int = 0
 
 
 class Admission:
     """Which stamps may become fixes: strictly increasing ones, at most `max_rate_hz` of them (0: all).
 
-    A stamp that jumps back by more than a second starts over. Rate is counted in stamps and not in arrivals, so that a
-    bag gives the same fixes at any replay speed.
+    None from the future of the ROS time, and none older than `max_age_s` (0: any age). A stamp that jumps back by more
+    than a second starts over. Rate is counted in stamps and not in arrivals, so that a bag gives the same fixes at any
+    replay speed.
     """
 
-    def __init__(self, max_rate_hz: float = 0.0):
+    def __init__(self, max_rate_hz: float = 0.0, max_age_s: float = 0.0):
         self._period_ns = round(NANOSECONDS / max_rate_hz) if max_rate_hz > 0 else 0
+        self._max_age_ns = round(NANOSECONDS * max_age_s)
         self._newest_ns: int | None = None
         self._due_ns = 0
+        self.epoch = 0
 
-    def check(self, stamp_ns: int) -> str | None:
-        """Name of the rule that drops the frame with this stamp, or None if it is admitted."""
+    def restart(self) -> None:
+        """Time jumped back: what was admitted before belongs to another epoch."""
+        self._newest_ns, self._due_ns = None, 0
+        self.epoch += 1
+
+    def check(self, stamp_ns: int, now_ns: int | None = None) -> str | None:
+        """Name of the rule that drops the frame with this stamp, or None if it is admitted.
+
+        `now_ns` is the ROS time; without it nothing is too old or from the future.
+        """
         if stamp_ns <= 0:
             return UNSTAMPED
+        if now_ns is not None and stamp_ns > now_ns + FUTURE_NS:
+            return FROM_FUTURE
+        if now_ns is not None and 0 < self._max_age_ns < now_ns - stamp_ns:
+            return TOO_OLD
         if self._newest_ns is not None and stamp_ns < self._newest_ns - CLOCK_JUMP_NS:
-            self._newest_ns, self._due_ns = None, 0
+            self.restart()
         if self._newest_ns is not None and stamp_ns <= self._newest_ns:
             return STAMP_NOT_NEWER
         self._newest_ns = stamp_ns

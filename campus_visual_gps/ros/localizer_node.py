@@ -8,37 +8,38 @@ inference never runs on the executor's thread. -> deactivate: unsubscribe and fr
 from __future__ import annotations
 
 import signal
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image, NavSatFix
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
 
 from campus_visual_gps.errors import EstimateError, VisualGpsError
 from campus_visual_gps.ros import image_conversion, messages
-from campus_visual_gps.ros.flow import NANOSECONDS, Admission, Frame, Worker
+from campus_visual_gps.ros.flow import CLOCK_JUMP_NS, NANOSECONDS, Admission, Frame, Worker
+from campus_visual_gps.ros.outputs import FIX_TOPIC, Outputs
 from campus_visual_gps.ros.parameters import NodeParameters, ParameterTable
-from campus_visual_gps.ros.pipeline import BAD_ESTIMATE, Pipeline, Refusal, Result
-from campus_visual_gps.ros.status import ERROR, WARN, Health, StageTimes, Status
+from campus_visual_gps.ros.pipeline import BAD_ESTIMATE, Pipeline, Refusal, Result, load_localizer
+from campus_visual_gps.ros.report import ACTIVE, INACTIVE, UNCONFIGURED, localizer_health
+from campus_visual_gps.ros.status import StageTimes, Status
 from campus_visual_gps.uncertainty import spread_m
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
 
 NODE_NAME = "visual_gps"
-FIX_TOPIC, POSE_TOPIC, DIAGNOSTICS_TOPIC = "visual_gps/fix", "visual_gps/pose", "/diagnostics"
+DIAGNOSTICS_TOPIC = "/diagnostics"
 DIAGNOSTICS_PERIOD_S = 1.0
 LOG_PERIOD_S = 5.0
-# navsat_transform puts a fix without a frame at the robot's origin; a camera driver that leaves it empty gets this.
-FALLBACK_FRAME_ID = "camera"
 # A slow computer's inference takes a second or two; torch must not be torn down under it.
 WORKER_END_S = 10.0
 
@@ -57,12 +58,17 @@ class LocalizerNode(LifecycleNode):
         self._admission = Admission()
         self._status = Status()
         self._problem = ""
-        self._subscription = self._fixes = self._poses = None
+        self._enabled = True
+        self._subscription = None
+        self._outputs: Outputs | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
+        self.create_service(SetBool, "~/enable", self._on_enable)
         # Steady time: diagnostics go on, and the node starts, also while a simulated clock stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
-        self._start_timer = self.create_timer(0.0, self._start, clock=steady)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
+        self._start_timer = self.create_timer(0.0, self._start, clock=self._steady)
+        backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-CLOCK_JUMP_NS))
+        self._jump_handle = self.get_clock().create_jump_callback(backward, post_callback=self._on_time_jump)
 
     def close(self) -> None:
         """Stop the worker and wait for the frame in work, before the node is destroyed."""
@@ -128,9 +134,7 @@ class LocalizerNode(LifecycleNode):
         self._settings = self._table.read()
         image_conversion.bridge()
         self._load_model()
-        self._fixes = self.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, 10)
-        if self._settings.publish_pose:
-            self._poses = self.create_lifecycle_publisher(PoseWithCovarianceStamped, POSE_TOPIC, 10)
+        self._outputs = Outputs(self, self._settings)
 
     def _activate(self) -> None:
         if self._localizer is None:
@@ -138,25 +142,17 @@ class LocalizerNode(LifecycleNode):
         compressed = self._settings.image_transport == "compressed"
         # image_transport's way of naming: who remaps `image` moves `image/compressed` with it
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        self._admission = Admission(self._settings.max_rate_hz)
+        self._admission = Admission(self._settings.max_rate_hz, self._settings.max_age_s)
         self._status = Status(topic)
         self._worker = Worker(Pipeline(self._localizer, self._settings.altitude_m), self._deliver)
+        self._outputs.open(self._steady)
         self._subscription = self.create_subscription(
             CompressedImage if compressed else Image, topic, self._on_image, qos_profile_sensor_data
         )
         self.get_logger().info(f"active: {topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
 
     def _load_model(self) -> None:
-        from campus_visual_gps.localizer import Localizer
-
-        start = perf_counter()
-        settings = self._settings
-        self._localizer = Localizer.load(settings.model_dir, settings.device, settings.precision)
-        bundle, ensemble = self._localizer.bundle, self._localizer.ensemble
-        self.get_logger().info(
-            f"model {bundle.model_id}: {len(ensemble.members)} members on {ensemble.device} in {ensemble.precision}, "
-            f"loaded in {perf_counter() - start:.1f} s"
-        )
+        self._localizer = load_localizer(self._settings, self.get_logger().info)
 
     def _release(self) -> None:
         """Stop receiving and free the model."""
@@ -165,15 +161,16 @@ class LocalizerNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._retired_worker = self._worker
+        if self._outputs is not None:
+            self._outputs.close()
         self._subscription = self._worker = self._localizer = None
 
     def _forget(self) -> None:
         """Release, and forget what was configured."""
         self._release()
-        for publisher in (self._fixes, self._poses):
-            if publisher is not None:
-                self.destroy_lifecycle_publisher(publisher)
-        self._fixes = self._poses = self._settings = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._settings = None
 
     def _on_set_parameters(self, parameters) -> SetParametersResult:
         own = [parameter.name for parameter in parameters if parameter.name in self._table.names]
@@ -183,42 +180,63 @@ class LocalizerNode(LifecycleNode):
         self._table.forget_problems(own)
         return SetParametersResult(successful=True)
 
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """~/enable: false ignores the images, with the model kept ready; the receiver's fixes still pass."""
+        if request.data != self._enabled:
+            self._enabled = request.data
+            self.get_logger().info(f"{'enabled' if request.data else 'disabled'} by ~/enable")
+            self._status = Status(self._status.image_topic)
+        response.success = True
+        response.message = f"{'enabled' if self._enabled else 'disabled'}, node is {self._state()}"
+        return response
+
+    def _on_time_jump(self, jump) -> None:
+        """ROS time jumped back, as in a simulation that starts over: nothing of before counts."""
+        self._admission.restart()
+        if self._outputs is not None:
+            self._outputs.time_jumped()
+        self.get_logger().info("ROS time jumped back: starting over")
+
     # Frames
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         """On the executor's thread: admit the frame and put it into the slot."""
-        worker = self._worker
-        if worker is None:
+        worker, admission = self._worker, self._admission
+        if worker is None or not self._enabled:
             return
+        now_ns, epoch = self.get_clock().now().nanoseconds, admission.epoch
         stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
-        dropped = self._admission.check(stamp_ns)
-        self._status.image(dropped)
-        if dropped is None and worker.slot.put(Frame(message, stamp_ns, monotonic())):
+        dropped = admission.check(stamp_ns, now_ns)
+        if admission.epoch != epoch:
+            self._outputs.stamps_jumped()
+        self._status.image(dropped, age_s=(now_ns - stamp_ns) / NANOSECONDS)
+        if dropped is None and worker.slot.put(Frame(message, stamp_ns, monotonic(), admission.epoch)):
             self._status.skipped()
 
     def _deliver(self, result: Result) -> None:
         """On the worker's thread: publish the fix, or say why there is none."""
         try:
-            refusal = result.refusal or self._publish(result)
-            if refusal is not None:
-                self._refuse(result, refusal)
+            if result.frame.epoch != self._admission.epoch:
+                self._status.outlived()
+            elif self._enabled:
+                refusal = result.refusal or self._publish(result)
+                if refusal is not None:
+                    self._refuse(result, refusal)
         except Exception as error:
             if self.context.ok():  # else a signal has ended ROS between two calls
                 self.get_logger().error(f"cannot publish: {type(error).__name__}: {error}")
 
     def _publish(self, result: Result) -> Refusal | None:
-        estimate, stamp = result.estimate, result.frame.message.header.stamp
+        estimate, header = result.estimate, result.frame.message.header
+        start_s = monotonic()
         try:
-            fix = messages.to_navsatfix(estimate, stamp, self._frame_id(result.frame))
-            pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
+            self._outputs.publish(estimate, header.stamp, header.frame_id)
         except EstimateError as error:
             return Refusal(BAD_ESTIMATE, str(error))
-        self._fixes.publish(fix)
-        if self._poses is not None:
-            self._poses.publish(pose)
-        latency_s = monotonic() - result.frame.received_s
+        end_s = monotonic()
+        stages = (result.decode_s, estimate.transform_s, estimate.ensemble_s, end_s - start_s)
         self._status.fix(
-            StageTimes(result.decode_s, estimate.transform_s, estimate.ensemble_s, latency_s),
+            StageTimes(*stages, latency_s=end_s - result.frame.received_s),
             sigma_m=float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
             spread_m=float(spread_m(estimate.member_means_enu_m)),
             age_s=(self.get_clock().now().nanoseconds - result.frame.stamp_ns) / NANOSECONDS,
@@ -228,44 +246,23 @@ class LocalizerNode(LifecycleNode):
     def _refuse(self, result: Result, refusal: Refusal) -> None:
         self._status.refused(*refusal)
         self.get_logger().warning(f"refused, {refusal.reason}: {refusal.text}", throttle_duration_sec=LOG_PERIOD_S)
-        if self._settings.publish_refused:
-            stamp, bundle = result.frame.message.header.stamp, self._localizer.bundle
-            altitude_m = bundle.altitude.altitude_m
-            self._fixes.publish(messages.to_refused_fix(bundle.frame, altitude_m, stamp, self._frame_id(result.frame)))
-
-    def _frame_id(self, frame: Frame) -> str:
-        frame_id = self._settings.frame_id or frame.message.header.frame_id
-        if not frame_id:
-            self.get_logger().warning(
-                f"images have no frame_id; fixes get {FALLBACK_FRAME_ID!r}: set parameter frame_id", once=True
-            )
-        return frame_id or FALLBACK_FRAME_ID
+        header = result.frame.message.header
+        self._outputs.publish_refused(self._localizer.bundle, header.stamp, header.frame_id)
 
     # Diagnostics
 
     def _publish_diagnostics(self) -> None:
-        level, message, values = self._health()
         model_id = self._localizer.bundle.model_id if self._localizer is not None else ""
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: localizer"
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(messages.to_diagnostic_array(stamp, name, model_id, level, message, values))
+        name = self.get_fully_qualified_name().lstrip("/")
+        health = localizer_health(self._state(), self._problem, self._status, self._localizer, self._enabled)
+        statuses = [messages.to_diagnostic_status(f"{name}: localizer", model_id, *health)]
+        if self._outputs is not None and self._outputs.fallback is not None:
+            health = self._outputs.fallback.health()
+            statuses.append(messages.to_diagnostic_status(f"{name}: fallback", self._settings.gps_topic, *health))
+        self._diagnostics.publish(messages.to_diagnostic_array(self.get_clock().now().to_msg(), *statuses))
 
-    def _health(self) -> Health:
-        state = "unconfigured" if self._settings is None else "inactive" if self._worker is None else "active"
-        if self._problem:
-            return Health(ERROR, self._problem, {"state": state})
-        if self._worker is None:
-            return Health(WARN, f"{state}: no fixes are published", {"state": state})
-        level, message, values = self._status.health()
-        bundle, ensemble = self._localizer.bundle, self._localizer.ensemble
-        model = {
-            "state": state,
-            "model_id": bundle.model_id,
-            "device": ensemble.device,
-            "precision": ensemble.precision,
-            "image_bridge": image_conversion.bridge().name,
-        }
-        return Health(level, message, {**model, **values})
+    def _state(self) -> str:
+        return UNCONFIGURED if self._settings is None else INACTIVE if self._worker is None else ACTIVE
 
 
 def main(args: list[str] | None = None) -> None:

@@ -89,13 +89,18 @@ def position_covariance_enu_m2(estimate: PositionEstimate) -> np.ndarray:
     return covariance
 
 
-def to_diagnostic_array(
-    stamp: Time, name: str, hardware_id: str, level: int, message: str, values: dict[str, object]
-) -> DiagnosticArray:
-    """DiagnosticArray of one status; `level` 0 to 3 is OK, WARN, ERROR, STALE."""
+def to_diagnostic_status(
+    name: str, hardware_id: str, level: int, message: str, values: dict[str, object]
+) -> DiagnosticStatus:
+    """DiagnosticStatus; `level` 0 to 3 is OK, WARN, ERROR, STALE."""
     status = DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware_id)
     status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
-    array = DiagnosticArray(status=[status])
+    return status
+
+
+def to_diagnostic_array(stamp: Time, *statuses: DiagnosticStatus) -> DiagnosticArray:
+    """DiagnosticArray of these statuses."""
+    array = DiagnosticArray(status=list(statuses))
     array.header.stamp = stamp
     return array
 

@@ -6,14 +6,34 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.gps_monitor import MonitorSettings
 
-TRANSPORTS = ("raw", "compressed")
-RATE_RANGE_HZ = (0.0, 1000.0)
+VISUAL, FALLBACK = "visual", "fallback"
+CPU, INACTIVE = "cpu", "inactive"
+CHOICES = {
+    "image_transport": ("raw", "compressed"),
+    "output": (VISUAL, FALLBACK),
+    "on_out_of_memory": (CPU, INACTIVE),
+}
 ALTITUDE_RANGE_M = (-1000.0, 10000.0)
+RANGES = {
+    "max_rate_hz": (0.0, 1000.0),
+    "max_age_s": (0.0, 3600.0),
+    "gps_max_age_s": (0.1, 3600.0),
+    "gps_max_delay_s": (0.0, 3600.0),
+    "gps_max_sigma_m": (0.1, 1000.0),
+    "gps_max_speed_mps": (0.1, 1000.0),
+    "gps_assumed_sigma_m": (0.1, 1000.0),
+    "gps_leave_fixes": (1, 1000),
+    "gps_leave_s": (0.0, 3600.0),
+    "gps_return_fixes": (1, 1000),
+    "gps_return_s": (0.0, 3600.0),
+}
+_GPS = MonitorSettings()
 # rcl's own, and those that a launch file or a file for many nodes sets on any node
 FOREIGN_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.", "rosout.")
 
@@ -30,11 +50,24 @@ class NodeParameters:
     precision: str = "auto"
     image_transport: str = "raw"
     max_rate_hz: float = 2.0
+    max_age_s: float = 0.0
     frame_id: str = ""
     altitude_m: float = math.nan
     publish_refused: bool = False
     publish_pose: bool = True
     map_frame: str = "map"
+    on_out_of_memory: str = CPU
+    output: str = VISUAL
+    gps_topic: str = "gps/fix"
+    gps_max_age_s: float = _GPS.max_age_s
+    gps_max_delay_s: float = _GPS.max_delay_s
+    gps_max_sigma_m: float = _GPS.max_sigma_m
+    gps_max_speed_mps: float = _GPS.max_speed_mps
+    gps_assumed_sigma_m: float = _GPS.assumed_sigma_m
+    gps_leave_fixes: int = _GPS.leave_fixes
+    gps_leave_s: float = _GPS.leave_s
+    gps_return_fixes: int = _GPS.return_fixes
+    gps_return_s: float = _GPS.return_s
     autostart: bool = True
 
     def __post_init__(self):
@@ -42,17 +75,23 @@ class NodeParameters:
             object.__setattr__(self, field.name, _typed(field.name, getattr(self, field.name), field.default))
         if not self.model_dir:
             raise ConfigError("parameter model_dir is empty: set it to a model bundle's directory")
-        if self.image_transport not in TRANSPORTS:
-            raise ConfigError(f"parameter image_transport {self.image_transport!r} is none of {', '.join(TRANSPORTS)}")
-        if not self.map_frame:
-            raise ConfigError("parameter map_frame is empty")
-        _check_range("max_rate_hz", self.max_rate_hz, RATE_RANGE_HZ)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"parameter {name} {getattr(self, name)!r} is none of {', '.join(choices)}")
+        for name in ("map_frame", "gps_topic"):
+            if not getattr(self, name):
+                raise ConfigError(f"parameter {name} is empty")
+        for name, limits in RANGES.items():
+            _check_range(name, getattr(self, name), limits)
         if not math.isnan(self.altitude_m):
             _check_range("altitude_m", self.altitude_m, ALTITUDE_RANGE_M)
 
+    def monitor_settings(self) -> MonitorSettings:
+        """The parameters gps_* as the monitor takes them."""
+        return MonitorSettings(**{field.name: getattr(self, f"gps_{field.name}") for field in fields(MonitorSettings)})
+
 
 def _descriptors() -> dict[str, ParameterDescriptor]:
-    rate_range = FloatingPointRange(from_value=RATE_RANGE_HZ[0], to_value=RATE_RANGE_HZ[1])
     # Dynamic typing lets `max_rate_hz:=5` through, which ROS reads as an integer; `_typed` checks instead.
     number = {"dynamic_typing": True}
     altitude_range = f"{ALTITUDE_RANGE_M[0]:g} to {ALTITUDE_RANGE_M[1]:g}, or .nan"  # a range would refuse NaN
@@ -64,7 +103,12 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "max_rate_hz": (
             "At most so many fixes a second, by the images' stamps; 0 for every frame that the computer manages. "
             "Errors of consecutive frames are alike: more fixes do not tell a filter more, but make it too certain.",
-            {**number, "floating_point_range": [rate_range]},
+            number,
+        ),
+        "max_age_s": (
+            "Images older than that on arrival, in ROS time, are dropped; 0 for no limit. Off by default: a bag that "
+            "is played without /clock is years old.",
+            number,
         ),
         "frame_id": ("frame_id of the fixes; empty takes the image's.", {}),
         "altitude_m": (
@@ -74,9 +118,36 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "publish_refused": ("Publish refused frames too, with STATUS_NO_FIX and an UNKNOWN covariance.", {}),
         "publish_pose": ("Publish visual_gps/pose.", {}),
         "map_frame": ("frame_id of the poses: x east, y north, origin at the bundle's reference point.", {}),
+        "on_out_of_memory": ("What a GPU without memory leads to: cpu moves the model there, inactive stops.", {}),
+        "output": (
+            "visual, or fallback: `fix` carries the receiver's fixes while healthy, else visual ones.",
+            {},
+        ),
+        "gps_topic": ("The receiver's NavSatFix, for output fallback.", {}),
+        "gps_max_age_s": ("Without a new fix for so long the receiver is lost, seconds.", number),
+        "gps_max_delay_s": (
+            "A fix that comes so long after its stamp is faulty, seconds of ROS time; 0: off.",
+            number,
+        ),
+        "gps_max_sigma_m": ("A fix less certain than that is faulty, metres (worst horizontal direction).", number),
+        "gps_max_speed_mps": ("Faster than the robot ever drives: fixes that imply more are jumps, m/s.", number),
+        "gps_assumed_sigma_m": ("Stands in for a covariance that the receiver leaves all zero, metres.", number),
+        "gps_leave_fixes": ("So many faulty fixes in a row, and", {}),
+        "gps_leave_s": ("faults for so long, end the trust in the receiver, seconds.", number),
+        "gps_return_fixes": ("So many good fixes in a row, and", {}),
+        "gps_return_s": ("good fixes for so long, restore it, seconds.", number),
         "autostart": ("Configure and activate at start; false leaves that to a lifecycle manager.", {}),
     }
-    return {name: ParameterDescriptor(description=text, **more) for name, (text, more) in texts.items()}
+    return {name: ParameterDescriptor(description=text, **more, **_range(name)) for name, (text, more) in texts.items()}
+
+
+def _range(name: str) -> dict[str, list]:
+    if name not in RANGES:
+        return {}
+    low, high = RANGES[name]
+    if isinstance(low, int):
+        return {"integer_range": [IntegerRange(from_value=low, to_value=high)]}
+    return {"floating_point_range": [FloatingPointRange(from_value=low, to_value=high)]}
 
 
 class ParameterTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ from campus_visual_gps.uncertainty import spread_m
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
+    from campus_visual_gps.ros.parameters import NodeParameters
 
 BAD_IMAGE = "bad_image"
 BAD_ESTIMATE = "bad_estimate"
@@ -35,6 +37,20 @@ class Result(NamedTuple):
     decode_s: float
     estimate: PositionEstimate | None
     refusal: Refusal | None
+
+
+def load_localizer(settings: NodeParameters, log: Callable[[str], None]) -> Localizer:
+    """The localizer that the parameters ask for; torch is imported only now. Raises VisualGpsError."""
+    from campus_visual_gps.localizer import Localizer
+
+    start = perf_counter()
+    localizer = Localizer.load(settings.model_dir, settings.device, settings.precision)
+    bundle, ensemble = localizer.bundle, localizer.ensemble
+    log(
+        f"model {bundle.model_id}: {len(ensemble.members)} members on {ensemble.device} in {ensemble.precision}, "
+        f"loaded in {perf_counter() - start:.1f} s"
+    )
+    return localizer
 
 
 class Pipeline:

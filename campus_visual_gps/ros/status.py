@@ -9,13 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from campus_visual_gps.ros.flow import RATE_LIMIT
+from campus_visual_gps.ros.flow import BEFORE_TIME_JUMP, FROM_FUTURE, RATE_LIMIT, STAMP_NOT_NEWER, TOO_OLD, UNSTAMPED
 
 # As diagnostic_msgs/DiagnosticStatus: STALE is for data that stopped coming.
 OK, WARN, ERROR, STALE = range(4)
 
 NO_IMAGE_S = 3.0
+# A camera's noise changes every picture, also of a robot that stands still; a driver that hangs repeats one.
+FROZEN_FRAMES = 10
 TIMED_FRAMES = 200
+
+_DROPPED_FOR = {
+    UNSTAMPED: "their stamps are zero",
+    STAMP_NOT_NEWER: "their stamps are not newer than the one before",
+    TOO_OLD: "they are older than max_age_s; is use_sim_time right, and the clock of the camera's computer?",
+    FROM_FUTURE: "their stamps are ahead of the ROS time; is use_sim_time right, and does /clock run?",
+}
 
 
 class StageTimes(NamedTuple):
@@ -24,7 +33,13 @@ class StageTimes(NamedTuple):
     decode_s: float
     transform_s: float
     ensemble_s: float
+    publish_s: float
     latency_s: float
+
+    @property
+    def overhead_s(self) -> float:
+        """What the frame cost beside the networks."""
+        return self.latency_s - self.ensemble_s
 
 
 class Health(NamedTuple):
@@ -41,8 +56,12 @@ class Status:
     def __init__(self, image_topic: str = "", clock=monotonic):
         self._lock = threading.Lock()
         self._clock = clock
-        self._image_topic = image_topic
+        self.image_topic = image_topic
         self._last_image_s: float | None = None
+        self._last_age_s = 0.0
+        self._last_drop = ""
+        self._reported_s = clock()
+        self._identical = 0
         self._started_s = clock()
         self._counts: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
@@ -52,15 +71,26 @@ class Status:
         self._verdict = (OK, "waiting for the first result")
         self._reported: Counter[str] = Counter()
 
-    def image(self, dropped: str | None) -> None:
-        """An image arrived, and was admitted (None) or dropped by a named rule."""
+    def image(self, dropped: str | None, age_s: float = 0.0) -> None:
+        """An image arrived, `age_s` of ROS time after its stamp, and was admitted (None) or dropped by a named rule."""
         with self._lock:
-            self._last_image_s = self._clock()
+            self._last_image_s, self._last_age_s = self._clock(), age_s
             self._counts["images"] += 1
             if dropped:
                 self._counts[f"dropped.{dropped}"] += 1
             if dropped and dropped != RATE_LIMIT:
                 self._counts["bad_stamps"] += 1
+                self._last_drop = dropped
+
+    def outlived(self) -> None:
+        """A result came after time had jumped back, and belongs to the time before."""
+        with self._lock:
+            self._counts[f"dropped.{BEFORE_TIME_JUMP}"] += 1
+
+    def pictured(self, identical: int) -> None:
+        """An image was as a whole the same as the `identical` ones before it."""
+        with self._lock:
+            self._identical = identical
 
     def skipped(self) -> None:
         """An admitted image was replaced by a newer one before the worker took it."""
@@ -86,12 +116,21 @@ class Status:
         """Judge what happened since the last call. The levels are those of an active node."""
         with self._lock:
             idle_s = self._clock() - (self._last_image_s if self._last_image_s is not None else self._started_s)
-            self._verdict = self._judge(self._counts - self._reported)
+            news = self._counts - self._reported
+            self._verdict = self._judge(news)
             self._reported = self._counts.copy()
             verdict = self._verdict
+            if verdict[0] == OK and self._identical >= FROZEN_FRAMES:
+                verdict = (
+                    WARN,
+                    f"the camera is frozen or covered: the last {self._identical + 1} images are identical",
+                )
             if idle_s > NO_IMAGE_S:
-                verdict = (STALE, f"no image on {self._image_topic} for {idle_s:.1f} s")
-            return Health(*verdict, self._values())
+                verdict = (STALE, f"no image on {self.image_topic} for {idle_s:.1f} s")
+            elapsed_s, self._reported_s = self._clock() - self._reported_s, self._clock()
+            rate_hz = news["images"] / elapsed_s if elapsed_s > 0.0 else 0.0
+            flow = {"image_rate_hz": rate_hz, "image_age_s": self._last_age_s, "image_silence_s": idle_s}
+            return Health(*verdict, {**self._values(), **flow, "identical_images": self._identical})
 
     def _judge(self, news: Counter[str]) -> tuple[int, str]:
         if news["fixes"]:
@@ -101,12 +140,12 @@ class Status:
         if news["refused"]:
             return WARN, f"estimates are refused, {self._last_refusal}"
         if news["bad_stamps"] and news["bad_stamps"] == news["images"]:
-            return WARN, "images are dropped: their stamps are zero, or not newer than the one before"
+            return WARN, f"images are dropped, {self._last_drop}: {_DROPPED_FOR[self._last_drop]}"
         return self._verdict
 
     def _values(self) -> dict[str, object]:
         names = ("images", "fixes", "skipped", "refused")
-        values: dict[str, object] = {"image_topic": self._image_topic}
+        values: dict[str, object] = {"image_topic": self.image_topic}
         values.update({name: self._counts[name] for name in names})
         values.update({name: count for name, count in sorted(self._counts.items()) if name.startswith("dropped.")})
         values.update({f"refused.{reason}": count for reason, count in sorted(self._refused.items())})
@@ -123,4 +162,5 @@ class Status:
         for column, field in enumerate(StageTimes._fields):
             stage = field.removesuffix("_s")
             values[f"{stage}_ms"], values[f"{stage}_p95_ms"] = float(median[column]), float(high[column])
+        values["overhead_ms"] = 1e3 * float(np.median([times.overhead_s for times in self._times]))
         return values
