@@ -1,0 +1,192 @@
+"""What a frame costs on this computer: `python -m campus_visual_gps.benchmark [--model DIR] [--json]`.
+
+The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
+fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
+measured beside a plain float32 loop over its members, in turns, so that both meet the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import yaml
+
+from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.localizer import MODEL_VARIABLE
+
+FRAMES = 200
+WARM_UP_FRAMES = 20
+ENSEMBLE_RUNS = 30
+IMAGE_SIZE_PX = (720, 1280)
+# Without a bundle: the overhead does not depend on the network, and this one needs neither weights nor patience.
+RANDOM_BACKBONE, RANDOM_SEEDS, RANDOM_SIZE_PX = "resnet18", (0, 1, 2), 320
+
+
+def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
+    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms. Raises VisualGpsError."""
+    rgb = photo_like(*IMAGE_SIZE_PX)
+    return {
+        "overhead_raw_ms": overhead_ms(model_dir, rgb, compressed=False, frames=frames),
+        "overhead_jpeg_ms": overhead_ms(model_dir, rgb, compressed=True, frames=frames),
+        **ensemble_and_naive_ms(model_dir, rgb),
+    }
+
+
+def overhead_ms(model_dir: Path, rgb: np.ndarray, compressed: bool, frames: int = FRAMES) -> float:
+    """Median of a running node's latency less its ensemble's time. `frames` is at most the 200 that it remembers."""
+    from campus_visual_gps.ros.exercise import Exercise, NodeThread, jpeg_message, raw_message
+
+    message = jpeg_message(rgb) if compressed else raw_message(rgb)
+    # the node's figures are of its last 200 frames: those of the warm-up have left them by then
+    wanted = WARM_UP_FRAMES + frames
+    with Exercise(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0) as node:
+        attempts = 0
+        while node.counts["fixes"] < wanted:
+            node.send_and_wait(message)
+            attempts += 1
+            if attempts > 2 * wanted + 10:
+                raise VisualGpsError(f"the node gives no fixes: {node.diagnostics.get('message', 'no diagnostics')}")
+        done = str(node.counts["fixes"])
+        if not node.spin_until(lambda: node.diagnostics.get("fixes") == done, timeout_s=10.0):
+            raise VisualGpsError(f"no diagnostics of all {done} fixes; the last: {node.diagnostics}")
+        return float(node.diagnostics["overhead_ms"])
+
+
+def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE_RUNS) -> dict[str, float]:
+    """Medians of the ensemble as the node runs it, and of a float32 loop over the members on the same device."""
+    import torch
+
+    from campus_visual_gps.localizer import Localizer
+    from campus_visual_gps.preprocess import normalise, prepare
+
+    localizer = Localizer.load(model_dir)
+    ensemble = localizer.ensemble
+    members = [member.to(ensemble.device) for member in localizer.bundle.load_members()]
+    pixels = torch.from_numpy(prepare(rgb, ensemble.image)).unsqueeze(0).to(ensemble.device)
+    images = normalise(pixels, ensemble.image).contiguous()
+    ensemble_s, naive_s = [], []
+    with torch.inference_mode():
+        for _ in range(runs + 2):
+            ensemble_s.append(ensemble.predict(rgb).ensemble_s)
+            start = perf_counter()
+            for member in members:
+                member(images).belief.mean_enu_m.cpu()  # the copy waits for the device
+            naive_s.append(perf_counter() - start)
+    return {name: 1e3 * float(np.median(s[2:])) for name, s in (("ensemble_ms", ensemble_s), ("naive_ms", naive_s))}
+
+
+def photo_like(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8 RGB with coarse shapes and fine grain, which costs JPEG about what a photo does."""
+    random = np.random.default_rng(0)
+    coarse = random.uniform(0.0, 255.0, (9, 16, 3)).astype(np.float32)
+    shapes = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return (shapes + random.normal(0.0, 6.0, shapes.shape)).clip(0.0, 255.0).astype(np.uint8)
+
+
+def without_gates(model_dir: Path, scratch: Path) -> Path:
+    """The same bundle with every gate off, in `scratch`: the picture above is of no site. Raises BundleError."""
+    from campus_visual_gps.bundle import MANIFEST, load_bundle
+
+    load_bundle(model_dir)  # its errors name the user's own files
+    copy = scratch / "bundle"
+    copy.mkdir()
+    for file in Path(model_dir).expanduser().resolve().iterdir():
+        (copy / file.name).symlink_to(file)
+    manifest = yaml.safe_load((copy / MANIFEST).read_text(encoding="utf-8"))
+    manifest["gates"] = dict.fromkeys(manifest["gates"])
+    (copy / MANIFEST).unlink()
+    (copy / MANIFEST).write_text(yaml.safe_dump(manifest), encoding="utf-8")
+    return copy
+
+
+def random_bundle(directory: Path) -> Path:
+    """A bundle of untrained members in a new directory, for measuring without a trained one."""
+    import torch
+    from safetensors.torch import save_file
+
+    from campus_visual_gps import bundle
+    from campus_visual_gps.geodesy import LocalFrame
+    from campus_visual_gps.integrity import Gates
+    from campus_visual_gps.models.backbones import get_backbone
+    from campus_visual_gps.models.regressor import ModelConfig, build_model
+    from campus_visual_gps.preprocess import ImageSpec
+    from campus_visual_gps.uncertainty import Calibration
+
+    model, backbone = ModelConfig(RANDOM_BACKBONE), get_backbone(RANDOM_BACKBONE)
+    weights = directory.with_name(f"{directory.name}-weights")
+    weights.mkdir(parents=True)
+    members = []
+    for seed in RANDOM_SEEDS:
+        torch.manual_seed(seed)
+        save_file(build_model(model).state_dict(), weights / f"{seed}.safetensors")
+        members.append((seed, model, weights / f"{seed}.safetensors"))
+    half_m = 1000.0
+    bundle.save_bundle(
+        directory,
+        model_id=f"random-{RANDOM_BACKBONE}",
+        frame=LocalFrame.at(0.0, 0.0),
+        image=ImageSpec(RANDOM_SIZE_PX, backbone.mean, backbone.std),
+        altitude=bundle.Altitude(),
+        members=members,
+        calibration=Calibration(10.0),
+        gates=Gates(site_margin_m=None),
+        site_polygon_enu_m=np.array([[-half_m, -half_m], [half_m, -half_m], [0.0, half_m]]),
+        reference=bundle.ReferenceFeatures(np.zeros((1, backbone.feature_dim)), np.zeros((1, 2))),
+        training={"weights": "none"},
+        model_card="# Untrained: for measuring only\n",
+    )
+    shutil.rmtree(weights)
+    return directory
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table, or one JSON object; 1 with one line where it cannot be measured."""
+    parser = argparse.ArgumentParser(prog="python -m campus_visual_gps.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help=f"bundle directory; else ${MODEL_VARIABLE}, else untrained {RANDOM_BACKBONE}s")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    options = parser.parse_args(arguments)
+    model = options.model or os.environ.get(MODEL_VARIABLE)
+    try:
+        with tempfile.TemporaryDirectory(prefix="campus_visual_gps_benchmark_") as scratch:
+            own = Path(scratch)
+            results = measure(without_gates(Path(model), own) if model else random_bundle(own / "bundle"))
+    except ImportError as error:
+        return _fail(
+            f"the benchmark runs the node and needs ROS ({error}); source a distribution or pip install '.[ros]'"
+        )
+    except VisualGpsError as error:
+        return _fail(str(error))
+    rounded = {name: round(value, 3) for name, value in results.items()}
+    print(json.dumps(rounded) if options.json else _table(rounded, model))
+    return 0
+
+
+def _table(results: dict[str, float], model: str | None) -> str:
+    height, width = IMAGE_SIZE_PX
+    texts = {
+        "overhead_raw_ms": f"node overhead, {width} x {height} rgb8",
+        "overhead_jpeg_ms": f"node overhead, {width} x {height} JPEG",
+        "ensemble_ms": "ensemble",
+        "naive_ms": "plain float32 loop over the members",
+    }
+    rows = [f"{text:38} {results[name]:9.2f} ms" for name, text in texts.items()]
+    of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
+    return "\n".join([f"model {of}; medians of {FRAMES} frames, ensemble and loop of {ENSEMBLE_RUNS} in turns", *rows])
+
+
+def _fail(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
