@@ -17,11 +17,15 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EnsembleOutput(NamedTuple):
-    """float64 metres of the local frame, float32 features of the first member, and stage times in seconds."""
+    """float64 metres of the local frame, float32 features of the first member, and stage times in seconds.
+
+    `square` is the (S, S, 3) uint8 RGB that the members saw, before normalisation.
+    """
 
     means_enu_m: np.ndarray
     covs_enu_m2: np.ndarray
     features: np.ndarray
+    square: np.ndarray
     transform_s: float
     ensemble_s: float
 
@@ -62,7 +66,8 @@ class Ensemble:
     def predict(self, rgb: np.ndarray) -> EnsembleOutput:
         """(H, W, 3) uint8 RGB, 0..255 -> EnsembleOutput. Raises ImageError for anything else."""
         start = perf_counter()
-        pixels = torch.from_numpy(prepare(rgb, self.image)).unsqueeze(0)
+        square = prepare(rgb, self.image)
+        pixels = torch.from_numpy(square).unsqueeze(0)
         images = normalise(pixels.to(self.device, non_blocking=True), self.image)
         transformed = perf_counter()
         with self._autocast():
@@ -71,7 +76,7 @@ class Ensemble:
         means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
         covs = torch.stack([output.belief.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
         features = outputs[0].features[0].cpu().numpy()
-        return EnsembleOutput(means, covs, features, transformed - start, perf_counter() - transformed)
+        return EnsembleOutput(means, covs, features, square, transformed - start, perf_counter() - transformed)
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""

@@ -35,17 +35,23 @@ class PositionEstimate:
     member_means_enu_m: np.ndarray
     member_covs_enu_m2: np.ndarray
     features: np.ndarray
+    image: integrity.ImageStatistics
     refusal: str | None
     transform_s: float
     ensemble_s: float
 
 
 class Localizer:
-    """A bundle's ensemble on one device. One thread at a time may call `localize`."""
+    """A bundle's ensemble on one device. One thread at a time may call `localize`.
 
-    def __init__(self, bundle: Bundle, ensemble: Ensemble):
+    `gates` are the bundle's, unless others are given.
+    """
+
+    def __init__(self, bundle: Bundle, ensemble: Ensemble, gates: integrity.Gates | None = None):
         self.bundle = bundle
         self.ensemble = ensemble
+        self.gates = gates or bundle.gates
+        self._inspector = integrity.ImageInspector()
 
     @classmethod
     def load(
@@ -64,7 +70,8 @@ class Localizer:
         bundle = self.bundle
         mean, cov = combine(output.means_enu_m, output.covs_enu_m2)
         cov = bundle.calibration.apply(cov)
-        refusal = integrity.check(bundle.gates, mean, cov, output.means_enu_m, bundle.site_polygon_enu_m)
+        image = self._inspector.inspect(output.square)
+        refusal = integrity.check(self.gates, mean, cov, output.means_enu_m, bundle.site_polygon_enu_m, image)
         latitude, longitude = (np.nan, np.nan)
         if refusal != integrity.NOT_FINITE:
             latitude, longitude = bundle.frame.to_geodetic(mean)
@@ -78,10 +85,15 @@ class Localizer:
             member_means_enu_m=output.means_enu_m,
             member_covs_enu_m2=output.covs_enu_m2,
             features=output.features,
+            image=image,
             refusal=refusal,
             transform_s=output.transform_s,
             ensemble_s=output.ensemble_s,
         )
+
+    def on_cpu(self) -> Localizer:
+        """The same members moved to the CPU; this localizer is of no use any more. Needs no files of the bundle."""
+        return Localizer(self.bundle, Ensemble(self.ensemble.members, self.bundle.image, "cpu"), self.gates)
 
 
 @lru_cache(maxsize=2)

@@ -226,6 +226,9 @@ def test_a_hash_that_differs_is_named(bundle_dir, tmp_path):
         ("map_frame", ""),
         ("model_dir", ""),
         ("autostart", "often"),
+        ("output", "both"),
+        ("gps_leave_fixes", 2.5),
+        ("min_brightness", math.inf),
     ],
 )
 def test_a_bad_parameter_keeps_the_node_up_and_is_named(name, value, bundle_dir):

@@ -77,12 +77,17 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class BundleConfig:
-    """What goes into the bundle beside the networks. `altitude_m` None takes the median of the training photos."""
+    """What goes into the bundle beside the networks. `altitude_m` None takes the median of the training photos.
+
+    `measure_gates` takes the gates of brightness and sharpness, and of spread where `max_spread_m` is None, from the
+    photos (training/fit/gates.py).
+    """
 
     altitude_m: float | None = None
     altitude_sigma_m: float = 5.0
     site_margin_m: float = 25.0
     max_spread_m: float | None = None
+    measure_gates: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,14 @@ inference never runs on the executor's thread. -> deactivate: unsubscribe and fr
 
 from __future__ import annotations
 
-import signal
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
@@ -27,9 +24,10 @@ from campus_visual_gps.errors import EstimateError, VisualGpsError
 from campus_visual_gps.ros import image_conversion, messages
 from campus_visual_gps.ros.flow import CLOCK_JUMP_NS, NANOSECONDS, Admission, Frame, Worker
 from campus_visual_gps.ros.outputs import FIX_TOPIC, Outputs
-from campus_visual_gps.ros.parameters import NodeParameters, ParameterTable
-from campus_visual_gps.ros.pipeline import BAD_ESTIMATE, Pipeline, Refusal, Result, load_localizer
+from campus_visual_gps.ros.parameters import CPU, NodeParameters, ParameterTable
+from campus_visual_gps.ros.pipeline import BAD_ESTIMATE, OUT_OF_MEMORY, Pipeline, Refusal, Result, load_localizer
 from campus_visual_gps.ros.report import ACTIVE, INACTIVE, UNCONFIGURED, localizer_health
+from campus_visual_gps.ros.run import run_until_signal
 from campus_visual_gps.ros.status import StageTimes, Status
 from campus_visual_gps.uncertainty import spread_m
 
@@ -53,16 +51,18 @@ class LocalizerNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._settings: NodeParameters | None = None
         self._localizer: Localizer | None = None
+        self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._retired_worker: Worker | None = None
         self._admission = Admission()
         self._status = Status()
         self._problem = ""
-        self._enabled = True
+        self._enabled, self._moved_to_cpu = True, False
         self._subscription = None
         self._outputs: Outputs | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
         self.create_service(SetBool, "~/enable", self._on_enable)
+        self._memory_is_out = self.create_guard_condition(self._stop_for_memory)
         # Steady time: diagnostics go on, and the node starts, also while a simulated clock stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
@@ -144,7 +144,9 @@ class LocalizerNode(LifecycleNode):
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         self._admission = Admission(self._settings.max_rate_hz, self._settings.max_age_s)
         self._status = Status(topic)
-        self._worker = Worker(Pipeline(self._localizer, self._settings.altitude_m), self._deliver)
+        self._moved_to_cpu = False
+        self._pipeline = Pipeline(self._localizer, self._settings.altitude_m)
+        self._worker = Worker(self._pipeline, self._deliver)
         self._outputs.open(self._steady)
         self._subscription = self.create_subscription(
             CompressedImage if compressed else Image, topic, self._on_image, qos_profile_sensor_data
@@ -163,7 +165,7 @@ class LocalizerNode(LifecycleNode):
             self._retired_worker = self._worker
         if self._outputs is not None:
             self._outputs.close()
-        self._subscription = self._worker = self._localizer = None
+        self._subscription = self._worker = self._pipeline = self._localizer = None
 
     def _forget(self) -> None:
         """Release, and forget what was configured."""
@@ -190,12 +192,26 @@ class LocalizerNode(LifecycleNode):
         response.message = f"{'enabled' if self._enabled else 'disabled'}, node is {self._state()}"
         return response
 
+    def _make_room(self, text: str) -> None:
+        """On the worker's thread: the device has no memory for a frame. Once on the CPU, there is nowhere to go."""
+        if self._settings.on_out_of_memory == CPU and not self._moved_to_cpu:
+            self.get_logger().warning(f"{text}: going on on the CPU, slower")
+            self._localizer, self._moved_to_cpu = self._pipeline.move_to_cpu(), True
+        else:
+            self._memory_is_out.trigger()  # a transition belongs on the executor's thread
+
+    def _stop_for_memory(self) -> None:
+        if self._worker is not None:
+            self.trigger_deactivate()
+            self._problem = "inactive: out of memory; see parameter on_out_of_memory"
+            self.get_logger().error(self._problem)
+
     def _on_time_jump(self, jump) -> None:
         """ROS time jumped back, as in a simulation that starts over: nothing of before counts."""
         self._admission.restart()
         if self._outputs is not None:
             self._outputs.time_jumped()
-        self.get_logger().info("ROS time jumped back: starting over")
+        self.get_logger().info("ROS time jumped back, or changed its source: starting over")
 
     # Frames
 
@@ -219,6 +235,8 @@ class LocalizerNode(LifecycleNode):
             if result.frame.epoch != self._admission.epoch:
                 self._status.outlived()
             elif self._enabled:
+                if result.estimate is not None:
+                    self._status.pictured(result.estimate.image.identical)
                 refusal = result.refusal or self._publish(result)
                 if refusal is not None:
                     self._refuse(result, refusal)
@@ -246,6 +264,8 @@ class LocalizerNode(LifecycleNode):
     def _refuse(self, result: Result, refusal: Refusal) -> None:
         self._status.refused(*refusal)
         self.get_logger().warning(f"refused, {refusal.reason}: {refusal.text}", throttle_duration_sec=LOG_PERIOD_S)
+        if refusal.reason == OUT_OF_MEMORY:
+            self._make_room(refusal.text)
         header = result.frame.message.header
         self._outputs.publish_refused(self._localizer.bundle, header.stamp, header.frame_id)
 
@@ -266,26 +286,8 @@ class LocalizerNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> None:
-    """The executable `localizer`. A signal ends it quietly, with exit code 0."""
-    node = None
-    try:
-        rclpy.init(args=args)
-        node = LocalizerNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        # a signal invalidates the context at any point, and what was under way there fails with errors of its own
-        if node is None or node.context.ok():
-            raise
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break off the orderly end
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
+    """The executable `localizer`."""
+    run_until_signal(LocalizerNode, args)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from rclpy.exceptions import ParameterException
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.gps_monitor import MonitorSettings
+from campus_visual_gps.integrity import Gates
 
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
@@ -33,7 +34,9 @@ RANGES = {
     "gps_return_fixes": (1, 1000),
     "gps_return_s": (0.0, 3600.0),
 }
+GATES = tuple(field.name for field in fields(Gates))
 _GPS = MonitorSettings()
+_GATE = " .nan takes the bundle's, negative is off."
 # rcl's own, and those that a launch file or a file for many nodes sets on any node
 FOREIGN_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.", "rosout.")
 
@@ -68,6 +71,12 @@ class NodeParameters:
     gps_leave_s: float = _GPS.leave_s
     gps_return_fixes: int = _GPS.return_fixes
     gps_return_s: float = _GPS.return_s
+    site_margin_m: float = math.nan
+    max_spread_m: float = math.nan
+    min_brightness: float = math.nan
+    max_brightness: float = math.nan
+    min_sharpness: float = math.nan
+    max_identical: float = math.nan
     autostart: bool = True
 
     def __post_init__(self):
@@ -85,15 +94,21 @@ class NodeParameters:
             _check_range(name, getattr(self, name), limits)
         if not math.isnan(self.altitude_m):
             _check_range("altitude_m", self.altitude_m, ALTITUDE_RANGE_M)
+        self.gates(Gates())
 
     def monitor_settings(self) -> MonitorSettings:
         """The parameters gps_* as the monitor takes them."""
         return MonitorSettings(**{field.name: getattr(self, f"gps_{field.name}") for field in fields(MonitorSettings)})
 
+    def gates(self, bundles: Gates) -> Gates:
+        """The bundle's gates with the parameters of the same names in their place."""
+        return bundles.overridden(**{name: getattr(self, name) for name in GATES})
+
 
 def _descriptors() -> dict[str, ParameterDescriptor]:
     # Dynamic typing lets `max_rate_hz:=5` through, which ROS reads as an integer; `_typed` checks instead.
     number = {"dynamic_typing": True}
+    gate = {**number, "additional_constraints": "0 or more, .nan, or negative"}  # a range would refuse NaN
     altitude_range = f"{ALTITUDE_RANGE_M[0]:g} to {ALTITUDE_RANGE_M[1]:g}, or .nan"  # a range would refuse NaN
     texts = {
         "model_dir": ("Directory of the model bundle (bundle.yaml and the members).", {}),
@@ -136,6 +151,12 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "gps_leave_s": ("faults for so long, end the trust in the receiver, seconds.", number),
         "gps_return_fixes": ("So many good fixes in a row, and", {}),
         "gps_return_s": ("good fixes for so long, restore it, seconds.", number),
+        "site_margin_m": ("So far outside the training area a fix is refused, metres." + _GATE, gate),
+        "max_spread_m": ("Members that lie apart by more are refused, metres (root mean square)." + _GATE, gate),
+        "min_brightness": ("A darker image is refused: mean grey level, 0 to 255." + _GATE, gate),
+        "max_brightness": ("A brighter image is refused: mean grey level, 0 to 255." + _GATE, gate),
+        "min_sharpness": ("A more blurred image is refused: variance of its Laplacian." + _GATE, gate),
+        "max_identical": ("An image that repeats itself more often is refused." + _GATE, gate),
         "autostart": ("Configure and activate at start; false leaves that to a lifecycle manager.", {}),
     }
     return {name: ParameterDescriptor(description=text, **more, **_range(name)) for name, (text, more) in texts.items()}

@@ -1,4 +1,4 @@
-"""What the worker does with a frame: message -> RGB -> estimate. Plain calls, without ROS and without a thread."""
+"""What the worker does with a frame: message -> RGB -> estimate. Plain calls, without a node and without a thread."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from campus_visual_gps.errors import ImageError, VisualGpsError
 from campus_visual_gps.ros.flow import Frame
 from campus_visual_gps.ros.image_conversion import to_rgb
+from campus_visual_gps.ros.parameters import CPU
 from campus_visual_gps.uncertainty import spread_m
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BAD_IMAGE = "bad_image"
 BAD_ESTIMATE = "bad_estimate"
 INTERNAL_ERROR = "internal_error"
+OUT_OF_MEMORY = "out_of_memory"
 
 
 class Refusal(NamedTuple):
@@ -44,7 +46,14 @@ def load_localizer(settings: NodeParameters, log: Callable[[str], None]) -> Loca
     from campus_visual_gps.localizer import Localizer
 
     start = perf_counter()
-    localizer = Localizer.load(settings.model_dir, settings.device, settings.precision)
+    try:
+        localizer = Localizer.load(settings.model_dir, settings.device, settings.precision)
+    except Exception as error:
+        if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
+            raise
+        log(f"out of memory on device {settings.device}: loading on the CPU instead")
+        localizer = Localizer.load(settings.model_dir, CPU, "auto")
+    localizer.gates = settings.gates(localizer.bundle.gates)
     bundle, ensemble = localizer.bundle, localizer.ensemble
     log(
         f"model {bundle.model_id}: {len(ensemble.members)} members on {ensemble.device} in {ensemble.precision}, "
@@ -53,12 +62,24 @@ def load_localizer(settings: NodeParameters, log: Callable[[str], None]) -> Loca
     return localizer
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device had no memory left. torch is loaded by the time that this can be."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)
+
+
 class Pipeline:
     """A loaded localizer as the worker calls it. `altitude_m` NaN keeps the bundle's altitude."""
 
     def __init__(self, localizer: Localizer, altitude_m: float = math.nan):
         self._localizer = localizer
         self._altitude_m = altitude_m
+
+    def move_to_cpu(self) -> Localizer:
+        """Go on with the same members on the CPU."""
+        self._localizer = self._localizer.on_cpu()
+        return self._localizer
 
     def __call__(self, frame: Frame) -> Result:
         """Frame -> Result. Never raises: whatever a frame causes, the next one is served."""
@@ -71,9 +92,10 @@ class Pipeline:
             return Result(frame, decoded - start, None, Refusal(BAD_IMAGE, str(error), unusable=True))
         except VisualGpsError as error:
             return Result(frame, decoded - start, None, Refusal(BAD_ESTIMATE, str(error)))
-        except Exception as error:  # out of memory, a GPU that went away
+        except Exception as error:  # a GPU that went away
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            return Result(frame, decoded - start, None, Refusal(INTERNAL_ERROR, text, unusable=True))
+            reason = OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL_ERROR
+            return Result(frame, decoded - start, None, Refusal(reason, text, unusable=True))
         if not math.isnan(self._altitude_m):
             estimate = replace(estimate, altitude_m=self._altitude_m)
         return Result(frame, decoded - start, estimate, _refusal(estimate))
@@ -84,4 +106,6 @@ def _refusal(estimate: PositionEstimate) -> Refusal | None:
         return None
     east_m, north_m = estimate.mean_enu_m
     spread = float(spread_m(estimate.member_means_enu_m))
-    return Refusal(estimate.refusal, f"at {east_m:.1f} m east, {north_m:.1f} m north, spread {spread:.1f} m")
+    brightness, sharpness, identical = estimate.image
+    text = f"at {east_m:.1f} m east, {north_m:.1f} m north, spread {spread:.1f} m, brightness {brightness:.0f}, "
+    return Refusal(estimate.refusal, text + f"sharpness {sharpness:.0f}, {identical} identical images before")

@@ -98,6 +98,8 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "longitude_deg": estimate.longitude_deg,
         **_covariance("", estimate.cov_enu_m2),
         "refusal": estimate.refusal or "",
+        "brightness": round(estimate.image.brightness, 2),
+        "sharpness": round(estimate.image.sharpness, 2),
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }

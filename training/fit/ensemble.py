@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
-from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.integrity import Gates, brightness_and_sharpness
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.regressor import Regressor, build_model
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.uncertainty import Calibration, combine
+from campus_visual_gps.uncertainty import Calibration, combine, spread_m
 from training.config import TrainConfig, to_dict
 from training.data.dataset import read_rgb
 from training.fit.calibrate import fit_floor
+from training.fit.gates import with_image_gates, with_spread_gate
 from training.fit.member import TrainingSet, train_member
 from training.fit.model_card import model_card
 from training.photos.manifest import image_path, load_dataset
@@ -103,10 +104,15 @@ def _write_bundle(
 ) -> TrainingSummary:
     networks = [_trained(config, path) for _, _, path in members]
     log.info("measuring the covariance's floor on %d validation photos", len(data.val_paths))
-    calibration, val_mean_error_m = _calibrate(Ensemble(networks, image, precision="fp32"), data)
+    val_outputs = _outputs(Ensemble(networks, image, precision="fp32"), data.val_paths)
+    calibration, val_mean_error_m = _calibrate(val_outputs, data.val_enu_m)
     log.info("extracting the features of %d training photos", len(data.train_paths))
-    first = Ensemble(networks[:1], image, precision="fp32")
-    features = np.stack([first.predict(read_rgb(path)).features for path in data.train_paths])
+    train_outputs = _outputs(Ensemble(networks[:1], image, precision="fp32"), data.train_paths)
+    features = np.stack([output.features for output, _ in train_outputs])
+    gates = Gates(config.bundle.site_margin_m, config.bundle.max_spread_m)
+    if config.bundle.measure_gates:
+        gates = with_image_gates(gates, *np.transpose([seen for _, seen in (*train_outputs, *val_outputs)]))
+        gates = with_spread_gate(gates, spread_m(np.stack([output.means_enu_m for output, _ in val_outputs])))
     train = photos[photos["subset"] == "train"]
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -128,7 +134,7 @@ def _write_bundle(
         altitude=_altitude(config, train),
         members=members,
         calibration=calibration,
-        gates=Gates(config.bundle.site_margin_m, config.bundle.max_spread_m),
+        gates=gates,
         site_polygon_enu_m=site_polygon(data.train_enu_m),
         reference=ReferenceFeatures(features.astype(np.float16), data.train_enu_m),
         training=training,
@@ -147,13 +153,18 @@ def _trained(config: TrainConfig, path: Path) -> Regressor:
     return model
 
 
-def _calibrate(ensemble: Ensemble, data: TrainingSet) -> tuple[Calibration, float]:
-    outputs = [ensemble.predict(read_rgb(path)) for path in data.val_paths]
-    means = np.stack([output.means_enu_m for output in outputs])
-    covs = np.stack([output.covs_enu_m2 for output in outputs])
+def _outputs(ensemble: Ensemble, paths: list[Path]) -> list[tuple[EnsembleOutput, tuple[float, float]]]:
+    """Of every photo, without its square, and with that square's brightness and sharpness."""
+    outputs = (ensemble.predict(read_rgb(path)) for path in paths)
+    return [(output._replace(square=None), brightness_and_sharpness(output.square)) for output in outputs]
+
+
+def _calibrate(val_outputs: list[tuple], val_enu_m: np.ndarray) -> tuple[Calibration, float]:
+    means = np.stack([output.means_enu_m for output, _ in val_outputs])
+    covs = np.stack([output.covs_enu_m2 for output, _ in val_outputs])
     mean, _ = combine(means, covs)
-    error_m = np.linalg.norm(mean - data.val_enu_m, axis=1)
-    return fit_floor(means, covs, data.val_enu_m), float(error_m.mean())
+    error_m = np.linalg.norm(mean - val_enu_m, axis=1)
+    return fit_floor(means, covs, val_enu_m), float(error_m.mean())
 
 
 def site_polygon(positions_enu_m: np.ndarray) -> np.ndarray:

@@ -1,0 +1,32 @@
+"""Runs a node until a signal ends it, quietly and with exit code 0."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+
+def run_until_signal(make_node: Callable, args: list[str] | None = None) -> None:
+    """Spin the node that `make_node` makes; it has a method `close`, which is called before it is destroyed."""
+    node = None
+    try:
+        rclpy.init(args=args)
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # a signal invalidates the context at any point, and what was under way there fails with errors of its own
+        if node is None or node.context.ok():
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break off the orderly end
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()

@@ -1,0 +1,125 @@
+"""The gates: what they measure, what they refuse, and where their thresholds come from."""
+
+import math
+from time import perf_counter
+
+import cv2
+import numpy as np
+import pytest
+from helpers import make_bundle, textured_rgb
+
+from campus_visual_gps import Localizer
+from campus_visual_gps.bundle import load_bundle
+from campus_visual_gps.errors import BundleError, ConfigError
+from campus_visual_gps.integrity import (
+    FROZEN,
+    TOO_BLURRED,
+    TOO_BRIGHT,
+    TOO_DARK,
+    Gates,
+    ImageInspector,
+    ImageStatistics,
+    brightness_and_sharpness,
+    check_image,
+)
+from training.fit.gates import MIN_PHOTOS, with_image_gates, with_spread_gate
+
+LIMITS = Gates(min_brightness=20.0, max_brightness=230.0, min_sharpness=5.0, max_identical=3)
+FINE = ImageStatistics(120.0, 50.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({}, None),
+        ({"brightness": 19.0}, TOO_DARK),
+        ({"brightness": 231.0}, TOO_BRIGHT),
+        ({"sharpness": 4.0}, TOO_BLURRED),
+        ({"identical": 4}, FROZEN),
+        ({"identical": 3}, None),
+    ],
+)
+def test_each_gate_refuses_with_its_name_and_without_thresholds_none_does(changed, name):
+    statistics = FINE._replace(**changed)
+    assert check_image(LIMITS, statistics) == name
+    assert check_image(Gates(), statistics) is None
+
+
+def test_brightness_is_the_grey_level_and_blur_takes_sharpness_away():
+    assert brightness_and_sharpness(np.full((64, 64, 3), 77, np.uint8)) == (77.0, 0.0)
+    grainy = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    blurred = cv2.GaussianBlur(grainy, (0, 0), 3.0)
+    assert brightness_and_sharpness(blurred)[1] < 0.05 * brightness_and_sharpness(grainy)[1]
+
+
+def test_identical_images_are_counted_in_a_row():
+    one, other = textured_rgb(64, 64, seed=1), textured_rgb(64, 64, seed=2)
+    inspector = ImageInspector()
+    assert [inspector.inspect(image.copy()).identical for image in (one, one, one, other, other, one)] == [
+        0,
+        1,
+        2,
+        0,
+        1,
+        0,
+    ]
+
+
+def test_the_statistics_cost_little():
+    inspector, square = ImageInspector(), textured_rgb(320, 320)
+    costs_s = []
+    for _ in range(50):
+        start = perf_counter()
+        inspector.inspect(square)
+        costs_s.append(perf_counter() - start)
+    assert min(costs_s) < 0.0003 * 5  # the best of many, and room for slower computers
+
+
+def test_the_localizer_refuses_by_the_bundles_gates_and_gives_the_statistics(tmp_path):
+    localizer = Localizer.load(make_bundle(tmp_path / "bundle", gates=Gates(min_brightness=50.0)), device="cpu")
+    estimate = localizer.localize(np.full((48, 64, 3), 10, np.uint8))
+    assert (estimate.refusal, estimate.image.brightness) == (TOO_DARK, 10.0)
+    assert localizer.localize(textured_rgb()).refusal is None
+
+
+def test_a_bundle_without_the_new_gates_loads_and_one_with_nonsense_does_not(tmp_path):
+    manifest = make_bundle(tmp_path / "bundle") / "bundle.yaml"
+    text = manifest.read_text()
+    lines = [line for line in text.splitlines() if not line.strip().startswith(("min_", "max_brightness", "max_ident"))]
+    manifest.write_text("\n".join(lines))
+    assert load_bundle(manifest.parent).gates == Gates()
+    manifest.write_text(text.replace("min_brightness: null", "min_brightness: .inf"))
+    with pytest.raises(BundleError, match="min_brightness"):
+        load_bundle(manifest.parent)
+
+
+def test_parameters_keep_replace_or_switch_off_a_gate():
+    gates = LIMITS.overridden(min_brightness=math.nan, max_brightness=200.0, min_sharpness=-1.0)
+    assert gates == Gates(min_brightness=20.0, max_brightness=200.0, min_sharpness=None, max_identical=3)
+    with pytest.raises(ConfigError, match="max_brightness"):
+        LIMITS.overridden(max_brightness=math.inf)
+
+
+def test_thresholds_lie_far_outside_of_what_the_photos_show():
+    random = np.random.default_rng(3)
+    brightness, sharpness = random.uniform(30.0, 200.0, 400), random.uniform(100.0, 900.0, 400)
+    gates = with_image_gates(Gates(), brightness, sharpness)
+    assert 10.0 < gates.min_brightness < 0.6 * brightness.min()
+    assert 220.0 < gates.max_brightness < 245.0
+    assert 15.0 < gates.min_sharpness < 0.5 * sharpness.min()
+    assert gates.max_identical is None
+    for light, detail in zip(brightness, sharpness, strict=True):
+        assert check_image(gates, ImageStatistics(light, detail, 0)) is None
+
+
+def test_too_few_photos_measure_nothing():
+    few = np.full(MIN_PHOTOS - 1, 100.0)
+    assert with_image_gates(Gates(), few, few) == Gates()
+    assert with_spread_gate(Gates(), few) == Gates()
+
+
+def test_the_spread_gate_is_twice_the_widest_and_a_gate_that_is_set_stays():
+    spreads_m = np.linspace(1.0, 30.0, 400)
+    assert 58.0 < with_spread_gate(Gates(), spreads_m).max_spread_m <= 60.0
+    assert with_spread_gate(Gates(max_spread_m=7.0), spreads_m).max_spread_m == 7.0
+    assert with_spread_gate(Gates(), np.zeros(400)).max_spread_m is None
