@@ -1,0 +1,320 @@
+"""What goes wrong on a robot, over DDS: after each fault the next good frame yields the right fix."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus
+from helpers import ROOT, make_bundle, textured_rgb
+from hypothesis import given
+from hypothesis import strategies as st
+from lifecycle_msgs.msg import Transition
+from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_stamp
+from sensor_msgs.msg import CompressedImage, Image
+
+from campus_visual_gps import Localizer
+from campus_visual_gps.ensemble import EnsembleOutput
+from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.flow import Frame
+from campus_visual_gps.ros.pipeline import Pipeline
+
+GOOD = textured_rgb(48, 64, seed=9)
+
+
+@pytest.fixture(scope="module")
+def bundle_dir(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("faults") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def localizer(bundle_dir):
+    return Localizer.load(bundle_dir)
+
+
+@pytest.fixture(scope="module")
+def raw(bundle_dir):
+    with RunningNode(model_dir=str(bundle_dir)) as client:
+        client.wait_connected()
+        yield client
+
+
+@pytest.fixture(scope="module")
+def compressed(bundle_dir):
+    parameters = {"image_transport": "compressed", "image_topic": "image/compressed", "image_type": CompressedImage}
+    with RunningNode(model_dir=str(bundle_dir), **parameters) as client:
+        client.wait_connected()
+        yield client
+
+
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+def compressed_message(rgb: np.ndarray, kind: str) -> CompressedImage:
+    data = cv2.imencode(f".{kind}", rgb[..., ::-1])[1].tobytes()
+    message = CompressedImage(format=f"rgb8; {kind} compressed bgr8", data=array("B", data))
+    message.header.frame_id = "front_camera"
+    return message
+
+
+def assert_right_fix(client: Client, localizer: Localizer, message: Image | CompressedImage, rgb=GOOD) -> None:
+    fix = client.fix_of(message)
+    expected = localizer.localize(rgb)
+    found_m = localizer.bundle.frame.to_local(fix.latitude, fix.longitude)
+    assert np.linalg.norm(found_m - expected.mean_enu_m) < 0.05
+
+
+def refused(reason: str):
+    return lambda status: int(values(status).get(f"refused.{reason}", 0)) > 0
+
+
+# Images
+
+
+def test_a_truncated_jpeg(compressed, localizer):
+    def truncated() -> CompressedImage:
+        message = compressed_message(textured_rgb(480, 640), "jpeg")
+        message.data = message.data[:40]
+        return message
+
+    compressed.send_until_status(truncated, refused("bad_image"), "a refusal")
+    assert_right_fix(compressed, localizer, compressed_message(GOOD, "png"))
+
+
+def test_an_8k_image(compressed, localizer):
+    large = np.repeat(np.repeat(GOOD, 90, axis=0), 120, axis=1)
+    assert large.shape == (4320, 7680, 3)
+    assert_right_fix(compressed, localizer, compressed_message(large, "png"), large)
+    assert_right_fix(compressed, localizer, compressed_message(GOOD, "png"))
+
+
+@pytest.mark.parametrize("fields", [{"step": 100}, {"height": 0, "width": 0}, {"data": array("B")}, {"height": 10**6}])
+def test_sizes_that_contradict_each_other(fields, raw, localizer):
+    def wrong() -> Image:
+        message = image_message(GOOD)
+        for name, value in fields.items():
+            setattr(message, name, value)
+        return message
+
+    raw.send_until_status(wrong, lambda status: "bad_image" in status.message, "a refusal")
+    assert_right_fix(raw, localizer, image_message(GOOD))
+
+
+def encoded(encoding: str) -> Image:
+    """GOOD as another encoding, of the same values."""
+    message = image_message(GOOD)
+    message.encoding = encoding
+    if encoding.startswith("bgr8"):
+        message.data = array("B", GOOD[..., ::-1].tobytes())
+    if encoding == "rgb16":
+        message.step *= 2
+        order = ">u2" if message.is_bigendian else "<u2"
+        message.data = array("B", (GOOD.astype(np.uint16) * 257).astype(order).tobytes())
+    return message
+
+
+def test_an_encoding_that_changes_from_frame_to_frame(raw, localizer):
+    big_endian = encoded("rgb16")
+    big_endian.is_bigendian = 1
+    big_endian.data = array("B", (GOOD.astype(np.uint16) * 257).astype(">u2").tobytes())
+    for message in (encoded("rgb8"), encoded("bgr8"), encoded("rgb16"), big_endian, encoded("rgb8")):
+        assert_right_fix(raw, localizer, message)
+
+
+# Flow
+
+
+def test_a_flood_of_200_hz_is_thinned_and_only_the_newest_are_served(bundle_dir, localizer):
+    running = RunningNode(model_dir=str(bundle_dir))
+    with running as client:
+        client.wait_connected()
+        client.fix_of(image_message(GOOD))
+        localize, slow_s = running.node._localizer.localize, 0.05
+
+        def slow(rgb):
+            time.sleep(slow_s)
+            return localize(rgb)
+
+        running.node._localizer.localize = slow
+        client.fixes.clear()
+        for _ in range(200):
+            client.publish(image_message(GOOD))
+            client._executor.spin_once(timeout_sec=0.0)
+            time.sleep(0.005)
+        status = client.wait_status(lambda item: int(values(item)["skipped"]) > 50, "many skipped images")
+        assert int(values(status)["fixes"]) < 200
+        running.node._localizer.localize = localize
+        assert_right_fix(client, localizer, image_message(GOOD))
+
+
+def test_no_images_and_then_some(bundle_dir, localizer):
+    with RunningNode(model_dir=str(bundle_dir)) as client:
+        client.wait_connected()
+        client.wait_status(lambda item: item.level == DiagnosticStatus.STALE, "stale input")
+        assert_right_fix(client, localizer, image_message(GOOD))
+
+
+@pytest.mark.parametrize(("stamp_s", "name"), [(2.1e9, "from_future"), (0.0, "unstamped")])
+def test_stamps_that_cannot_be(stamp_s, name, raw, localizer):
+    def wrong() -> Image:
+        return image_message(GOOD, stamp_s)
+
+    publish = raw.publish
+    raw.publish = raw._images.publish  # which fills no stamp in
+    try:
+        raw.send_until_status(wrong, lambda item: f"dropped.{name}" in values(item), name)
+    finally:
+        raw.publish = publish
+    assert_right_fix(raw, localizer, image_message(GOOD))
+
+
+def test_stamps_that_jump_back(raw, localizer):
+    assert_right_fix(raw, localizer, image_message(GOOD))
+    raw.fixes.clear()
+
+    def came() -> bool:
+        raw.publish(image_message(GOOD, 1000.0 + time.monotonic() % 1000.0))
+        return bool(raw.fixes)
+
+    raw.wait(came, "fix with a stamp of long ago")
+    assert_right_fix(raw, localizer, image_message(GOOD))
+
+
+# Memory, files, parameters
+
+
+def exhausted(rgb):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_gpu_without_memory_moves_the_model_to_the_cpu(bundle_dir, localizer):
+    running = RunningNode(model_dir=str(bundle_dir))
+    with running as client:
+        client.wait_connected()
+        running.node._localizer.localize = exhausted
+        # the same message until it has a fix: those before the move are lost
+        assert_right_fix(client, localizer, image_message(GOOD))
+        status = client.wait_status(lambda item: "out of memory" in values(item).get("last_refusal", ""), "the reason")
+        assert values(status)["device"] == "cpu"
+
+
+def test_a_gpu_without_memory_stops_the_node_where_that_is_asked_for(bundle_dir, localizer):
+    running = RunningNode(model_dir=str(bundle_dir), on_out_of_memory="inactive")
+    with running as client:
+        client.wait_connected()
+        running.node._localizer.localize = exhausted
+        status = client.send_until_status(
+            lambda: image_message(GOOD), lambda item: "out of memory" in item.message, "the node stopped"
+        )
+        assert status.level == DiagnosticStatus.ERROR
+        assert client.state() == "inactive"
+        assert client.change_state(Transition.TRANSITION_ACTIVATE)
+        client.wait_connected()
+        assert_right_fix(client, localizer, image_message(GOOD))
+
+
+def test_a_bundle_that_is_removed_while_the_node_runs(bundle_dir, localizer, tmp_path):
+    copy = shutil.copytree(bundle_dir, tmp_path / "copy")
+    with RunningNode(model_dir=str(copy)) as client:
+        client.wait_connected()
+        shutil.rmtree(copy)
+        assert_right_fix(client, localizer, image_message(GOOD))
+        assert client.change_state(Transition.TRANSITION_DEACTIVATE)
+        assert not client.change_state(Transition.TRANSITION_ACTIVATE)
+        status = client.wait_status(lambda item: item.level == DiagnosticStatus.ERROR, "an error")
+        assert str(copy) in status.message
+        shutil.copytree(bundle_dir, copy)
+        assert client.change_state(Transition.TRANSITION_ACTIVATE)
+        client.wait_connected()
+        assert_right_fix(client, localizer, image_message(GOOD))
+
+
+def test_parameters_that_are_changed_at_run_time(raw, localizer):
+    for name, value in (("max_rate_hz", 1.0), ("model_dir", "/nowhere"), ("output", "fallback"), ("device", "cuda")):
+        assert "clean up first" in raw.set_parameter(name, value)
+    assert_right_fix(raw, localizer, image_message(GOOD))
+
+
+def test_sigterm_in_the_middle_of_inference_ends_quietly(bundle_dir):
+    """The process says when a frame is in work, by a file that a slow localizer touches."""
+    marker = bundle_dir.parent / "in_work"
+    code = (
+        "import pathlib, time\n"
+        "from campus_visual_gps.localizer import Localizer\n"
+        "from campus_visual_gps.ros.localizer_node import main\n"
+        "plain = Localizer.localize\n"
+        f"def slow(self, rgb):\n    pathlib.Path({str(marker)!r}).touch(); time.sleep(1.0); return plain(self, rgb)\n"
+        "Localizer.localize = slow\n"
+        "main()\n"
+    )
+    client = Client("/terminated")
+    arguments = ["--ros-args", "-r", "__ns:=/terminated", "-p", f"model_dir:={bundle_dir}", "-p", "max_rate_hz:=0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        client.wait_connected()
+
+        def in_work() -> bool:
+            client.publish(image_message(GOOD))
+            return marker.exists()
+
+        client.wait(in_work, "frame in work")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+        client.close()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+# Whatever the members say
+
+number = st.floats(width=64, allow_nan=True, allow_infinity=True)
+near = st.floats(-500.0, 500.0)
+member_rows = st.lists(
+    st.tuples(*[st.one_of(near, number)] * 2, *[st.one_of(st.just(0.0), number)] * 3), min_size=2, max_size=2
+)
+
+
+@given(member_rows)
+def test_no_output_of_the_members_leads_to_a_message_that_harms_a_filter(bundle_dir, rows):
+    localizer = _shared_localizer(bundle_dir)
+    table = np.array(rows)
+    covs = np.stack([[[row[2], row[3]], [row[3], row[4]]] for row in table])
+    output = EnsembleOutput(table[:, :2], covs, np.zeros(4, np.float32), np.zeros((8, 8, 3), np.uint8), 0.0, 0.0)
+    localizer.ensemble.predict = lambda rgb: output
+    with np.errstate(all="ignore"):
+        result = Pipeline(localizer)(Frame(image_message(GOOD), 1, 0.0))
+    if result.refusal is not None:
+        return
+    try:
+        fix = messages.to_navsatfix(result.estimate, to_stamp(1.0), "camera")
+        pose = messages.to_pose(result.estimate, to_stamp(1.0), "map")
+    except EstimateError:
+        return
+    assert all(math.isfinite(value) for value in (fix.latitude, fix.longitude, fix.altitude))
+    for covariance, size in ((fix.position_covariance, 3), (pose.pose.covariance, 6)):
+        matrix = np.array(covariance).reshape(size, size)
+        assert np.all(np.isfinite(matrix))
+        assert np.all(np.diag(matrix) > 0.0)
+
+
+_loaded: dict = {}
+
+
+def _shared_localizer(bundle_dir) -> Localizer:
+    if bundle_dir not in _loaded:
+        _loaded[bundle_dir] = Localizer.load(bundle_dir)
+    return _loaded[bundle_dir]
