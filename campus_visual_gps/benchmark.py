@@ -84,9 +84,9 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
     return {name: 1e3 * float(np.median(s[2:])) for name, s in (("ensemble_ms", ensemble_s), ("naive_ms", naive_s))}
 
 
-def photo_like(height: int, width: int) -> np.ndarray:
+def photo_like(height: int, width: int, seed: int = 0) -> np.ndarray:
     """(H, W, 3) uint8 RGB with coarse shapes and fine grain, which costs JPEG about what a photo does."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     coarse = random.uniform(0.0, 255.0, (9, 16, 3)).astype(np.float32)
     shapes = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return (shapes + random.normal(0.0, 6.0, shapes.shape)).clip(0.0, 255.0).astype(np.uint8)

@@ -1,0 +1,48 @@
+"""The benchmark and the soak measure a real node over DDS."""
+
+import json
+import os
+import subprocess
+import sys
+
+from helpers import ROOT, make_bundle
+
+from campus_visual_gps import benchmark
+from campus_visual_gps.bundle import load_bundle
+from campus_visual_gps.integrity import Gates
+
+
+def test_all_figures_are_measured_of_a_bundle_whose_gates_would_refuse_the_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "FRAMES", 3)
+    monkeypatch.setattr(benchmark.measure, "__defaults__", (3,))
+    bundle_dir = make_bundle(tmp_path / "bundle", gates=Gates(max_spread_m=1e-9, min_brightness=254.0))
+    assert benchmark.main(["--model", str(bundle_dir), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(figures) == ["overhead_raw_ms", "overhead_jpeg_ms", "ensemble_ms", "naive_ms"]
+    assert all(value > 0.0 for value in figures.values())
+
+
+def test_a_missing_bundle_is_one_line(tmp_path, capsys):
+    assert benchmark.main(["--model", str(tmp_path / "nowhere")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(tmp_path / "nowhere") in error
+
+
+def test_without_a_bundle_there_is_an_untrained_one(tmp_path):
+    bundle = load_bundle(benchmark.random_bundle(tmp_path / "bundle"))
+    assert len(bundle.load_members()) == len(benchmark.RANDOM_SEEDS)
+
+
+def test_the_soak_counts_and_weighs(tmp_path):
+    bundle_dir = make_bundle(tmp_path / "bundle")
+    command = [sys.executable, "scripts/soak_node.py", "--minutes", "0.05", "--model", str(bundle_dir), "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < figures["fixes_published"] <= figures["images_received"] <= figures["images_sent"]
+    assert figures["resident_end_mb"] > 50.0
+
+
+def environment() -> dict[str, str]:
+
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
