@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from array import array
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -26,7 +27,8 @@ from campus_visual_gps.ensemble import EnsembleOutput
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.flow import Frame
-from campus_visual_gps.ros.pipeline import Pipeline
+from campus_visual_gps.ros.parameters import NodeParameters
+from campus_visual_gps.ros.pipeline import Pipeline, load_localizer
 
 GOOD = textured_rgb(48, 64, seed=9)
 
@@ -204,8 +206,27 @@ def test_a_gpu_without_memory_moves_the_model_to_the_cpu(bundle_dir, localizer):
         running.node._localizer.localize = exhausted
         # the same message until it has a fix: those before the move are lost
         assert_right_fix(client, localizer, image_message(GOOD))
-        status = client.wait_status(lambda item: "out of memory" in values(item).get("last_refusal", ""), "the reason")
-        assert values(status)["device"] == "cpu"
+        status = client.wait_status(lambda item: "GPU had no memory" in item.message, "the reason")
+        assert (status.level, values(status)["device"]) == (DiagnosticStatus.WARN, "cpu")
+        assert "out of memory" in values(status)["last_refusal"]
+
+
+@pytest.mark.parametrize("choice", ["cpu", "inactive"])
+def test_a_gpu_without_memory_for_the_model_is_left_or_reported(choice, bundle_dir, monkeypatch):
+    load, warnings = Localizer.load, []
+
+    def load_where_there_is_memory(model_dir, device, precision):
+        return load(model_dir, device, precision) if device == "cpu" else exhausted(None)
+
+    monkeypatch.setattr(Localizer, "load", load_where_there_is_memory)
+    settings = NodeParameters(model_dir=str(bundle_dir), device="cuda", on_out_of_memory=choice)
+    logger = SimpleNamespace(warning=warnings.append, info=lambda text: None)
+    if choice == "inactive":
+        with pytest.raises(torch.OutOfMemoryError):
+            load_localizer(settings, logger)
+    else:
+        assert load_localizer(settings, logger).ensemble.device.type == "cpu"
+        assert "loading on the CPU" in warnings[0]
 
 
 def test_a_gpu_without_memory_stops_the_node_where_that_is_asked_for(bundle_dir, localizer):

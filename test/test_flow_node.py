@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import make_bundle, textured_rgb
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
@@ -79,7 +80,7 @@ def test_enable_stops_and_resumes_the_fixes(bundle_dir):
         assert (answer.success, answer.message) == (True, "disabled, node is active")
         client.fixes.clear()
         status = client.send_until_status(picture, lambda item: "disabled" in item.message, "the node disabled")
-        assert (values(status)["enabled"], client.fixes) == ("False", [])
+        assert (status.level, client.fixes) == (DiagnosticStatus.WARN, [])
         assert client.call(SetBool, "enable", SetBool.Request(data=True)).success
         client.fix_of(picture())
 

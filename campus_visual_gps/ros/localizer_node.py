@@ -154,7 +154,7 @@ class LocalizerNode(LifecycleNode):
         self.get_logger().info(f"active: {topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
 
     def _load_model(self) -> None:
-        self._localizer = load_localizer(self._settings, self.get_logger().info)
+        self._localizer = load_localizer(self._settings, self.get_logger())
 
     def _release(self) -> None:
         """Stop receiving and free the model."""
@@ -274,7 +274,10 @@ class LocalizerNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         model_id = self._localizer.bundle.model_id if self._localizer is not None else ""
         name = self.get_fully_qualified_name().lstrip("/")
-        health = localizer_health(self._state(), self._problem, self._status, self._localizer, self._enabled)
+        warning = "" if self._enabled else "disabled by ~/enable: no fixes are published"
+        if self._enabled and self._moved_to_cpu:
+            warning = "slow: the GPU had no memory, the model runs on the CPU"
+        health = localizer_health(self._state(), self._problem, warning, self._status, self._localizer)
         statuses = [messages.to_diagnostic_status(f"{name}: localizer", model_id, *health)]
         if self._outputs is not None and self._outputs.fallback is not None:
             health = self._outputs.fallback.health()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +40,7 @@ class Result(NamedTuple):
     refusal: Refusal | None
 
 
-def load_localizer(settings: NodeParameters, log: Callable[[str], None]) -> Localizer:
+def load_localizer(settings: NodeParameters, logger) -> Localizer:
     """The localizer that the parameters ask for; torch is imported only now. Raises VisualGpsError."""
     from campus_visual_gps.localizer import Localizer
 
@@ -51,11 +50,11 @@ def load_localizer(settings: NodeParameters, log: Callable[[str], None]) -> Loca
     except Exception as error:
         if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
             raise
-        log(f"out of memory on device {settings.device}: loading on the CPU instead")
+        logger.warning(f"out of memory on device {settings.device}: loading on the CPU instead, which is slower")
         localizer = Localizer.load(settings.model_dir, CPU, "auto")
     localizer.gates = settings.gates(localizer.bundle.gates)
     bundle, ensemble = localizer.bundle, localizer.ensemble
-    log(
+    logger.info(
         f"model {bundle.model_id}: {len(ensemble.members)} members on {ensemble.device} in {ensemble.precision}, "
         f"loaded in {perf_counter() - start:.1f} s"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from campus_visual_gps.ros import image_conversion
-from campus_visual_gps.ros.status import ERROR, WARN, Health, Status
+from campus_visual_gps.ros.status import ERROR, OK, STALE, WARN, Health, Status
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 
-def localizer_health(state: str, problem: str, status: Status, localizer: Localizer | None, enabled: bool) -> Health:
-    """Health of the node: a problem is an ERROR, a node that is not meant to publish a WARN, else what it did."""
+def localizer_health(state: str, problem: str, warning: str, status: Status, localizer: Localizer | None) -> Health:
+    """Health of the node: a problem is an ERROR, a node that is not active a WARN, else what it did.
+
+    `warning` stands in for an OK or a STALE, and leaves what is worse.
+    """
     if problem:
         return Health(ERROR, problem, {"state": state})
     if state != ACTIVE:
         return Health(WARN, f"{state}: no fixes are published", {"state": state})
     level, message, values = status.health()
-    if not enabled:
-        level, message = WARN, "disabled by ~/enable: no fixes are published"
+    if warning and level in (OK, STALE):
+        level, message = WARN, warning
     model = {
         "state": state,
-        "enabled": enabled,
         "model_id": localizer.bundle.model_id,
         "device": localizer.ensemble.device,
         "precision": localizer.ensemble.precision,
