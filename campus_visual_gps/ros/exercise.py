@@ -17,6 +17,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix
@@ -39,6 +40,7 @@ class NodeThread:
         rclpy.init(context=self._context)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self._node = LocalizerNode(context=self._context, namespace=namespace, parameter_overrides=overrides)
+        self._node.get_logger().set_level(LoggingSeverity.WARN)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, daemon=True)

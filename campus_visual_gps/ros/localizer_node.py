@@ -1,5 +1,7 @@
 """The lifecycle node `visual_gps`: camera messages in; NavSatFix, pose and diagnostics out.
 
+With output `fallback` it also listens to the GPS receiver, and publishes one stream of the better of the two.
+
 Unconfigured -> configure: read the parameters, load and warm up the model (torch is imported only now). This blocks the
 executor for the seconds that it takes; no frame is due before. -> activate: subscribe and start the worker, so that
 inference never runs on the executor's thread. -> deactivate: unsubscribe and free the model.
