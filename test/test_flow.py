@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from campus_visual_gps.ros.flow import (
@@ -147,3 +148,12 @@ def test_a_stopped_worker_drops_the_frame_in_work_and_lets_go_of_the_model():
     assert worker.join(TIMEOUT_S)
     assert results == []
     assert worker._work is None
+
+
+def test_a_camera_of_just_the_allowed_rate_loses_no_frame_to_its_jitter():
+    admission = Admission(max_rate_hz=2.0)
+    jitter_ns = np.random.default_rng(0).integers(-40_000_000, 40_000_000, 200)
+    stamps = [10**18 + i * 500_000_000 + int(jitter) for i, jitter in enumerate(jitter_ns)]
+    admitted = [stamp for stamp in stamps if admission.check(stamp) is None]
+    assert len(admitted) >= 195
+    assert (len(admitted) - 1) / ((admitted[-1] - admitted[0]) * 1e-9) <= 2.01

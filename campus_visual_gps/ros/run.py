@@ -25,7 +25,9 @@ def run_until_signal(make_node: Callable, args: list[str] | None = None) -> None
         if node is None or node.context.ok():
             raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break off the orderly end
+        # neither a second Ctrl-C nor a launch file that loses patience may break off the orderly end
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
             node.destroy_node()
