@@ -1,12 +1,16 @@
 """Outages, dead reckoning, availability, trajectory error and latency of a drive with known answers."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from campus_visual_gps.geodesy import LocalFrame
+from training.evaluate.figures import Site
 from training.replay.bags import Fixes
 from training.replay.drive_figures import Drive, drive_figures, follow, fresh_share
+from training.replay.drive_report import drive_addition, drive_lines
 from training.replay.outages import dead_reckoned_m, find_outages, fit_rigid, held_m
 from training.replay.tracks import Track
 from training.replay.trajectory_error import trajectory_figures
@@ -96,6 +100,15 @@ def test_odometry_of_a_robot_that_stood_still_gives_no_heading():
     assert dead_reckoned_m(outage, RECEIVER, standing, FRAME, stamps([70])) is None
 
 
+def test_a_receiver_that_says_0_0_has_a_fix_but_no_place_on_the_site():
+    wild = Fixes(RECEIVER.stamps_ns, RECEIVER.positions.copy(), RECEIVER.covariances_enu_m2, RECEIVER.status)
+    wild.positions[60] = 0.0
+    assert np.isnan(held_m(wild, FRAME, stamps([60.5]))).all()
+    (outage,) = find_outages(wild, *stamps([0, 120]))
+    track = dead_reckoned_m(outage, wild, ODOMETRY, FRAME, stamps([80]))
+    np.testing.assert_allclose(track, way_m([80]), atol=0.05)
+
+
 def test_a_rigid_fit_never_mirrors_and_follows_the_weights():
     source = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 5.0], [3.0, 4.0]])
     mirrored = source * [1.0, -1.0]
@@ -131,6 +144,20 @@ def test_a_bag_without_receiver_and_odometry_still_has_its_other_figures():
     report = drive_figures(table, drive, follow(table, drive))
     assert report["availability_share"] == 1.0 and report["ate_rmse_m"] == pytest.approx(0.0, abs=1e-6)
     assert not any(key.startswith(("outage.", "outside.", "latency.")) for key in report)
+
+
+@pytest.mark.parametrize("refuse_all", [False, True])
+@pytest.mark.parametrize("receiver", [None, fixes_at(range(31)), RECEIVER])
+def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, refuse_all):
+    times_s = np.arange(0, 30 if receiver is not RECEIVER else 120, 0.5)
+    table = predictions_at(times_s, (3.0, 4.0), refused=times_s if refuse_all else ())
+    table = table.assign(cov_ee_m2=9.0, cov_en_m2=0.0, cov_nn_m2=9.0)
+    site = Site(100.0 * np.array([[-1, -1], [1, -1], [1, 2], [-1, 2]]), np.zeros((1, 2)))
+    added = drive_addition(drive_at(times_s, receiver=receiver), table, site, tmp_path)
+    json.dumps(added.figures, allow_nan=False)
+    assert "## Along the drive" in added.section and "nan" not in added.section.lower()
+    assert all((tmp_path / file).is_file() for file in added.pictures.values())
+    assert "m with the visual fix" in drive_lines(added.figures) or receiver is not RECEIVER
 
 
 def test_availability_counts_time_and_a_fix_serves_two_seconds():

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.geodesy import MAX_OFFSET_DEG, LocalFrame
 from training.replay.bags import Fixes
 from training.replay.tracks import Track, interpolated
 
@@ -77,13 +77,13 @@ def dead_reckoned_m(
     good = good_fixes(receiver)
     recent = (good.stamps_ns <= outage.start_ns) & (good.stamps_ns >= outage.start_ns - ALIGNED_OVER_S * 1e9)
     good = good.where(recent)
-    driven = interpolated(odometry, good.stamps_ns)
-    known = np.isfinite(driven).all(axis=1)
+    driven, placed = interpolated(odometry, good.stamps_ns), positions_m(good, frame)
+    known = np.isfinite(driven).all(axis=1) & np.isfinite(placed).all(axis=1)
     if known.sum() < 2 or np.ptp(driven[known], axis=0).max() < ALIGNED_OVER_M:
         return None
     variance_m2 = np.trace(good.covariances_enu_m2[known, :2, :2], axis1=1, axis2=2)
     weights = 1.0 / variance_m2 if np.all(np.isfinite(variance_m2) & (variance_m2 > 0)) else np.ones(known.sum())
-    rotation, offset = fit_rigid(driven[known], positions_m(good, frame)[known], weights)
+    rotation, offset = fit_rigid(driven[known], placed[known], weights)
     return interpolated(odometry, stamps_ns) @ rotation.T + offset
 
 
@@ -103,5 +103,10 @@ def fit_rigid(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tu
 
 
 def positions_m(fixes: Fixes, frame: LocalFrame) -> np.ndarray:
-    """(N, 2) metres in the site's frame."""
-    return frame.to_local(fixes.positions[:, 0], fixes.positions[:, 1])
+    """(N, 2) metres in the site's frame; NaN for a fix from another part of the globe, such as (0, 0)."""
+    latitude, longitude = fixes.positions[:, 0], fixes.positions[:, 1]
+    off_deg = np.maximum(abs(latitude - frame.latitude_ref_deg), abs(longitude - frame.longitude_ref_deg))
+    near = off_deg < MAX_OFFSET_DEG
+    result = np.full((len(fixes), 2), np.nan)
+    result[near] = frame.to_local(latitude[near], longitude[near])
+    return result
