@@ -1,9 +1,11 @@
 """Start the localizer: `ros2 launch campus_visual_gps localize.launch.py model_dir:=/path/to/bundle`."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -24,18 +26,47 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "image_transport", default_value="raw", choices=["raw", "compressed"], description="How images are sent."
     ),
+    DeclareLaunchArgument(
+        "output",
+        default_value="visual",
+        choices=["visual", "fallback"],
+        description="visual: every visual fix, on visual_gps/fix. fallback: also the topic fix, which carries the "
+        "receiver's fixes while it is healthy and the visual ones while it is not.",
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument(
         "autostart", default_value="true", description="Configure and activate; false leaves it to a manager."
     ),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+    DeclareLaunchArgument(
+        "use_fusion",
+        default_value="false",
+        choices=["true", "false"],
+        description="Also start fusion.launch.py; its other arguments (odom_topic, ...) may then be given here too.",
+    ),
+    DeclareLaunchArgument("base_frame", default_value="base_link", description="The robot's frame."),
+    DeclareLaunchArgument(
+        "camera_frame", default_value="camera", description="The images' frame_id, for camera_xyz and camera_rpy."
+    ),
+    DeclareLaunchArgument(
+        "camera_xyz",
+        default_value="",
+        description="Where the camera sits in base_frame, as 'forward left up' in metres; starts a static transform.",
+    ),
+    DeclareLaunchArgument(
+        "camera_rpy", default_value="", description="How camera_frame is turned, as 'roll pitch yaw' in radians."
+    ),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node with its arguments."""
-    localizer = LifecycleNode(
+    """The node with its arguments; on request the camera's static transform and the filters."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=camera_transform), fusion(), localizer()])
+
+
+def localizer() -> LifecycleNode:
+    return LifecycleNode(
         package=PACKAGE,
         executable="localizer",
         name="visual_gps",
@@ -47,6 +78,7 @@ def generate_launch_description() -> LaunchDescription:
                 # a directory named 2025 would else arrive as a number
                 "model_dir": ParameterValue(LaunchConfiguration("model_dir"), value_type=str),
                 "image_transport": ParameterValue(LaunchConfiguration("image_transport"), value_type=str),
+                "output": ParameterValue(LaunchConfiguration("output"), value_type=str),
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
                 "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
             },
@@ -54,4 +86,48 @@ def generate_launch_description() -> LaunchDescription:
         remappings=[("image", LaunchConfiguration("image_topic"))],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-    return LaunchDescription([*ARGUMENTS, localizer])
+
+
+def fusion() -> IncludeLaunchDescription:
+    """fusion.launch.py, on the topic that `output` makes the right one."""
+    fix_topic = PythonExpression(["'fix' if '", LaunchConfiguration("output"), "' == 'fallback' else 'visual_gps/fix'"])
+    same = ("model_dir", "base_frame", "namespace", "use_sim_time", "log_level")
+    arguments = {name: LaunchConfiguration(name) for name in same} | {"fix_topic": fix_topic}
+    path = PathJoinSubstitution([FindPackageShare(PACKAGE), "launch", "fusion.launch.py"])
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(path),
+        launch_arguments=arguments.items(),
+        condition=IfCondition(LaunchConfiguration("use_fusion")),
+    )
+
+
+def camera_transform(context: LaunchContext) -> list[Node]:
+    """base_frame -> camera_frame, for a robot whose description does not have it; nothing unless asked for."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ("camera_xyz", "camera_rpy")}
+    if not any(given.values()):
+        return []
+    flags = []
+    for (argument, text), names in zip(given.items(), (("x", "y", "z"), ("roll", "pitch", "yaw")), strict=True):
+        for name, value in zip(names, three_numbers(argument, text or "0 0 0"), strict=True):
+            flags += [f"--{name}", str(value)]
+    frames = ["--frame-id", LaunchConfiguration("base_frame"), "--child-frame-id", LaunchConfiguration("camera_frame")]
+    return [
+        Node(
+            package="tf2_ros",
+            executable="static_transform_publisher",
+            name="visual_gps_camera_transform",
+            namespace=LaunchConfiguration("namespace"),
+            arguments=[*flags, *frames],
+        )
+    ]
+
+
+def three_numbers(argument: str, text: str) -> list[float]:
+    """Three numbers with spaces or commas between them. Raises RuntimeError."""
+    try:
+        numbers = [float(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3:
+        raise RuntimeError(f"{argument}:={text!r} is not three numbers, such as {argument}:='0.15 0 1.2'")
+    return numbers

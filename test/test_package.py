@@ -62,7 +62,8 @@ def test_executable_launch_files_configuration_and_index_entry_are_installed(ins
     assert os.access(installed / "lib" / NAME / "localizer", os.X_OK)
     assert (installed / "share" / "ament_index" / "resource_index" / "packages" / NAME).is_file()
     assert (share / "package.xml").is_file()
-    for folder, pattern in (("launch", "*.launch.py"), ("config", "*.yaml"), ("config/training", "*.yaml")):
+    patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", "config/training/*.yaml")
+    for folder, pattern in (item.rsplit("/", 1) for item in patterns):
         expected = sorted(path.name for path in (ROOT / folder).glob(pattern))
         assert sorted(path.name for path in (share / folder).glob(pattern)) == expected
     assert (share / "launch" / "localize.launch.py").is_file()

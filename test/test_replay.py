@@ -13,7 +13,7 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
 from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
-from training.replay.replay import replay
+from training.replay.replay import Topics, replay
 
 IMAGE = "sensor_msgs/msg/CompressedImage"
 TOPIC = "/camera/image_raw/compressed"
@@ -84,7 +84,7 @@ def test_live_fixes_are_the_offline_ones(tmp_path, bag_dir, bundle_dir):
         assert TOPIC in bag.topics()
     # best effort may lose an image on a busy machine, and a slow one is skipped
     assert len(fixes) >= COUNT - 3
-    live = replay(recorded, bundle_dir, tmp_path / "live", recorded="/visual_gps/fix", progress=False)
+    live = replay(recorded, bundle_dir, tmp_path / "live", topics=Topics(recorded="/visual_gps/fix"), progress=False)
     offline = replay(bag_dir, bundle_dir, tmp_path / "offline", progress=False)
     live_rows = read_predictions(live.predictions_path).set_index("photo_id")
     offline_rows = read_predictions(offline.predictions_path).set_index("photo_id").loc[live_rows.index]
@@ -103,4 +103,6 @@ def test_fixes_of_another_drive_are_refused(tmp_path, bag_dir, bundle_dir):
         messages = [*bag.messages(), fix_message(T0 + 10**12, 31.262, 34.802, topic="/visual_gps/fix")]
     write_bag(tmp_path / "bag", messages)
     with pytest.raises(DatasetError, match="stamp"):
-        replay(tmp_path / "bag", bundle_dir, tmp_path / "out", recorded="/visual_gps/fix", progress=False)
+        replay(
+            tmp_path / "bag", bundle_dir, tmp_path / "out", topics=Topics(recorded="/visual_gps/fix"), progress=False
+        )

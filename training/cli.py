@@ -159,15 +159,22 @@ def replay(
     recorded: Annotated[str | None, typer.Option(help="score the fixes on this topic, not a new inference")] = None,
     truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
     images: Annotated[str | None, typer.Option(help="image topic")] = None,
+    gps: Annotated[
+        str | None, typer.Option(help="NavSatFix topic of the receiver, whose outages are looked at")
+    ] = None,
+    odometry: Annotated[str | None, typer.Option(help="Odometry topic, for what the robot would have without")] = None,
     out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
 ) -> None:
     """Score a bundle, or the fixes that a node published, along a recorded drive."""
     from training.evaluate.report import summary_table
+    from training.replay.drive_report import drive_lines
+    from training.replay.replay import Topics
     from training.replay.replay import replay as run
 
-    summary = run(bag, bundle, out, recorded=recorded, truth=truth, images=images, areas_csv=areas)
+    summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
     console.print(summary_table(summary.report))
+    console.print(drive_lines(summary.report), soft_wrap=True)
     console.print(f"report: {summary.report_path}")
 
 

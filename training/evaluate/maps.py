@@ -19,7 +19,7 @@ _MARGIN_M = 30.0
 def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
     """Arrows from where each photo was taken to where the ensemble puts it, on the training positions."""
     truth, estimate = positions_m(predictions, "true_"), positions_m(predictions)
-    low, high = _map_limits(site, truth)
+    low, high = map_limits(site, truth)
     aspect = (high[1] - low[1]) / (high[0] - low[0])
     width = 12.0 if aspect < 1.0 else 9.0
     figure = Figure(figsize=(width, float(np.clip(width * aspect, 3.5, 12.0)) + 1.2), layout="constrained")
@@ -32,11 +32,11 @@ def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
     note = f", {outside} of them beyond the picture" if outside else ""
     axes.set_title(f"Truth to prediction, {len(truth)} photos{note}", loc="left")
     figure.legend(handles=_map_handles(), loc="outside lower center", ncols=6 if width > 10 else 3, frameon=False)
-    _scale_bar(axes, low, high)
+    scale_bar(axes, low, high)
     return figure
 
 
-def _map_limits(site: Site, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def map_limits(site: Site, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The site, the training positions and the truth with a margin; below, room for the scale bar."""
     points = np.concatenate([site.polygon_enu_m, site.training_enu_m, truth])
     low, high = points.min(axis=0) - _MARGIN_M, points.max(axis=0) + _MARGIN_M
@@ -76,7 +76,7 @@ def _map_handles() -> list:
     return [*arrows, truth, training, Patch(fc="#f4f4f4", ec="#9a9a9a", label="site")]
 
 
-def _scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
+def scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
     span = high - low
     length = NICE[max(1.0, span[0] / 5.0) >= NICE][-1]
     # in the margin below the site, where nothing is drawn but arrows that went astray

@@ -21,18 +21,19 @@ from training.evaluate.summary import (
 )
 
 
-def markdown(report: Report, pictures: dict[str, str]) -> str:
-    """report.md; pictures: name -> file beside it."""
+def markdown(report: Report, pictures: dict[str, str], addition: str = "") -> str:
+    """report.md; pictures: name -> file beside it; the addition is a section of its own, behind the head."""
     parts = [
         _head(report),
-        _section("Distance error", _error_table(report, headline_rows(report)), ratio_line(report)),
-        _section("Share of photos within a distance", _threshold_table(report), _picture(pictures, "histogram")),
-        _section("Against the baselines", _picture(pictures, "cdf"), _missing_baselines(report)),
-        _section("On the map", _picture(pictures, "map")),
-        _section("By session and area", _picture(pictures, "groups"), _group_tables(report)),
-        _section("Claimed against true uncertainty", _consistency_table(report), _CONSISTENCY_NOTE),
-        _section("Members and time", _error_table(report, _member_rows(report)), _time_line(report)),
-        _section("How to read this", _notes(report)),
+        addition,
+        section("Distance error", error_table(report, headline_rows(report)), ratio_line(report)),
+        section("Share of photos within a distance", _threshold_table(report), _picture(pictures, "histogram")),
+        section("Against the baselines", _picture(pictures, "cdf"), _missing_baselines(report)),
+        section("On the map", _picture(pictures, "map")),
+        section("By session and area", _picture(pictures, "groups"), _group_tables(report)),
+        section("Claimed against true uncertainty", _consistency_table(report), _CONSISTENCY_NOTE),
+        section("Members and time", error_table(report, _member_rows(report)), _time_line(report)),
+        section("How to read this", _notes(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -50,7 +51,7 @@ def _head(report: Report) -> str:
     )
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
     return "\n\n".join([f"## {title}", *(part for part in parts if part)])
 
 
@@ -58,14 +59,14 @@ def _picture(pictures: dict[str, str], name: str) -> str:
     return f"![{name}]({pictures[name]})"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
     align = ["---", *["---:"] * (len(header) - 1)]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, align, *escaped])
 
 
-def _error_table(report: Report, rows: list[tuple[str, str]], first: str = "") -> str:
-    return _table([first, *ERROR_COLUMNS], [_error_row(report, title, prefix) for title, prefix in rows])
+def error_table(report: Report, rows: list[tuple[str, str]], first: str = "") -> str:
+    return table([first, *ERROR_COLUMNS], [_error_row(report, title, prefix) for title, prefix in rows])
 
 
 def _error_row(report: Report, title: str, prefix: str) -> list[str]:
@@ -85,14 +86,14 @@ def _threshold_table(report: Report) -> str:
             for key in table_keys()
         ]
         rows.append([title, *cells])
-    return _table(["", *TABLE_COLUMNS], rows)
+    return table(["", *TABLE_COLUMNS], rows)
 
 
 def _group_tables(report: Report) -> str:
     tables = []
     for kind in ("session", "area"):
         rows = [(name, f"{kind}.{name}.") for name in group_names(report, kind)]
-        tables.append(_error_table(report, rows, kind))
+        tables.append(error_table(report, rows, kind))
     return "\n\n".join(tables) + f"\n\nAreas: {report['area_source']}."
 
 
@@ -113,7 +114,7 @@ def _consistency_table(report: Report) -> str:
         ]
         for title, prefix in rows
     ]
-    return _table(header, cells)
+    return table(header, cells)
 
 
 _CONSISTENCY_NOTE = (

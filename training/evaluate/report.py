@@ -69,6 +69,19 @@ class Subject:
     dataset_dir: Path | None = None
 
 
+@dataclass(frozen=True)
+class Addition:
+    """What a kind of subject adds to the report: figures, a section of report.md, pictures (name -> file written)."""
+
+    figures: Report
+    section: str
+    pictures: dict[str, str]
+
+
+# predictions as read back, the bundle's site, the directory for pictures
+MakeAddition = Callable[[pd.DataFrame, Site, Path], Addition]
+
+
 def evaluate(
     bundle_dir: Path,
     dataset_dir: Path,
@@ -104,10 +117,12 @@ def score(
     areas_csv: Path | None = None,
     progress: bool = True,
     answers: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    addition: MakeAddition | None = None,
 ) -> EvaluationSummary:
     """Localize the subject's photos, compute the baselines, write the report to `out_dir`.
 
-    `answers` may put other answers, such as those that a node has published, in the place of the localizer's.
+    `answers` may put other answers, such as those that a node has published, in the place of the localizer's;
+    `addition` makes what the report says beyond that of photos.
     """
     bundle, out_dir = localizer.bundle, Path(out_dir)
     areas = find_areas(areas_csv, subject.dataset_dir, bundle.frame, bundle.site_polygon_enu_m)
@@ -133,7 +148,7 @@ def score(
             n_seen_in_training=len(set(query.photo_ids) & set(bundle.training.get("photo_ids") or [])),
             baselines={baseline.name: baseline.reason for baseline in baselines},
         )
-        report, pictures = write_report(staging, run, _site(bundle))
+        report, pictures = write_report(staging, run, _site(bundle), addition)
     return EvaluationSummary(out_dir, report, {name: out_dir / file for name, file in pictures.items()})
 
 
@@ -143,7 +158,9 @@ def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:
     return bundle_dir.parent / f"{bundle_dir.name}-evaluation-{dataset_dir.absolute().name}-{split}"
 
 
-def write_report(directory: Path, run: RunInfo, site: Site) -> tuple[Report, dict[str, str]]:
+def write_report(
+    directory: Path, run: RunInfo, site: Site, addition: MakeAddition | None = None
+) -> tuple[Report, dict[str, str]]:
     """report.json, the pictures and report.md from the predictions.csv that lies in a directory.
 
     Returns the report and the pictures' file names.
@@ -151,12 +168,14 @@ def write_report(directory: Path, run: RunInfo, site: Site) -> tuple[Report, dic
     from training.evaluate.plots import draw_pictures
 
     predictions = read_predictions(directory / PREDICTIONS)
-    report = compute_figures(predictions, run, site)
+    more = addition(predictions, site, directory) if addition else Addition({}, "", {})
+    report = compute_figures(predictions, run, site) | more.figures
     (directory / REPORT_JSON).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     pictures = draw_pictures(predictions, report, site, directory)
+    text = markdown(report, pictures, more.section)
     # file and session names need not be valid Unicode
-    (directory / REPORT_MD).write_text(markdown(report, pictures), encoding="utf-8", errors="surrogateescape")
-    return report, pictures
+    (directory / REPORT_MD).write_text(text, encoding="utf-8", errors="surrogateescape")
+    return report, pictures | more.pictures
 
 
 def _with_baselines(predictions: pd.DataFrame, baselines: list[Baseline]) -> pd.DataFrame:

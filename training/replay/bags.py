@@ -138,6 +138,10 @@ class Fixes:
     def __len__(self) -> int:
         return len(self.stamps_ns)
 
+    def where(self, rows: np.ndarray) -> Fixes:
+        """The fixes of the rows (N,) bool."""
+        return Fixes(self.stamps_ns[rows], self.positions[rows], self.covariances_enu_m2[rows], self.status[rows])
+
     def interpolate(self, stamps_ns: np.ndarray, max_gap_s: float = 2.0) -> np.ndarray:
         """Latitude, longitude, altitude (K, 3) at the stamps, linear in time; NaN outside and across longer gaps."""
         stamps = np.asarray(stamps_ns, dtype=np.int64)

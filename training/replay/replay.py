@@ -4,63 +4,107 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.bundle import Bundle
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.metrics import position_errors_m
-from training.evaluate.predict import positions_m
+from training.evaluate.predict import positions_m, read_predictions
 from training.evaluate.report import EvaluationSummary, Subject, score
-from training.replay.bags import Fixes, open_bag, read_fixes
-from training.replay.frames import FRAMES, extract_frames, image_topic, truth_topic
+from training.replay.bags import Bag, Fixes, open_bag, read_fixes
+from training.replay.drive_figures import Drive
+from training.replay.drive_report import drive_addition
+from training.replay.frames import FRAMES, Frames, extract_frames, image_topic, truth_topic
+from training.replay.tracks import delays_s, odometry_topic, read_odometry, receiver_topic
+from training.replay.with_fixes import write_with_fixes
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topics of the bag to use; None where it has only one that fits, or (gps, odometry) to do without."""
+
+    recorded: str | None = None
+    truth: str | None = None
+    images: str | None = None
+    gps: str | None = None
+    odometry: str | None = None
 
 
 def replay(
     bag_dir: Path,
     bundle_dir: Path,
     out_dir: Path | None = None,
-    recorded: str | None = None,
-    truth: str | None = None,
-    images: str | None = None,
+    topics: Topics = Topics(),
     areas_csv: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
 ) -> EvaluationSummary:
-    """Write the report of `evaluate` for the frames of a bag, with the same baselines.
+    """Write the report of `evaluate` for the frames of a bag, with the same baselines, and what a drive adds to it.
 
-    The model runs offline on every frame; with `recorded`, a NavSatFix topic of the bag, the fixes on it are scored
-    instead, each against the truth at its own stamp. `truth` and `images` name topics where the bag has several.
-    `out_dir` is by default beside the bag. Raises VisualGpsError.
+    The model runs offline on every frame, and a copy of the bag gets its fixes; with `topics.recorded`, a NavSatFix
+    topic of the bag, the fixes on it are scored instead, each against the truth at its own stamp. `out_dir` is by
+    default beside the bag. Raises VisualGpsError.
     """
     bag_dir = Path(bag_dir)
     out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag_dir.absolute().name}-replay"
     localizer = Localizer.load(bundle_dir, device, precision)
-    bundle = localizer.bundle
     with open_bag(bag_dir) as bag:
-        reference = read_fixes(bag, truth_topic(bag, truth))
-        fixes = read_fixes(bag, recorded) if recorded else None
-        topic = image_topic(bag, images)
-        frames = extract_frames(bag, topic, reference, bundle.image.stored_px, out_dir / FRAMES)
+        images = image_topic(bag, topics.images)
+        fixes = read_fixes(bag, topics.recorded) if topics.recorded else None
+        frames, drive = _read(bag, topics, images, localizer.bundle, out_dir)
+        subject, answers = _subject(bag, frames, fixes, topics.recorded or images, drive.frame)
+        summary = score(localizer, subject, out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
+        if fixes is None:
+            predictions = read_predictions(summary.predictions_path)
+            write_with_fixes(bag, predictions, drive.image_delays_s, localizer.bundle.altitude, out_dir)
+    return summary
+
+
+def _read(bag: Bag, topics: Topics, images: str, bundle: Bundle, out_dir: Path) -> tuple[Frames, Drive]:
+    truth = truth_topic(bag, topics.truth)
+    gps = receiver_topic(bag, topics.gps, {truth, topics.recorded or ""})
+    odometry = odometry_topic(bag, topics.odometry)
+    log.info("%s: truth %s, receiver %s, odometry %s", bag.path, truth, gps or "none", odometry or "none")
+    reference = read_fixes(bag, truth)
+    frames = extract_frames(bag, images, reference, bundle.image.stored_px, out_dir / FRAMES)
     if frames.bad_images or frames.without_truth:
         log.warning("%d images unusable, %d without a truth at their time", frames.bad_images, frames.without_truth)
+    drive = Drive(
+        bundle.frame,
+        frames.stamps_ns,
+        reference,
+        receiver=read_fixes(bag, gps) if gps else None,
+        odometry=read_odometry(bag, odometry) if odometry else None,
+        fix_delays_s=delays_s(bag, topics.recorded) if topics.recorded else {},
+        image_delays_s=delays_s(bag, images),
+    )
+    return frames, drive
+
+
+def _subject(
+    bag: Bag, frames: Frames, fixes: Fixes | None, scored: str, frame: LocalFrame
+) -> tuple[Subject, Callable[[pd.DataFrame], pd.DataFrame] | None]:
+    """All frames; or those that a recorded fix answers, and what puts these answers into the table."""
     photos, paths, answers = frames.photos, frames.paths, None
     if fixes is not None:
         answered = np.isin(frames.stamps_ns, fixes.stamps_ns)
-        log.info("%s: %d fixes on %d frames", recorded, answered.sum(), len(answered))
+        log.info("%s: %d fixes on %d frames", scored, answered.sum(), len(answered))
         if not answered.any():
-            raise DatasetError(f"bag {bag_dir}: no fix on {recorded} carries the stamp of an image on {topic}")
+            raise DatasetError(f"bag {bag.path}: no fix on {scored} carries the stamp of an image")
         photos = photos[answered].reset_index(drop=True)
         paths = [path for path, kept in zip(paths, answered, strict=True) if kept]
-        answers = _recorded_answers(fixes, frames.stamps_ns[answered], bundle.frame)
-    subject = Subject(photos, paths, dataset=str(bag_dir), split=recorded or topic)
-    return score(localizer, subject, out_dir, areas_csv, progress, answers)
+        answers = _recorded_answers(fixes, frames.stamps_ns[answered], frame)
+    return Subject(photos, paths, dataset=str(bag.path), split=scored), answers
 
 
 def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -1,0 +1,116 @@
+"""Fuse the fixes with odometry: `ros2 launch campus_visual_gps fusion.launch.py model_dir:=/path/to/bundle`.
+
+Two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point.
+"""
+
+from pathlib import Path
+
+import yaml
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "campus_visual_gps"
+# robot_localization counts yaw from east, as the bundle's local frame does: x east, y north.
+DATUM_YAW_RAD = 0.0
+
+
+def config_file(name: str) -> PathJoinSubstitution:
+    return PathJoinSubstitution([FindPackageShare(PACKAGE), "config", name])
+
+
+ARGUMENTS = (
+    DeclareLaunchArgument("model_dir", description="Directory of the model bundle, whose origin is the map's."),
+    DeclareLaunchArgument(
+        "fix_topic",
+        default_value="visual_gps/fix",
+        description="Fixes to fuse: visual_gps/fix, or fix where the localizer runs with output:=fallback.",
+    ),
+    DeclareLaunchArgument("odom_topic", default_value="odom", description="nav_msgs/Odometry of the wheels."),
+    DeclareLaunchArgument("imu_topic", default_value="imu/data", description="sensor_msgs/Imu, if there is one."),
+    DeclareLaunchArgument("base_frame", default_value="base_link", description="The robot's frame."),
+    DeclareLaunchArgument(
+        "ekf_params_file", default_value=config_file("ekf.yaml"), description="Parameters of ekf_odom and ekf_map."
+    ),
+    DeclareLaunchArgument(
+        "navsat_params_file",
+        default_value=config_file("navsat_transform.yaml"),
+        description="Parameters of navsat_transform.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
+    DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
+    DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """navsat_transform first: without the bundle's origin nothing is started."""
+    filters = [ekf("ekf_odom", "local"), ekf("ekf_map", "global")]
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), *filters])
+
+
+def ekf(name: str, scope: str) -> Node:
+    """A filter; its estimate is odometry/local or odometry/global."""
+    return node(
+        "ekf_node",
+        name,
+        parameters=[
+            LaunchConfiguration("ekf_params_file"),
+            {"base_link_frame": ParameterValue(LaunchConfiguration("base_frame"), value_type=str)},
+        ],
+        remappings=[
+            ("odom", LaunchConfiguration("odom_topic")),
+            ("imu", LaunchConfiguration("imu_topic")),
+            ("odometry/filtered", f"odometry/{scope}"),
+        ],
+    )
+
+
+def navsat(context: LaunchContext) -> list[Node]:
+    """navsat_transform with the bundle's datum. It learns the map's and the robot's frame from odometry/global."""
+    datum = read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
+    return [
+        node(
+            "navsat_transform_node",
+            "navsat_transform",
+            parameters=[LaunchConfiguration("navsat_params_file"), {"datum": datum}],
+            remappings=[("gps/fix", LaunchConfiguration("fix_topic")), ("odometry/filtered", "odometry/global")],
+        )
+    ]
+
+
+def node(executable: str, name: str, parameters: list, remappings: list) -> Node:
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    return Node(
+        package="robot_localization",
+        executable=executable,
+        name=name,
+        namespace=LaunchConfiguration("namespace"),
+        output="both",
+        parameters=[*parameters, {"use_sim_time": use_sim_time}],
+        remappings=remappings,
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+    )
+
+
+def read_datum(model_dir: Path) -> list[float]:
+    """[latitude, longitude, yaw], degrees and radians, from bundle.yaml. Raises RuntimeError.
+
+    Read here and not through campus_visual_gps.bundle, which takes torch in: ros2 launch runs with the system's Python.
+    """
+    manifest = model_dir.expanduser() / "bundle.yaml"
+    try:
+        frame = yaml.safe_load(manifest.read_text(encoding="utf-8"))["frame"]
+        return [float(frame["latitude_ref_deg"]), float(frame["longitude_ref_deg"]), DATUM_YAW_RAD]
+    except OSError as error:
+        raise RuntimeError(
+            f"no datum for navsat_transform: {manifest}: {error.strerror}; model_dir:= must name a model bundle"
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RuntimeError(
+            f"no datum for navsat_transform: {manifest} is no bundle manifest ({type(error).__name__}: {reason})"
+        ) from error

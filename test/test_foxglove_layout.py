@@ -1,0 +1,45 @@
+"""The Foxglove layout is whole, and looks at topics that the node, the sample drive and the filters have."""
+
+import json
+import re
+
+import pytest
+from helpers import ROOT
+
+TOPICS = {
+    "/visual_gps/fix",
+    "/fix",
+    "/gps/fix",
+    "/gps/filtered",
+    "/ground_truth/fix",
+    "/camera/image_raw/compressed",
+    "/diagnostics",
+}
+
+
+@pytest.fixture
+def layout():
+    return json.loads((ROOT / "config" / "foxglove_layout.json").read_text(encoding="utf-8"))
+
+
+def panels(node) -> list[str]:
+    """Ids in the mosaic."""
+    return [node] if isinstance(node, str) else panels(node["first"]) + panels(node["second"])
+
+
+def test_every_panel_of_the_mosaic_has_its_configuration(layout):
+    shown = panels(layout["layout"])
+    assert sorted(shown) == sorted(layout["configById"])
+    assert {name.split("!")[0] for name in shown} >= {"Image", "map", "Plot", "DiagnosticSummary"}
+
+
+def test_every_topic_is_one_that_is_published(layout):
+    named = set(re.findall(r'"(/[a-z_/]+)[".]', json.dumps(layout)))
+    assert named == TOPICS
+
+
+def test_the_plot_shows_standard_deviations(layout):
+    values = [path["value"] for path in layout["configById"]["Plot!sigma"]["paths"]]
+    # east and north are the first and the fifth of the nine entries
+    assert "/visual_gps/fix.position_covariance[0].@sqrt" in values
+    assert "/visual_gps/fix.position_covariance[4].@sqrt" in values

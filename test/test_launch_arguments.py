@@ -1,0 +1,44 @@
+"""A wrong argument of a launch file is one clear error of `ros2 launch`, before anything is started."""
+
+import shutil
+import subprocess
+
+import pytest
+from helpers import make_bundle
+
+if shutil.which("ros2") is None:
+    pytest.skip("ros2 launch is not installed: it comes with a ROS distribution", allow_module_level=True)
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+try:
+    get_package_share_directory("campus_visual_gps")
+except PackageNotFoundError:
+    pytest.skip("the package is not built: colcon build, then source install/setup.bash", allow_module_level=True)
+
+
+def error_of(name: str, **arguments: str) -> str:
+    """What launch prints when it refuses."""
+    given = [f"{argument}:={value}" for argument, value in arguments.items()]
+    command = ["ros2", "launch", "campus_visual_gps", name, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "process started" not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_fusion_without_a_bundle(tmp_path):
+    message = f"no datum for navsat_transform: {tmp_path}/bundle.yaml: No such file or directory; model_dir:= must name"
+    assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
+
+
+def test_fusion_with_something_else_than_a_bundle(tmp_path):
+    (tmp_path / "bundle.yaml").write_text("model_id: no frame\n", encoding="utf-8")
+    message = "bundle.yaml is no bundle manifest (KeyError: 'frame')"
+    assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
+
+
+def test_a_camera_that_is_nowhere(tmp_path):
+    bundle = str(make_bundle(tmp_path / "bundle"))
+    message = "camera_xyz:='1 2' is not three numbers, such as camera_xyz:='0.15 0 1.2'"
+    assert message in error_of("localize.launch.py", model_dir=bundle, camera_xyz="1 2")

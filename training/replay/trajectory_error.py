@@ -1,0 +1,53 @@
+"""Absolute trajectory error (ATE) of the accepted fixes, through evo."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.evaluate.metrics import Figures
+
+
+def trajectory_figures(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> Figures:
+    """ATE of (N, 2) metres against the truth at the same stamps: as published, and after the best turn and shift.
+
+    The first is the one that counts: fixes are absolute, and an offset of all of them is an error. The second takes
+    such an offset out; what is left is scatter.
+    """
+    names = ("ate_rmse_m", "ate_mean_m", "ate_max_m", "ate_aligned_rmse_m")
+    if len(stamps_ns) == 0:
+        return dict.fromkeys(names)
+    plain = _ape(stamps_ns, fixes_m, truth_m)
+    aligned = _aligned(fixes_m, truth_m)
+    aligned_rmse_m = None if aligned is None else _ape(stamps_ns, aligned, truth_m)["rmse"]
+    return dict(zip(names, (plain["rmse"], plain["mean"], plain["max"], aligned_rmse_m), strict=True))
+
+
+def _ape(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> dict[str, float]:
+    from evo.core.metrics import APE, PoseRelation
+
+    metric = APE(PoseRelation.translation_part)
+    metric.process_data((_trajectory(stamps_ns, truth_m), _trajectory(stamps_ns, fixes_m)))
+    return {name: float(value) for name, value in metric.get_all_statistics().items()}
+
+
+def _trajectory(stamps_ns: np.ndarray, positions_m: np.ndarray):
+    """On the ground, looking east: evo wants poses, and the translation part asks for no more."""
+    from evo.core.trajectory import PoseTrajectory3D
+
+    count = len(stamps_ns)
+    return PoseTrajectory3D(
+        positions_xyz=np.column_stack([positions_m, np.zeros(count)]),
+        orientations_quat_wxyz=np.tile([1.0, 0.0, 0.0, 0.0], (count, 1)),
+        timestamps=(stamps_ns - stamps_ns[0]) / 1e9,
+    )
+
+
+def _aligned(fixes_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray | None:
+    """The fixes after the rotation and shift that fit best (Umeyama); None for too few or equal ones."""
+    from evo.core.geometry import GeometryException, umeyama_alignment
+
+    try:
+        rotation, shift, _ = umeyama_alignment(fixes_m.T, truth_m.T)
+    except GeometryException:
+        return None
+    return fixes_m @ rotation.T + shift

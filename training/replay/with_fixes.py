@@ -1,0 +1,70 @@
+"""A copy of a bag with the fixes that the model gives offline: to look at beside the recording, or to play."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rosbags.typesys import get_typestore
+
+from campus_visual_gps.bundle import Altitude
+from campus_visual_gps.errors import DatasetError
+from training.evaluate.predict import covariances_m2
+from training.replay.bags import NAVSATFIX, TYPES, Bag, BagMessage, write_bag
+
+FIX_TOPIC = "/visual_gps/fix"
+BAG = "with_fixes"
+STATUS_FIX, SERVICE_GPS, COVARIANCE_KNOWN = 0, 1, 3
+log = logging.getLogger(__name__)
+
+
+def write_with_fixes(
+    bag: Bag, predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude, out_dir: Path
+) -> Path:
+    """Write `out_dir`/with_fixes, in the place of an earlier one: the bag's messages and one fix per accepted frame.
+
+    delays_s: stamp -> seconds until the bag received the image; a fix comes as much later, and by the ensemble's time.
+    Fixes that the bag already has on FIX_TOPIC are left out. Raises DatasetError.
+    """
+    path = out_dir / BAG
+    if path.resolve() == bag.path.resolve():
+        raise DatasetError(f"{path} is the bag that is read; name another directory with --out")
+    own = [topic for topic in bag.topics() if topic != FIX_TOPIC]
+    if len(own) < len(bag.topics()):
+        log.warning("%s has fixes on %s: the copy has the new ones instead", bag.path, FIX_TOPIC)
+    fixes = sorted(fix_messages(predictions, delays_s, altitude), key=lambda message: message.time_ns)
+    shutil.rmtree(path, ignore_errors=True)
+    write_bag(path, heapq.merge(bag.messages(own), fixes, key=lambda message: message.time_ns))
+    return path
+
+
+def fix_messages(predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude) -> Iterator[BagMessage]:
+    """NavSatFix of every accepted row, as the node would publish it (design.md, section 5)."""
+    store = get_typestore(TYPES)
+    accepted = predictions[(predictions["refusal"] == "") & np.isfinite(predictions["error_m"])]
+    for row, covariance in zip(accepted.to_dict("records"), covariances_m2(accepted), strict=True):
+        stamp = int(row["photo_id"])
+        data = store.serialize_cdr(_fix(store.types, row, covariance, altitude), NAVSATFIX)
+        after_s = delays_s.get(stamp, 0.0) + row["transform_s"] + row["ensemble_s"]
+        yield BagMessage(FIX_TOPIC, NAVSATFIX, stamp + round(after_s * 1e9), bytes(data))
+
+
+def _fix(types: dict, row: dict, covariance_m2: np.ndarray, altitude: Altitude):
+    seconds, nanoseconds = divmod(int(row["photo_id"]), 1_000_000_000)
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2], covariance[2, 2] = covariance_m2, altitude.sigma_m**2
+    stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return types[NAVSATFIX](
+        header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=row["camera"]),
+        status=types["sensor_msgs/msg/NavSatStatus"](status=STATUS_FIX, service=SERVICE_GPS),
+        latitude=row["latitude_deg"],
+        longitude=row["longitude_deg"],
+        altitude=altitude.altitude_m,
+        position_covariance=covariance.ravel(),
+        position_covariance_type=COVARIANCE_KNOWN,
+    )
