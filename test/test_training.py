@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from photo_helpers import make_exif, write_photo
 
@@ -111,6 +112,16 @@ def test_an_interrupted_member_goes_on_from_its_last_epoch(tmp_path, dataset_dir
     train_ensemble(_config(tmp_path, dataset_dir, seeds=[1]))
     assert (run / "member.safetensors").is_file()
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
+
+
+def test_the_last_epoch_is_kept_also_when_it_is_not_the_best(tmp_path, dataset_dir):
+    # so fast that the epochs after the first are worse
+    wild = {"lr": 0.1, "weight_decay": 0.0}
+    epochs = SETTINGS["trainer"] | {"max_epochs": 3}
+    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=epochs, optimizer=wild))
+    run = tmp_path / "run" / "seed-1"
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == pd.read_csv(run / "metrics.csv")["epoch"].max() == 2
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path, dataset_dir):

@@ -130,13 +130,10 @@ def _loaders(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[
 
 def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
     settings = config.trainer
-    best = ModelCheckpoint(
-        dirpath=run_dir / "checkpoints",
-        filename="best",
-        monitor="val_loss",
-        save_last=True,
-        enable_version_counter=False,
-    )
+    directory = run_dir / "checkpoints"
+    best = ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False)
+    # of its own: `save_last` of the other one writes only when an epoch is the best
+    last = ModelCheckpoint(directory, "last", enable_version_counter=False)
     stop = EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs)
     return pl.Trainer(
         max_epochs=settings.max_epochs,
@@ -146,7 +143,7 @@ def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
         strategy=settings.strategy,
         precision=_lightning_precision(settings.precision, settings.accelerator),
         logger=False,
-        callbacks=[best, stop, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
+        callbacks=[best, last, stop, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
