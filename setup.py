@@ -46,7 +46,7 @@ EXTRAS = {
         "timm>=1.0",
     ],
     # renders the sample campus anew
-    "synthetic": ["mitsuba>=3.5"],
+    "synthetic": ["mitsuba>=3.7"],
     "test": [
         "colcon-common-extensions",
         "colcon-ros",
