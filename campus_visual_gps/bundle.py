@@ -19,7 +19,7 @@ from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.backbones import get_backbone
-from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_model
+from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.uncertainty import Calibration
 
@@ -202,7 +202,7 @@ def _from_manifest(path: Path, data: dict) -> Bundle:
         image=ImageSpec(**data["image"]),
         altitude=Altitude(**data["altitude"]),
         members=tuple(members),
-        calibration=Calibration(**data["calibration"]),
+        calibration=Calibration.from_dict(data["calibration"]),
         gates=Gates(**data["gates"]),
         site_polygon_enu_m=polygon,
         reference_sha256=data["reference_sha256"],
@@ -215,8 +215,7 @@ def _load_member(directory: Path, member: Member) -> Regressor:
 
     path = _checked(directory / member.file, member.sha256)
     try:
-        model = build_model(member.model)
-        model.load_state_dict(load_file(path))
+        model = build_from_state(member.model, load_file(path))
     except VisualGpsError as error:
         raise BundleError(f"{path}: {error}") from error
     except Exception as error:  # torch and safetensors each raise types of their own

@@ -1,4 +1,4 @@
-"""Runs the members on one image: RGB -> member means (M, 2), covariances (M, 2, 2) and features (d,)."""
+"""Runs the members on one image: RGB -> member means (M, 2), covariances (M, 2, 2), maps (M, K), features (d,)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class EnsembleOutput(NamedTuple):
     """float64 metres of the local frame, float32 features of the first member, and stage times in seconds.
 
+    `log_maps` (M, K) are the logarithms of the members' maps over the ensemble's cells, None for heads without one.
     `square` is the (S, S, 3) uint8 RGB that the members saw, before normalisation.
     """
 
     means_enu_m: np.ndarray
     covs_enu_m2: np.ndarray
+    log_maps: np.ndarray | None
     features: np.ndarray
     square: np.ndarray
     transform_s: float
@@ -60,6 +62,7 @@ class Ensemble:
         self.image = image
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        self.cells_enu_m = _common_cells(members)
         self.members = [member.eval().to(self.device, memory_format=torch.channels_last) for member in members]
 
     @torch.inference_mode()
@@ -75,8 +78,12 @@ class Ensemble:
         # the first copy to the host waits for the device, so the clock is read after all of them
         means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
         covs = torch.stack([output.belief.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
+        log_maps = None
+        if self.cells_enu_m is not None:
+            log_maps = torch.stack([output.belief.log_map[0] for output in outputs]).double().cpu().numpy()
         features = outputs[0].features[0].cpu().numpy()
-        return EnsembleOutput(means, covs, features, square, transformed - start, perf_counter() - transformed)
+        times = (transformed - start, perf_counter() - transformed)
+        return EnsembleOutput(means, covs, log_maps, features, square, *times)
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""
@@ -87,3 +94,13 @@ class Ensemble:
     def _autocast(self):
         dtype = PRECISIONS[self.precision]
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def _common_cells(members: list[Regressor]) -> np.ndarray | None:
+    """The cells (K, 2) float64 that all members' maps lie on, None if none has a map. Raises ConfigError."""
+    cells = [member.cells_enu_m for member in members]
+    if all(own is None for own in cells):
+        return None
+    if any(own is None or not torch.equal(own, cells[0]) for own in cells):
+        raise ConfigError("the members' maps lie on different cells of the site; train them together")
+    return cells[0].double().cpu().numpy()

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.uncertainty import spread_m
 
 NOT_FINITE = "not_finite"  # also a position that no site reaches: the local frame cannot place it on the globe
 TOO_DARK = "too_dark"
@@ -19,7 +18,9 @@ TOO_BLURRED = "too_blurred"
 FROZEN = "frozen"
 OUTSIDE_SITE = "outside_site"
 SPREAD = "spread"
-
+OUT_OF_DISTRIBUTION = "out_of_distribution"
+AMBIGUOUS = "ambiguous"
+SIGMA = "sigma"
 
 MAX_OFFSET_M = 20_000.0
 
@@ -33,15 +34,30 @@ class ImageStatistics(NamedTuple):
     identical: int
 
 
+class Signs(NamedTuple):
+    """What speaks for or against an estimate: root mean square distance of the members from their mean; the claimed
+    sigma per axis; distance of the modes, 0 for one; 1 - cosine similarity of the features to the nearest reference
+    photo, NaN where there are none; and the image's statistics."""
+
+    spread_m: float
+    sigma_m: float
+    modes_apart_m: float = 0.0
+    feature_distance: float = math.nan
+    image: ImageStatistics | None = None
+
+
 @dataclass(frozen=True)
 class Gates:
     """Thresholds of the gates. None switches a gate off.
 
-    `max_identical` is a count of repetitions; brightness and sharpness are those of ImageStatistics.
+    `max_identical` is a count of repetitions; the others are those of Signs and ImageStatistics.
     """
 
     site_margin_m: float | None = 25.0
     max_spread_m: float | None = None
+    max_sigma_m: float | None = None
+    max_modes_apart_m: float | None = None
+    max_feature_distance: float | None = None
     min_brightness: float | None = None
     max_brightness: float | None = None
     min_sharpness: float | None = None
@@ -93,26 +109,30 @@ def check_image(gates: Gates, image: ImageStatistics) -> str | None:
 
 
 def check(
-    gates: Gates,
-    mean_enu_m: np.ndarray,
-    cov_enu_m2: np.ndarray,
-    member_means_enu_m: np.ndarray,
-    site_polygon_enu_m: np.ndarray,
-    image: ImageStatistics | None = None,
+    gates: Gates, mean_enu_m: np.ndarray, cov_enu_m2: np.ndarray, site_polygon_enu_m: np.ndarray, signs: Signs
 ) -> str | None:
     """Name of the first gate that refuses the estimate, or None when it stands.
 
-    mean (2,), covariance (2, 2), members (M, 2) and site polygon (V, 2), all in metres of the local frame.
+    mean (2,), covariance (2, 2) and site polygon (V, 2), all in metres of the local frame.
     """
     if not (np.all(np.isfinite(cov_enu_m2)) and np.all(np.abs(mean_enu_m) <= MAX_OFFSET_M)):
         return NOT_FINITE
-    if image is not None and (refusal := check_image(gates, image)) is not None:
+    if signs.image is not None and (refusal := check_image(gates, signs.image)) is not None:
         return refusal
+    if _over(signs.feature_distance, gates.max_feature_distance):
+        return OUT_OF_DISTRIBUTION
     if gates.site_margin_m is not None and distance_outside_m(mean_enu_m, site_polygon_enu_m) > gates.site_margin_m:
         return OUTSIDE_SITE
-    if gates.max_spread_m is not None and spread_m(member_means_enu_m) > gates.max_spread_m:
-        return SPREAD
-    return None
+    verdicts = (
+        (SPREAD, _over(signs.spread_m, gates.max_spread_m)),
+        (AMBIGUOUS, _over(signs.modes_apart_m, gates.max_modes_apart_m)),
+        (SIGMA, _over(signs.sigma_m, gates.max_sigma_m)),
+    )
+    return next((name for name, refused in verdicts if refused), None)
+
+
+def _over(value: float, limit: float | None) -> bool:
+    return limit is not None and value > limit
 
 
 def distance_outside_m(point_enu_m: np.ndarray, polygon_enu_m: np.ndarray) -> float:

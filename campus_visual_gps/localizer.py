@@ -11,9 +11,11 @@ import numpy as np
 
 from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
-from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.uncertainty import combine
+from campus_visual_gps.evidence import Neighbours, ReferenceIndex, density
+from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
+from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
 
 MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 
@@ -22,6 +24,8 @@ MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 class PositionEstimate:
     """Where one image was taken. Arrays are float64; metres are east and north of the bundle's local frame.
 
+    `modes` are the places that the members' maps think possible, empty for heads without maps; `radius90_m` and
+    `radius95_m` the circles about the mean that hold the truth so often, NaN where the bundle has not measured them.
     `refusal` is None, or the name of the gate that says the estimate is not to be used; latitude and longitude are
     NaN where the mean cannot be placed on the globe, which is always refused.
     """
@@ -35,7 +39,10 @@ class PositionEstimate:
     member_means_enu_m: np.ndarray
     member_covs_enu_m2: np.ndarray
     features: np.ndarray
-    image: integrity.ImageStatistics
+    signs: integrity.Signs
+    modes: tuple[Mode, ...]
+    radius90_m: float
+    radius95_m: float
     refusal: str | None
     transform_s: float
     ensemble_s: float
@@ -44,13 +51,21 @@ class PositionEstimate:
 class Localizer:
     """A bundle's ensemble on one device. One thread at a time may call `localize`.
 
-    `gates` are the bundle's, unless others are given.
+    `reference` holds the features of the training photos, `gates` are the bundle's unless others are given.
     """
 
-    def __init__(self, bundle: Bundle, ensemble: Ensemble, gates: integrity.Gates | None = None):
+    def __init__(
+        self,
+        bundle: Bundle,
+        ensemble: Ensemble,
+        reference: ReferenceIndex | None = None,
+        gates: integrity.Gates | None = None,
+    ):
         self.bundle = bundle
         self.ensemble = ensemble
         self.gates = gates or bundle.gates
+        self.cells = _site_cells(bundle, ensemble)
+        self._reference = reference
         self._inspector = integrity.ImageInspector()
 
     @classmethod
@@ -62,16 +77,39 @@ class Localizer:
         ensemble = Ensemble(bundle.load_members(), bundle.image, device, precision)
         if warm_up:
             ensemble.warm_up()
-        return cls(bundle, ensemble)
+        return cls(bundle, ensemble, _reference_index(bundle))
 
     def localize(self, rgb: np.ndarray) -> PositionEstimate:
         """(H, W, 3) uint8 RGB, 0..255 -> PositionEstimate. Raises ImageError for anything else."""
         output = self.ensemble.predict(rgb)
-        bundle = self.bundle
-        mean, cov = combine(output.means_enu_m, output.covs_enu_m2)
-        cov = bundle.calibration.apply(cov)
         image = self._inspector.inspect(output.square)
-        refusal = integrity.check(self.gates, mean, cov, output.means_enu_m, bundle.site_polygon_enu_m, image)
+        calibration = self.bundle.calibration
+        scaling = calibration.scaling(image.brightness)
+        neighbours = self._neighbours(output.features)
+        belief = believe(
+            output.means_enu_m,
+            output.covs_enu_m2,
+            output.log_maps,
+            self.cells,
+            calibration,
+            scaling,
+            self._density(neighbours),
+        )
+        modes = () if belief.site_map is None else tuple(self.cells.modes(belief.site_map))
+        signs = integrity.Signs(
+            spread_m=float(spread_m(output.means_enu_m)),
+            sigma_m=float(sigma_m(belief.cov_enu_m2)),
+            modes_apart_m=modes_apart_m(modes),
+            feature_distance=np.nan if neighbours is None else neighbours.distance,
+            image=image,
+        )
+        return self._estimate(output, belief, scaling, modes, signs)
+
+    def _estimate(
+        self, output: EnsembleOutput, belief: Belief, scaling: Scaling, modes: tuple[Mode, ...], signs: integrity.Signs
+    ) -> PositionEstimate:
+        bundle, mean, cov = self.bundle, belief.mean_enu_m, belief.cov_enu_m2
+        refusal = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, signs)
         latitude, longitude = (np.nan, np.nan)
         if refusal != integrity.NOT_FINITE:
             latitude, longitude = bundle.frame.to_geodetic(mean)
@@ -85,15 +123,49 @@ class Localizer:
             member_means_enu_m=output.means_enu_m,
             member_covs_enu_m2=output.covs_enu_m2,
             features=output.features,
-            image=image,
+            signs=signs,
+            modes=modes,
+            radius90_m=_or_nan(scaling.radius_m(cov, 90)),
+            radius95_m=_or_nan(scaling.radius_m(cov, 95)),
             refusal=refusal,
             transform_s=output.transform_s,
             ensemble_s=output.ensemble_s,
         )
 
+    def _neighbours(self, features: np.ndarray) -> Neighbours | None:
+        evidence = self.bundle.calibration.evidence
+        if self._reference is None or not np.all(np.isfinite(features)):
+            return None
+        return self._reference.nearest(features, evidence.k if evidence else 1)
+
+    def _density(self, neighbours: Neighbours | None) -> np.ndarray | None:
+        evidence = self.bundle.calibration.evidence
+        if neighbours is None or evidence is None or self.cells is None or not evidence.weight:
+            return None
+        return density(neighbours, self.cells.centres_enu_m, evidence.kernel_sigma_m, evidence.temperature)
+
     def on_cpu(self) -> Localizer:
         """The same members moved to the CPU; this localizer is of no use any more. Needs no files of the bundle."""
-        return Localizer(self.bundle, Ensemble(self.ensemble.members, self.bundle.image, "cpu"), self.gates)
+        ensemble = Ensemble(self.ensemble.members, self.bundle.image, "cpu")
+        return Localizer(self.bundle, ensemble, self._reference, self.gates)
+
+
+def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
+    if ensemble.cells_enu_m is None:
+        return None
+    try:
+        return SiteCells(ensemble.cells_enu_m, bundle.members[0].model.cell_m)
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
+
+
+def _reference_index(bundle: Bundle) -> ReferenceIndex | None:
+    reference = bundle.load_reference()
+    return ReferenceIndex(reference.features, reference.positions_enu_m) if len(reference.features) else None
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 @lru_cache(maxsize=2)

@@ -1,38 +1,123 @@
-"""Combine the members' beliefs, apply the calibration: one mean and one 2x2 covariance."""
+"""Combine the members' beliefs, apply the calibration: one position and one 2x2 covariance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from campus_visual_gps.errors import BundleError
+from campus_visual_gps.evidence import EvidenceConfig, fuse
+from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, POINT_RULES, SiteCells, average_map, locate, temper
 
 # Whatever a validation set says: no photo of a phone-labelled site is known to better than this.
 MIN_FLOOR_SIGMA_M = 1.0
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """cov -> scale * cov + floor_sigma_m^2 I, measured on validation photos (design.md section 5).
+class Scaling:
+    """What calibration does to one image's belief (design.md section 5): map^(1/temperature), then
+    cov -> scale * cov + floor_sigma_m^2 I.
 
-    The floor is what keeps three members that happen to agree from claiming certainty.
+    The floor is what keeps three members that happen to agree from claiming certainty. `conformal_90` and
+    `conformal_95`, where known, are the quantiles of error / sigma over held-out photos: with them, a radius of so
+    many sigma holds the truth as often as they say, whatever the errors' distribution.
     """
 
     floor_sigma_m: float
     scale: float = 1.0
+    temperature: float = 1.0
+    conformal_90: float | None = None
+    conformal_95: float | None = None
 
     def __post_init__(self):
         if not (np.isfinite(self.floor_sigma_m) and self.floor_sigma_m >= MIN_FLOOR_SIGMA_M):
             raise BundleError(f"floor_sigma_m {self.floor_sigma_m} is below {MIN_FLOOR_SIGMA_M} m")
-        if not (np.isfinite(self.scale) and self.scale > 0.0):
-            raise BundleError(f"covariance scale {self.scale} must be positive")
+        for name in ("scale", "temperature", "conformal_90", "conformal_95"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0.0):
+                raise BundleError(f"calibration {name} {value} must be positive")
 
     def apply(self, cov_enu_m2: np.ndarray) -> np.ndarray:
         """(..., 2, 2) square metres -> (..., 2, 2) symmetric, positive definite, not below the floor."""
         cov = np.asarray(cov_enu_m2, dtype=np.float64)
         symmetric = 0.5 * (cov + np.swapaxes(cov, -1, -2))
         return self.scale * symmetric + self.floor_sigma_m**2 * np.eye(2)
+
+    def radius_m(self, cov_enu_m2: np.ndarray, level: int) -> np.ndarray | None:
+        """Radius (...,) in metres of the circle that holds the truth with 90 or 95 %; None where not measured."""
+        quantile = {90: self.conformal_90, 95: self.conformal_95}[level]
+        return None if quantile is None else quantile * sigma_m(cov_enu_m2)
+
+
+@dataclass(frozen=True)
+class Calibration(Scaling):
+    """The scaling of a bundle, measured on photos that its networks have not seen; `night`, where night photos call for
+    one of their own, takes its place for images darker than `night_below` (mean grey level, 0..255).
+
+    `point` is the rule that makes a position of a map, `evidence` what the reference photos add to it, and `measured`
+    the numbers that justify all of it.
+    """
+
+    night: Scaling | None = None
+    night_below: float | None = None
+    point: str = LEAST_EXPECTED_DISTANCE
+    evidence: EvidenceConfig | None = None
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if (self.night is None) != (self.night_below is None):
+            raise BundleError("a calibration for the night needs night_below, the brightness that it begins at")
+        if self.point not in POINT_RULES:
+            raise BundleError(f"point {self.point!r} is none of {', '.join(POINT_RULES)}")
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Calibration:
+        """What `asdict` gave. Raises BundleError, and TypeError for keys that are not known."""
+        night, evidence = data.get("night"), data.get("evidence")
+        return cls(**data | {"night": night and Scaling(**night), "evidence": evidence and EvidenceConfig(**evidence)})
+
+    def scaling(self, brightness: float | None) -> Scaling:
+        """The one for an image of this mean grey level; the general one where it is not known."""
+        if self.night is None or brightness is None or not brightness < self.night_below:
+            return self
+        return self.night
+
+
+class Belief(NamedTuple):
+    """Position (..., 2) metres and calibrated covariance (..., 2, 2) square metres, and the map (..., K) that they
+    come from, None for heads without one."""
+
+    mean_enu_m: np.ndarray
+    cov_enu_m2: np.ndarray
+    site_map: np.ndarray | None
+
+
+def believe(
+    means_enu_m: np.ndarray,
+    covs_enu_m2: np.ndarray,
+    log_maps: np.ndarray | None,
+    cells: SiteCells | None,
+    calibration: Calibration,
+    scaling: Scaling,
+    density: np.ndarray | None = None,
+) -> Belief:
+    """What the ensemble believes of its members' means (..., M, 2), covariances (..., M, 2, 2), log maps (..., M, K).
+
+    Maps are averaged, multiplied with the `density` (..., K) of the nearest reference photos where there is one, and
+    tempered; else means and covariances make a mixture (see `combine`). `scaling` is the calibration's for this image.
+    """
+    if log_maps is None or cells is None:
+        mean, cov = combine(means_enu_m, covs_enu_m2)
+        return Belief(mean, scaling.apply(cov), None)
+    site_map = average_map(log_maps)
+    if density is not None and calibration.evidence is not None:
+        site_map = fuse(site_map, density, calibration.evidence.weight)
+    site_map = temper(site_map, scaling.temperature)
+    mean, cov = locate(site_map, cells.centres_enu_m, cells.cell_m, calibration.point)
+    return Belief(mean, scaling.apply(cov), site_map)
 
 
 def combine(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +141,8 @@ def spread_m(means_enu_m: np.ndarray) -> np.ndarray:
     means = np.asarray(means_enu_m, dtype=np.float64)
     deviations = means - means.mean(axis=-2, keepdims=True)
     return np.sqrt((deviations**2).sum(axis=-1).mean(axis=-1))
+
+
+def sigma_m(cov_enu_m2: np.ndarray) -> np.ndarray:
+    """Standard deviation (...,) per axis in metres of covariances (..., 2, 2): sqrt(trace / 2)."""
+    return np.sqrt(np.trace(np.asarray(cov_enu_m2, dtype=np.float64), axis1=-2, axis2=-1) / 2.0)

@@ -78,7 +78,7 @@ def test_the_statistics_cost_little():
 def test_the_localizer_refuses_by_the_bundles_gates_and_gives_the_statistics(tmp_path):
     localizer = Localizer.load(make_bundle(tmp_path / "bundle", gates=Gates(min_brightness=50.0)), device="cpu")
     estimate = localizer.localize(np.full((48, 64, 3), 10, np.uint8))
-    assert (estimate.refusal, estimate.image.brightness) == (TOO_DARK, 10.0)
+    assert (estimate.refusal, estimate.signs.image.brightness) == (TOO_DARK, 10.0)
     assert localizer.localize(textured_rgb()).refusal is None
 
 

@@ -3,17 +3,27 @@
 import numpy as np
 import pytest
 
-from campus_visual_gps.integrity import NOT_FINITE, OUTSIDE_SITE, SPREAD, Gates, check, distance_outside_m
+from campus_visual_gps.integrity import (
+    AMBIGUOUS,
+    NOT_FINITE,
+    OUT_OF_DISTRIBUTION,
+    OUTSIDE_SITE,
+    SIGMA,
+    SPREAD,
+    Gates,
+    Signs,
+    check,
+    distance_outside_m,
+)
 
 SQUARE = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])
 COV = 25.0 * np.eye(2)
 
 
-def _check(mean, members=None, gates=None, cov=COV):
-    members = np.array([mean, mean]) if members is None else np.asarray(members, dtype=float)
-    return check(
-        gates or Gates(site_margin_m=5.0, max_spread_m=8.0), np.asarray(mean, dtype=float), cov, members, SQUARE
-    )
+def _check(mean, gates=None, cov=COV, **signs):
+    gates = gates or Gates(site_margin_m=5.0, max_spread_m=8.0)
+    signs = Signs(**({"spread_m": 0.0, "sigma_m": 5.0} | signs))
+    return check(gates, np.asarray(mean, dtype=float), cov, SQUARE, signs)
 
 
 def test_an_estimate_inside_the_site_stands():
@@ -26,7 +36,25 @@ def test_the_margin_belongs_to_the_site():
 
 
 def test_members_that_disagree_are_refused():
-    assert _check([0.0, 0.0], members=[[-9.0, 0.0], [9.0, 0.0]]) == SPREAD
+    assert _check([0.0, 0.0], spread_m=9.0) == SPREAD
+
+
+@pytest.mark.parametrize(
+    ("gate", "sign", "name"),
+    [
+        ("max_sigma_m", "sigma_m", SIGMA),
+        ("max_modes_apart_m", "modes_apart_m", AMBIGUOUS),
+        ("max_feature_distance", "feature_distance", OUT_OF_DISTRIBUTION),
+    ],
+)
+def test_a_limit_refuses_what_is_beyond_it_by_its_name(gate, sign, name):
+    gates = Gates(**{gate: 0.5})
+    assert _check([0.0, 0.0], gates, **{"sigma_m": 0.0, sign: 0.5}) is None
+    assert _check([0.0, 0.0], gates, **{"sigma_m": 0.0, sign: 0.51}) == name
+
+
+def test_a_bundle_without_reference_photos_refuses_nothing_as_unfamiliar():
+    assert _check([0.0, 0.0], Gates(max_feature_distance=0.1), feature_distance=np.nan) is None
 
 
 @pytest.mark.parametrize("mean", [[np.nan, 0.0], [np.inf, 0.0], [1e6, 0.0]])

@@ -12,7 +12,7 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import ImageStatistics
+from campus_visual_gps.integrity import ImageStatistics, Signs
 from campus_visual_gps.localizer import PositionEstimate
 from campus_visual_gps.ros import messages
 from campus_visual_gps.uncertainty import Calibration, combine
@@ -32,7 +32,10 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "member_means_enu_m": np.array([mean]),
         "member_covs_enu_m2": np.zeros((1, 2, 2)),
         "features": np.zeros(4),
-        "image": ImageStatistics(120.0, 400.0, 0),
+        "signs": Signs(1.0, 5.0, image=ImageStatistics(120.0, 400.0, 0)),
+        "modes": (),
+        "radius90_m": math.nan,
+        "radius95_m": math.nan,
         "refusal": None,
         "transform_s": 0.0,
         "ensemble_s": 0.0,

@@ -15,7 +15,7 @@ class FakeClock:
 
 def fix(status: Status) -> None:
     status.image(None)
-    status.fix(TIMES, sigma_m=5.0, spread_m=1.5, age_s=0.05)
+    status.fix(TIMES, {"position_sigma_m": 5.0, "spread_m": 1.5, "fix_age_s": 0.05})
 
 
 def refuse(status: Status, unusable: bool) -> None:

@@ -99,6 +99,9 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/convnext_ensemble.yaml")],
     dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
     out: Annotated[Path | None, typer.Option(help="directory of the runs and the bundle")] = None,
+    calibrate_on: Annotated[
+        Path | None, typer.Option(help="directory of `folds`: calibrate on the sessions that they held out")
+    ] = None,
 ) -> None:
     """Train all members and write <out>/bundle. The same command resumes after an interruption."""
     from training.config import load_config
@@ -107,11 +110,31 @@ def train(
     from training.fit.ensemble import train_ensemble
 
     with _resumable():
-        summary = train_ensemble(settings)
+        summary = train_ensemble(settings, calibrate_on)
     console.print(
         f"{summary.bundle_dir}: {len(settings.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
-        f"{summary.val_photos} validation photos, covariance floor {summary.floor_sigma_m:.2f} m"
+        f"{summary.val_photos} held-out photos, covariance floor {summary.floor_sigma_m:.2f} m"
     )
+
+
+@app.command()
+def folds(
+    config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/site_best.yaml")],
+    dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
+    out: Annotated[Path | None, typer.Option(help="directory of the folds")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="member of each fold (repeat for more), else all")] = None,
+) -> None:
+    """Leave one session out: for each, a bundle trained on all others, for calibration and for an honest score."""
+    from training.config import load_config
+
+    settings = load_config(config, dataset=_text(dataset), out=_text(out), seeds=seed or None)
+    from training.fit.folds import train_folds
+
+    table = Table("session left out", "training photos", "bundle")
+    with _resumable():
+        for fold, summary in train_folds(settings):
+            table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
+    console.print(table)
 
 
 @app.command()

@@ -13,6 +13,9 @@ import yaml
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.regressor import ModelConfig
+from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, POINT_RULES
+
+BEST, LAST = KEPT_EPOCHS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,40 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """Of the heads that give a distribution. `target_sigma_m` is the Gaussian around a label that a map is taught,
+    metres, `map_margin_m` how far from a training photo the map's cells reach; `nll_beta` the weight of a Gaussian's
+    loss.
+    """
+
+    target_sigma_m: float = 8.0
+    map_margin_m: float = 20.0
+    nll_beta: float = 0.5
+
+    def __post_init__(self):
+        if self.target_sigma_m <= 0.0 or self.map_margin_m < 0.0:
+            raise ConfigError("loss.target_sigma_m must be positive metres, and loss.map_margin_m 0 or more")
+        if not 0.0 <= self.nll_beta <= 1.0:
+            raise ConfigError(f"loss.nll_beta {self.nll_beta} is outside 0..1")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (section 3.4). `head_lr` and `warmup_epochs` guard against the divergence of section 6.1."""
+    """AdamW (section 3.4). `head_lr` and `warmup_epochs` guard against the divergence of section 6.1.
+
+    The backbone's first `frozen_stages` stages stay as they are: a photo of a site has edges and textures like any
+    other, and a CPU spends most of an epoch on them.
+    """
 
     lr: float = 1e-4
     head_lr: float | None = None
     weight_decay: float = 1e-4
     warmup_epochs: float = 0.0
+    frozen_stages: int = 0
+
+    def __post_init__(self):
+        if self.frozen_stages < 0:
+            raise ConfigError("optimizer.frozen_stages must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -61,12 +91,17 @@ class SchedulerConfig:
 class TrainerConfig:
     """How long and on what. `accelerator`, `devices`, `num_nodes`, `strategy` go to the Lightning trainer as they are.
 
-    `precision` is auto (bf16 or fp16 where the device has it), fp32, bf16 or fp16.
+    `precision` is auto (bf16 or fp16 where the device has it), fp32, bf16 or fp16. `keep` is which epoch's weights are
+    taken: the best on the validation photos, as in the paper, or the last, for schedules that end at zero; then nothing
+    stops early and validation photos may be missing. With `cached_views` every photo is augmented so many times in
+    advance, and each view goes through the frozen stages once.
     """
 
     max_epochs: int = 100
     early_stopping_patience_epochs: int = 20
+    keep: str = "best"
     batch_size: int = 24
+    cached_views: int = 0
     workers: int | None = None
     precision: str = "auto"
     accelerator: str = "auto"
@@ -79,8 +114,11 @@ class TrainerConfig:
 class BundleConfig:
     """What goes into the bundle beside the networks. `altitude_m` None takes the median of the training photos.
 
-    `measure_gates` takes the gates of brightness and sharpness, and of spread where `max_spread_m` is None, from the
-    photos (training/fit/gates.py).
+    `point` is the position that is reported of a probability map: its point of least expected distance, or its mean.
+    With `evidence` the nearest reference photos are multiplied into the map, if held-out photos gain by it.
+    `accepted_error_m` is the mean error that is asked of accepted fixes: the limits of sigma and of the modes' distance
+    are set to give it on the held-out photos; without it they stay off. `measure_gates` takes all other gates but
+    that of the site, and of spread where `max_spread_m` is set, from the photos (training/fit/gates.py).
     """
 
     altitude_m: float | None = None
@@ -88,6 +126,15 @@ class BundleConfig:
     site_margin_m: float = 25.0
     max_spread_m: float | None = None
     measure_gates: bool = True
+    point: str = LEAST_EXPECTED_DISTANCE
+    evidence: bool = False
+    accepted_error_m: float | None = None
+
+    def __post_init__(self):
+        if self.point not in POINT_RULES:
+            raise ConfigError(f"bundle.point {self.point!r} is none of {', '.join(POINT_RULES)}")
+        if self.accepted_error_m is not None and self.accepted_error_m <= 0.0:
+            raise ConfigError("bundle.accepted_error_m must be positive metres, or nothing")
 
 
 @dataclass(frozen=True)
@@ -100,6 +147,7 @@ class TrainConfig:
     weights: str = "imagenet"
     size_px: int = 320
     huber_delta_m: float = 1.0
+    loss: LossConfig = field(default_factory=LossConfig)
     seeds: tuple[int, ...] = (42, 123, 456)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -114,6 +162,10 @@ class TrainConfig:
             raise ConfigError(f"scheduler.name {self.scheduler.name!r} is none of plateau, cosine")
         if self.trainer.precision not in ("auto", "fp32", "bf16", "fp16"):
             raise ConfigError(f"trainer.precision {self.trainer.precision!r} is none of auto, fp32, bf16, fp16")
+        if self.trainer.keep not in KEPT_EPOCHS:
+            raise ConfigError(f"trainer.keep {self.trainer.keep!r} is none of {', '.join(KEPT_EPOCHS)}")
+        if self.trainer.cached_views and not self.optimizer.frozen_stages:
+            raise ConfigError("trainer.cached_views needs optimizer.frozen_stages: what is trained cannot be cached")
         if min(self.trainer.max_epochs, self.trainer.batch_size) < 1:
             raise ConfigError("trainer.max_epochs and trainer.batch_size must be 1 or more")
         if self.optimizer.lr <= 0 or self.huber_delta_m <= 0:

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from campus_visual_gps.errors import ConfigError
 
+GAUSSIAN = "gaussian"
+PROBABILITY_MAP = "probability_map"
+
+# A phone's label is not known better; it also keeps the likelihood of a Gaussian from running away.
+MIN_SIGMA_M = 1.0
+
 
 class HeadOutput(NamedTuple):
-    """One member's belief: mean (B, 2) east/north metres and covariance (B, 2, 2) square metres.
+    """One member's belief: mean (B, 2) east/north metres, covariance (B, 2, 2) square metres and, where the head has
+    one, the logarithm of its probability map (B, K) over the site's K cells.
 
     A head that regresses a point claims no spread of its own: its covariance is zero.
     """
 
     mean_enu_m: Tensor
     cov_enu_m2: Tensor
+    log_map: Tensor | None = None
 
 
 class PointHead(nn.Module):
@@ -37,11 +47,50 @@ class PointHead(nn.Module):
         return HeadOutput(mean, mean.new_zeros(mean.shape[0], 2, 2))
 
 
-def _linear(feature_dim: int, dropout: float) -> nn.Module:
-    return nn.Linear(feature_dim, 2)
+class GaussianHead(nn.Module):
+    """Layers whose five outputs are the mean and the Cholesky factor of the covariance, both in `output_scale_m`.
+
+    The factor's diagonal goes through a softplus and stands above MIN_SIGMA_M, so the covariance is positive definite
+    whatever the layers say.
+    """
+
+    def __init__(self, layers: nn.Module, output_scale_m: float):
+        super().__init__()
+        self.layers = layers
+        self.output_scale_m = output_scale_m
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        outputs = self.layers(features)
+        diagonal = functional.softplus(outputs[:, 2:4]) * self.output_scale_m + MIN_SIGMA_M
+        off = outputs[:, 4] * self.output_scale_m
+        zero = torch.zeros_like(off)
+        factor = torch.stack([diagonal[:, 0], zero, off, diagonal[:, 1]], dim=1).view(-1, 2, 2)
+        return HeadOutput(outputs[:, :2] * self.output_scale_m, factor @ factor.mT)
 
 
-def _mlp(feature_dim: int, dropout: float) -> nn.Module:
+class MapHead(nn.Module):
+    """Layers whose K outputs are logits over the site's cells (K, 2), east/north metres of their centres."""
+
+    def __init__(self, layers: nn.Module, cells_enu_m: Tensor):
+        super().__init__()
+        self.layers = layers
+        self.register_buffer("cells_enu_m", cells_enu_m.float())
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        log_map = functional.log_softmax(self.layers(features), dim=1)
+        east, north = self.cells_enu_m.unbind(1)
+        # one product gives all moments
+        monomials = torch.stack([east, north, east * east, east * north, north * north], dim=1)
+        x, y, xx, xy, yy = (log_map.exp() @ monomials).unbind(1)
+        cov = torch.stack([xx - x * x, xy - x * y, xy - x * y, yy - y * y], dim=1).view(-1, 2, 2)
+        return HeadOutput(torch.stack([x, y], dim=1), cov, log_map)
+
+
+def _linear(feature_dim: int, dropout: float, outputs: int) -> nn.Module:
+    return nn.Linear(feature_dim, outputs)
+
+
+def _mlp(feature_dim: int, dropout: float, outputs: int) -> nn.Module:
     # paper, section 3.2
     return nn.Sequential(
         nn.Linear(feature_dim, 512),
@@ -49,15 +98,32 @@ def _mlp(feature_dim: int, dropout: float) -> nn.Module:
         nn.Dropout(dropout),
         nn.Linear(512, 128),
         nn.GELU(),
-        nn.Linear(128, 2),
+        nn.Linear(128, outputs),
     )
 
 
-HEADS: dict[str, Callable[[int, float], nn.Module]] = {"linear": _linear, "mlp": _mlp}
+POINT_HEADS: dict[str, Callable[[int, float, int], nn.Module]] = {"linear": _linear, "mlp": _mlp}
+HEADS = (*POINT_HEADS, GAUSSIAN, PROBABILITY_MAP)
 
 
-def build_head(name: str, feature_dim: int, dropout: float = 0.3, output_scale_m: float = 1.0) -> nn.Module:
-    """Head of that name for d features. Raises ConfigError that lists the known ones."""
-    if name not in HEADS:
+def build_head(
+    name: str,
+    feature_dim: int,
+    dropout: float = 0.3,
+    output_scale_m: float = 1.0,
+    cells_enu_m: Tensor | None = None,
+) -> nn.Module:
+    """Head of that name for d features; `probability_map` wants the site's cells (K, 2), metres.
+
+    Raises ConfigError that lists the known names.
+    """
+    if name in POINT_HEADS:
+        return PointHead(POINT_HEADS[name](feature_dim, dropout, 2), output_scale_m)
+    if name == GAUSSIAN:
+        return GaussianHead(_mlp(feature_dim, dropout, 5), output_scale_m)
+    if name != PROBABILITY_MAP:
         raise ConfigError(f"unknown head {name!r}; known: {', '.join(HEADS)}")
-    return PointHead(HEADS[name](feature_dim, dropout), output_scale_m)
+    if cells_enu_m is None or cells_enu_m.ndim != 2 or cells_enu_m.shape[1] != 2 or not len(cells_enu_m):
+        raise ConfigError(f"head {name} needs the site's cells, (K, 2) metres")
+    layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(feature_dim, len(cells_enu_m)))
+    return MapHead(layers, cells_enu_m)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -27,11 +26,18 @@ from campus_visual_gps.ros import image_conversion, messages
 from campus_visual_gps.ros.flow import CLOCK_JUMP_NS, NANOSECONDS, Admission, Frame, Worker
 from campus_visual_gps.ros.outputs import FIX_TOPIC, Outputs
 from campus_visual_gps.ros.parameters import CPU, NodeParameters, ParameterTable
-from campus_visual_gps.ros.pipeline import BAD_ESTIMATE, OUT_OF_MEMORY, Pipeline, Refusal, Result, load_localizer
+from campus_visual_gps.ros.pipeline import (
+    BAD_ESTIMATE,
+    OUT_OF_MEMORY,
+    Pipeline,
+    Refusal,
+    Result,
+    fix_figures,
+    load_localizer,
+)
 from campus_visual_gps.ros.report import ACTIVE, INACTIVE, UNCONFIGURED, localizer_health
 from campus_visual_gps.ros.run import run_until_signal
 from campus_visual_gps.ros.status import StageTimes, Status
-from campus_visual_gps.uncertainty import spread_m
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
@@ -238,7 +244,7 @@ class LocalizerNode(LifecycleNode):
                 self._status.outlived()
             elif self._enabled:
                 if result.estimate is not None:
-                    self._status.pictured(result.estimate.image.identical)
+                    self._status.pictured(result.estimate.signs.image.identical)
                 refusal = result.refusal or self._publish(result)
                 if refusal is not None:
                     self._refuse(result, refusal)
@@ -254,12 +260,11 @@ class LocalizerNode(LifecycleNode):
         except EstimateError as error:
             return Refusal(BAD_ESTIMATE, str(error))
         end_s = monotonic()
+        age_s = (self.get_clock().now().nanoseconds - result.frame.stamp_ns) / NANOSECONDS
         stages = (result.decode_s, estimate.transform_s, estimate.ensemble_s, end_s - start_s)
         self._status.fix(
             StageTimes(*stages, latency_s=end_s - result.frame.received_s),
-            sigma_m=float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
-            spread_m=float(spread_m(estimate.member_means_enu_m)),
-            age_s=(self.get_clock().now().nanoseconds - result.frame.stamp_ns) / NANOSECONDS,
+            {**fix_figures(estimate), "fix_age_s": age_s},
         )
         return None
 

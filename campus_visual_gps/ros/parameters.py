@@ -73,6 +73,9 @@ class NodeParameters:
     gps_return_s: float = _GPS.return_s
     site_margin_m: float = math.nan
     max_spread_m: float = math.nan
+    max_sigma_m: float = math.nan
+    max_modes_apart_m: float = math.nan
+    max_feature_distance: float = math.nan
     min_brightness: float = math.nan
     max_brightness: float = math.nan
     min_sharpness: float = math.nan
@@ -153,6 +156,12 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "gps_return_s": ("good fixes for so long, restore it, seconds.", number),
         "site_margin_m": ("So far outside the training area a fix is refused, metres." + _GATE, gate),
         "max_spread_m": ("Members that lie apart by more are refused, metres (root mean square)." + _GATE, gate),
+        "max_sigma_m": ("A fix less certain than that is refused: sigma per axis, metres." + _GATE, gate),
+        "max_modes_apart_m": ("A map with modes farther apart is refused, metres." + _GATE, gate),
+        "max_feature_distance": (
+            "An image less like any reference photo is refused: 1 - cosine similarity of the features." + _GATE,
+            gate,
+        ),
         "min_brightness": ("A darker image is refused: mean grey level, 0 to 255." + _GATE, gate),
         "max_brightness": ("A brighter image is refused: mean grey level, 0 to 255." + _GATE, gate),
         "min_sharpness": ("A more blurred image is refused: variance of its Laplacian." + _GATE, gate),

@@ -7,11 +7,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from campus_visual_gps.errors import ImageError, VisualGpsError
 from campus_visual_gps.ros.flow import Frame
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.parameters import CPU
-from campus_visual_gps.uncertainty import spread_m
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -100,11 +101,30 @@ class Pipeline:
         return Result(frame, decoded - start, estimate, _refusal(estimate))
 
 
+def fix_figures(estimate: PositionEstimate) -> dict[str, object]:
+    """What the diagnostics say of a fix. `position_sigma_m` is that of the worst direction; radii and modes stand there
+    only where the bundle knows them."""
+    signs = estimate.signs
+    figures: dict[str, object] = {
+        "position_sigma_m": float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
+        "spread_m": signs.spread_m,
+        "feature_distance": signs.feature_distance,
+        "radius95_m": estimate.radius95_m,
+    }
+    known = {name: value for name, value in figures.items() if not math.isnan(value)}
+    if not estimate.modes:
+        return known
+    return {**known, "modes": len(estimate.modes), "modes_apart_m": signs.modes_apart_m}
+
+
 def _refusal(estimate: PositionEstimate) -> Refusal | None:
     if estimate.refusal is None:
         return None
     east_m, north_m = estimate.mean_enu_m
-    spread = float(spread_m(estimate.member_means_enu_m))
-    brightness, sharpness, identical = estimate.image
-    text = f"at {east_m:.1f} m east, {north_m:.1f} m north, spread {spread:.1f} m, brightness {brightness:.0f}, "
-    return Refusal(estimate.refusal, text + f"sharpness {sharpness:.0f}, {identical} identical images before")
+    signs, (brightness, sharpness, identical) = estimate.signs, estimate.signs.image
+    text = (
+        f"at {east_m:.1f} m east, {north_m:.1f} m north, sigma {signs.sigma_m:.1f} m, spread {signs.spread_m:.1f} m, "
+        f"modes {signs.modes_apart_m:.0f} m apart, feature distance {signs.feature_distance:.3f}, "
+        f"brightness {brightness:.0f}, sharpness {sharpness:.0f}, {identical} identical images before"
+    )
+    return Refusal(estimate.refusal, text)

@@ -97,12 +97,12 @@ class Status:
         with self._lock:
             self._counts["skipped"] += 1
 
-    def fix(self, times: StageTimes, sigma_m: float, spread_m: float, age_s: float) -> None:
-        """A fix was published. `age_s` is the ROS time since the image's stamp."""
+    def fix(self, times: StageTimes, figures: dict[str, object]) -> None:
+        """A fix was published; `figures` are what the diagnostics say of it."""
         with self._lock:
             self._counts["fixes"] += 1
             self._times.append(times)
-            self._last_fix = {"position_sigma_m": sigma_m, "spread_m": spread_m, "fix_age_s": age_s}
+            self._last_fix = figures
 
     def refused(self, reason: str, text: str, unusable: bool) -> None:
         """No fix came of an image; `unusable` if the image, and not the estimate, is at fault."""

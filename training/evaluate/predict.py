@@ -26,6 +26,7 @@ SPLITS = (*SUBSETS[:-1], ALL)
 PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
 TEXT_COLUMNS = {"photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"}
 _DECODED_AHEAD = 8
+_MODES = 2
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
 
 
@@ -97,9 +98,16 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "latitude_deg": estimate.latitude_deg,
         "longitude_deg": estimate.longitude_deg,
         **_covariance("", estimate.cov_enu_m2),
+        "radius90_m": estimate.radius90_m,
+        "radius95_m": estimate.radius95_m,
         "refusal": estimate.refusal or "",
-        "brightness": round(estimate.image.brightness, 2),
-        "sharpness": round(estimate.image.sharpness, 2),
+        "spread_m": estimate.signs.spread_m,
+        "feature_distance": estimate.signs.feature_distance,
+        "modes": len(estimate.modes),
+        "modes_apart_m": estimate.signs.modes_apart_m,
+        **_modes(estimate),
+        "brightness": round(estimate.signs.image.brightness, 2),
+        "sharpness": round(estimate.signs.image.sharpness, 2),
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }
@@ -107,6 +115,18 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         row |= {f"member_{seed}_east_m": mean[0], f"member_{seed}_north_m": mean[1]}
         if np.any(cov):  # a head that regresses a point claims none
             row |= _covariance(f"member_{seed}_", cov)
+    return row
+
+
+def _modes(estimate: PositionEstimate) -> dict[str, float]:
+    """The two heaviest modes, where the head gives a map: east, north, share of the mass."""
+    row = {}
+    for number, mode in enumerate(estimate.modes[:_MODES], start=1):
+        row |= {
+            f"mode{number}_east_m": mode.mean_enu_m[0],
+            f"mode{number}_north_m": mode.mean_enu_m[1],
+            f"mode{number}_share": mode.share,
+        }
     return row
 
 

@@ -1,10 +1,60 @@
-"""The covariance's floor, measured on validation photos."""
+"""The calibration of a bundle, fitted on photos that its networks have not seen.
+
+Whole sessions are held out: neighbouring photos of one walk share a place and a label, and a covariance that was fitted
+on them is too small on the next day.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
-from campus_visual_gps.uncertainty import MIN_FLOOR_SIGMA_M, Calibration, combine
+import numpy as np
+from scipy import optimize, special, stats
+
+from campus_visual_gps.evidence import EvidenceConfig, fuse
+from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, average_map, temper
+from campus_visual_gps.uncertainty import MIN_FLOOR_SIGMA_M, Calibration, Scaling, combine, sigma_m
+from training.fit.held_out import HeldOut, joined
+
+log = logging.getLogger(__name__)
+
+# Fewer photos cannot tell a scale from a floor.
+MIN_PHOTOS = 30
+# A label's own error, metres: what the mass of a map is smeared by before it is asked how likely the label was.
+LABEL_SIGMA_M = 7.0
+TEMPERATURES = (0.2, 5.0)
+EVIDENCE_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+EVIDENCE_KERNELS_M = (8.0, 14.0)
+EVIDENCE_TEMPERATURES = (0.03, 0.1)
+# Night and day are told apart by the image's brightness; worse than that, they are not told apart at all.
+LIGHT_ACCURACY = 0.9
+SIGNIFICANCE = 0.05
+
+
+def fit_calibration(
+    parts: Sequence[HeldOut], point: str = LEAST_EXPECTED_DISTANCE, evidence: bool = False
+) -> Calibration:
+    """Evidence, temperature, scale, floor and conformal radii from held-out photos, with the numbers that justify them.
+
+    All of them by likelihood; the scaling apart for night and day only if a likelihood ratio test calls for it. With
+    fewer than MIN_PHOTOS photos only the floor is measured.
+    """
+    photos = sum(map(len, parts))
+    if photos < MIN_PHOTOS:
+        log.warning("%d held-out photos are too few for a calibration: only the floor is measured", photos)
+        means = joined(parts, lambda part: part.outputs.means_enu_m)
+        covs = joined(parts, lambda part: part.outputs.covs_enu_m2)
+        return replace(fit_floor(means, covs, joined(parts, lambda part: part.truth_enu_m)), point=point)
+    chosen = fit_evidence(parts) if evidence and parts[0].cells is not None else None
+    base = Calibration(MIN_FLOOR_SIGMA_M, point=point, evidence=chosen)
+    scaling = fit_scaling(parts, base)
+    fitted = replace(base, **vars(scaling))
+    measured = _measured(parts, base, fitted)
+    night = _fit_lights(parts, base, fitted)
+    return replace(fitted, **night[0], measured={**measured, **night[1]})
 
 
 def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.ndarray) -> Calibration:
@@ -18,3 +68,165 @@ def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.
     claimed_m2 = np.trace(cov, axis1=-2, axis2=-1)
     unexplained_m2 = float((squared_error_m2 - claimed_m2).mean()) / 2.0
     return Calibration(floor_sigma_m=float(np.sqrt(max(unexplained_m2, MIN_FLOOR_SIGMA_M**2))))
+
+
+def fit_scaling(parts: Sequence[HeldOut], base: Calibration) -> Scaling:
+    """Temperature of the maps, then scale and floor of the covariance, then the conformal quantiles."""
+    temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
+    raw = Scaling(MIN_FLOOR_SIGMA_M, temperature=temperature)
+    offsets, covs = _offsets_and_covs(parts, base, raw)
+    scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
+    scaling = Scaling(floor_sigma_m, scale, temperature)
+    sigmas = sigma_m(scaling.apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
+    scores = np.linalg.norm(offsets, axis=1) / sigmas
+    return replace(
+        scaling, conformal_90=conformal_quantile(scores, 0.90), conformal_95=conformal_quantile(scores, 0.95)
+    )
+
+
+def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:
+    """Scale and floor (metres) under which offsets (N, 2) are likeliest with covariances (N, 2, 2), as Gaussians.
+
+    Where the members claim nothing, as one regressor of points does, there is only the floor.
+    """
+    trace_m2 = float(np.trace(covs_m2, axis1=-2, axis2=-1).mean())
+    error_m2 = float((offsets_m**2).sum(axis=1).mean())
+    start_floor = np.log(max(np.sqrt(error_m2 / 4.0), MIN_FLOOR_SIGMA_M))
+    if trace_m2 < 1e-6:
+        return 1.0, float(max(np.sqrt(error_m2 / 2.0), MIN_FLOOR_SIGMA_M))
+
+    def loss(parameters: np.ndarray) -> float:
+        scale, floor = np.exp(np.clip(parameters, -7.0, 7.0))
+        floor = max(floor, MIN_FLOOR_SIGMA_M)
+        return gaussian_nll(offsets_m, scale * covs_m2 + floor**2 * np.eye(2)).mean()
+
+    starts = [(np.log(max(error_m2 / trace_m2, 1e-2) / 2.0), start_floor), (np.log(error_m2 / trace_m2 + 1e-2), 0.0)]
+    best = min((optimize.minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda found: found.fun)
+    scale, floor = np.exp(np.clip(best.x, -7.0, 7.0))
+    return float(scale), float(max(floor, MIN_FLOOR_SIGMA_M))
+
+
+def gaussian_nll(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
+    """Negative log likelihood (N,) of offsets (N, 2) under N(0, covs (N, 2, 2)), without the constant log 2 pi."""
+    squared = (offsets_m * np.linalg.solve(covs_m2, offsets_m[..., None])[..., 0]).sum(axis=1)
+    return 0.5 * (squared + np.log(np.linalg.det(covs_m2)))
+
+
+def conformal_quantile(scores: np.ndarray, level: float) -> float:
+    """The quantile of scores (N,) that a new one stays below with probability `level` or more, if all are exchangeable.
+
+    With N + 1 in the place of N (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2).
+    """
+    count = len(scores)
+    rank = min(int(np.ceil((count + 1) * level)), count)
+    return float(np.sort(scores)[rank - 1])
+
+
+def fit_evidence(parts: Sequence[HeldOut]) -> EvidenceConfig | None:
+    """The weight, kernel and sharpness of the neighbours under which the labels are likeliest; None if none helps.
+
+    Each is judged at its own best temperature: what sharpens a map must not win by that alone.
+    """
+    best, best_loss = None, _fit_temperature(parts, None)[1]
+    for weight, kernel_m, temperature in product(EVIDENCE_WEIGHTS, EVIDENCE_KERNELS_M, EVIDENCE_TEMPERATURES):
+        candidate = EvidenceConfig(weight, kernel_m, temperature)
+        loss = _fit_temperature(parts, candidate)[1]
+        if loss < best_loss:
+            best, best_loss = candidate, loss
+    return best
+
+
+def map_nll(site_map: np.ndarray, cells_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray:
+    """Negative log likelihood (N,) of labels (N, 2) under maps (N, K) whose cells are smeared by LABEL_SIGMA_M."""
+    squared_m2 = ((cells_enu_m - truth_enu_m[:, None, :]) ** 2).sum(axis=-1)
+    kernel = np.exp(-squared_m2 / (2.0 * LABEL_SIGMA_M**2))
+    # a label far outside of the map is as unlikely as one at seven sigma, and no more: it must not decide alone
+    return -np.log((site_map * kernel).sum(axis=1) + np.exp(-0.5 * 7.0**2))
+
+
+def _fit_temperature(parts: Sequence[HeldOut], evidence: EvidenceConfig | None) -> tuple[float, float]:
+    """The likeliest temperature and the mean negative log likelihood there."""
+    maps = [average_map(part.outputs.log_maps) for part in parts]
+    if evidence is not None:
+        densities = [part.densities(evidence) for part in parts]
+        maps = [fuse(own, near, evidence.weight) for own, near in zip(maps, densities, strict=True)]
+
+    def loss(log_temperature: float) -> float:
+        terms = [
+            map_nll(temper(own, float(np.exp(log_temperature))), part.cells.centres_enu_m, part.truth_enu_m)
+            for own, part in zip(maps, parts, strict=True)
+        ]
+        return float(np.concatenate(terms).mean())
+
+    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 0.02})
+    return float(np.exp(found.x)), float(found.fun)
+
+
+def _offsets_and_covs(
+    parts: Sequence[HeldOut], calibration: Calibration, scaling: Scaling | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (N, 2) in metres and claimed covariances (N, 2, 2) of all parts."""
+    beliefs = [part.believe(calibration, scaling) for part in parts]
+    offsets = [belief.mean_enu_m - part.truth_enu_m for belief, part in zip(beliefs, parts, strict=True)]
+    return np.concatenate(offsets), np.concatenate([belief.cov_enu_m2 for belief in beliefs])
+
+
+def _fit_lights(parts: Sequence[HeldOut], base: Calibration, fitted: Calibration) -> tuple[dict, dict]:
+    """Fields of a calibration for the night, if the data call for one, and the numbers of the test."""
+    night = joined(parts, lambda part: part.night)
+    counts = [int((night == light).sum()) for light in (0.0, 1.0)]
+    if min(counts) < MIN_PHOTOS:
+        return {}, {"light": f"not tested: {counts[0]} photos by day, {counts[1]} by night"}
+    threshold, accuracy = brightness_of_night(joined(parts, lambda part: part.outputs.brightness), night)
+    by_light = [[part.rows(part.night == light) for part in parts] for light in (0.0, 1.0)]
+    scalings = [fit_scaling([part for part in light if len(part)], base) for light in by_light]
+    apart = sum(_nll_sum(light, base, scaling) for light, scaling in zip(by_light, scalings, strict=True))
+    together = sum(_nll_sum(light, base, fitted) for light in by_light)
+    # photos of one stretch of a walk are one observation, not many
+    effective = sum(len(set(part.blocks.tolist())) for part in parts) / sum(map(len, parts))
+    ratio, free = 2.0 * (together - apart) * effective, 3 if parts[0].cells is not None else 2
+    limit = float(stats.chi2.ppf(1.0 - SIGNIFICANCE, free))
+    measured = {
+        "light_ratio": round(ratio, 2),
+        "light_ratio_limit": round(limit, 2),
+        "light_accuracy": round(accuracy, 3),
+        "light": "apart" if ratio > limit and accuracy >= LIGHT_ACCURACY else "together",
+    }
+    if measured["light"] == "together":
+        return {}, measured
+    return {**vars(scalings[0]), "night": scalings[1], "night_below": threshold}, measured
+
+
+def brightness_of_night(brightness: np.ndarray, night: np.ndarray) -> tuple[float, float]:
+    """The brightness below which it is night, and how often that is right (mean of both lights), of photos (N,)."""
+    known = np.isfinite(night)
+    brightness, night = brightness[known], night[known] == 1.0
+    candidates = np.quantile(brightness, np.linspace(0.01, 0.99, 99))
+    below = brightness[None, :] < candidates[:, None]
+    right = 0.5 * (below[:, night].mean(axis=1) + (~below[:, ~night]).mean(axis=1))
+    best = int(right.argmax())
+    return round(float(candidates[best]), 2), float(right[best])
+
+
+def _nll_sum(parts: Sequence[HeldOut], base: Calibration, scaling: Scaling) -> float:
+    filled = [part for part in parts if len(part)]
+    return float(gaussian_nll(*_offsets_and_covs(filled, base, scaling)).sum())
+
+
+def _measured(parts: Sequence[HeldOut], base: Calibration, fitted: Calibration) -> dict[str, object]:
+    """The numbers that justify a calibration: before (evidence and the smallest floor alone) and after."""
+    numbers: dict[str, object] = {
+        "photos": sum(map(len, parts)),
+        "sessions": sorted({str(session) for part in parts for session in part.sessions}),
+    }
+    for name, calibration in (("before", base), ("after", fitted)):
+        offsets, covs = _offsets_and_covs(parts, calibration)
+        squared = (offsets * np.linalg.solve(covs, offsets[..., None])[..., 0]).sum(axis=1)
+        numbers |= {
+            f"nll_{name}": round(float(gaussian_nll(offsets, covs).mean() + np.log(2.0 * np.pi)), 3),
+            f"nees_{name}": round(float(squared.mean()), 3),
+            f"coverage_95_{name}": round(float((squared <= special.chdtri(2, 0.05)).mean()), 3),
+            f"mean_error_{name}_m": round(float(np.linalg.norm(offsets, axis=1).mean()), 2),
+            f"rms_error_{name}_m": round(float(np.sqrt((offsets**2).sum(axis=1).mean())), 2),
+        }
+    return numbers

@@ -39,7 +39,8 @@ class EpochReport(Callback):
         if not trainer.is_global_zero:
             return
         seconds = perf_counter() - self._started_s
-        row = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
+        # without validation photos there are no such figures
+        row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in FIGURES}
         self._append({"epoch": trainer.current_epoch, **row, "lr": self._lr, "seconds": round(seconds, 1)})
         log.info(
             "seed %d  epoch %d/%d  loss %.2f, validation %.2f  mean error %.2f m  (%.0f s)",

@@ -16,7 +16,8 @@ MIN_PHOTOS = 50
 # The extremes of the photos but for one in two hundred, which may itself be a covered lens.
 TAIL = 0.005
 # A robot's camera differs from the phone: only what is far outside of everything seen is refused.
-DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
+DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN, FEATURE_MARGIN = 0.5, 0.5, 0.25, 2.0, 1.1
+MODE_LIMITS_M = (40.0, 60.0, 80.0, 120.0, 160.0, 240.0)
 
 
 def with_image_gates(gates: Gates, brightness: np.ndarray, sharpness: np.ndarray) -> Gates:
@@ -35,6 +36,61 @@ def with_image_gates(gates: Gates, brightness: np.ndarray, sharpness: np.ndarray
         max_brightness=round(float(255.0 - BRIGHT_MARGIN * (255.0 - brightest)), 2),
         min_sharpness=round(float(BLUR_MARGIN * np.quantile(sharpness, TAIL)), 2),
     )
+
+
+def with_belief_gates(
+    gates: Gates,
+    errors_m: np.ndarray,
+    sigmas_m: np.ndarray,
+    modes_apart_m: np.ndarray,
+    feature_distances: np.ndarray,
+    accepted_error_m: float | None,
+) -> Gates:
+    """`gates` with thresholds from N held-out photos: errors, claimed sigmas, distances of the modes, all (N,) metres,
+    and distances (N,) of the features to the nearest reference photo.
+
+    Features farther from all reference photos than those of any held-out photo but the TAIL are of no place that the
+    networks know. Where a mean error is asked of the accepted fixes, the least certain are refused first, and before
+    them those whose modes lie so far apart that their own mean error is above it.
+    """
+    if len(errors_m) < MIN_PHOTOS:
+        log.warning("%d held-out photos are too few to measure the gates of the belief: they stay off", len(errors_m))
+        return gates
+    farthest = float(np.quantile(feature_distances, 1.0 - TAIL))
+    gates = replace(gates, max_feature_distance=round(FEATURE_MARGIN * farthest, 4))
+    if accepted_error_m is None:
+        return gates
+    apart = modes_limit_m(errors_m, modes_apart_m, accepted_error_m)
+    kept = modes_apart_m <= (np.inf if apart is None else apart)
+    limit = sigma_limit_m(errors_m[kept], sigmas_m[kept], accepted_error_m)
+    return replace(gates, max_modes_apart_m=apart, max_sigma_m=limit)
+
+
+def modes_limit_m(errors_m: np.ndarray, modes_apart_m: np.ndarray, accepted_error_m: float) -> float | None:
+    """The least distance of modes (N,) beyond which MIN_PHOTOS or more have a mean error above the accepted one."""
+    for limit in MODE_LIMITS_M:
+        beyond = errors_m[modes_apart_m > limit]
+        if len(beyond) < MIN_PHOTOS:
+            return None
+        if beyond.mean() > accepted_error_m:
+            return limit
+    return None
+
+
+def sigma_limit_m(errors_m: np.ndarray, sigmas_m: np.ndarray, accepted_error_m: float) -> float | None:
+    """The greatest sigma (N,) up to which the mean error is not above the accepted one; None if no limit is needed.
+
+    Where not even the MIN_PHOTOS surest photos are as good there is no such limit, and a warning.
+    """
+    order = np.argsort(sigmas_m, kind="stable")
+    means_m = np.cumsum(errors_m[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(means_m <= accepted_error_m)
+    if len(good) and good[-1] == len(order) - 1:
+        return None
+    if not len(good) or good[-1] + 1 < MIN_PHOTOS:
+        log.warning("no limit of sigma brings the mean error to %.1f m: the gate stays off", accepted_error_m)
+        return None
+    return round(float(sigmas_m[order][good[-1]]), 2)
 
 
 def with_spread_gate(gates: Gates, spreads_m: np.ndarray) -> Gates:

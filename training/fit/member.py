@@ -21,12 +21,13 @@ from torch.utils.data import DataLoader
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.models.regressor import build_model
 from campus_visual_gps.preprocess import ImageSpec
-from training.config import TrainConfig, to_dict
+from training.config import BEST, TrainConfig, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
 from training.fit.curves import plot_curves
 from training.fit.epochs import EpochReport
 from training.fit.module import RegressionModule, run_depthwise_in_float32
+from training.fit.views import ViewDataset, cached_views
 from training.photos.files import written_whole
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,19 @@ METRICS = "metrics.csv"
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Photos of the train and val subsets: files, and (N, 2) east/north metres of the site's frame."""
+    """Photos of the train and val subsets: files, and (N, 2) east/north metres of the site's frame.
+
+    `cells_enu_m` (K, 2) are those of a head that gives a map. `pool` are the files whose views are cached together, all
+    of train and val among them: folds share one cache.
+    """
 
     train_paths: list[Path]
     train_enu_m: np.ndarray
     val_paths: list[Path]
     val_enu_m: np.ndarray
     fingerprint: str
+    cells_enu_m: np.ndarray | None = None
+    pool: list[Path] | None = None
 
 
 def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: ImageSpec, run_dir: Path) -> Path:
@@ -57,13 +64,15 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         log.info("seed %d: already trained, %s stands", seed, weights)
         return weights
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = RegressionModule(config, build_model(config.model, config.weights), _steps(config, data))
+    cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
+    module = RegressionModule(config, build_model(config.model, config.weights, cells), _steps(config, data))
+    loaders = _loaders(config, data, image, module)
     with _quiet_lightning():
         trainer = _trainer(config, seed, run_dir)
         if _autocasts_on_cpu(trainer):
-            run_depthwise_in_float32(module.regressor)
+            run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *_loaders(config, data, image), ckpt_path=_last_checkpoint(run_dir))
+            trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -72,7 +81,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
                 "last whole checkpoint"
             ) from error
     if trainer.is_global_zero:
-        _export_best(trainer.checkpoint_callback.best_model_path, module, weights)
+        _export(trainer.checkpoint_callback.best_model_path, module, weights)
         plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
     trainer.strategy.barrier()
     return weights
@@ -111,7 +120,9 @@ def _steps(config: TrainConfig, data: TrainingSet) -> int:
     return -(-len(data.train_paths) // config.trainer.batch_size)
 
 
-def _loaders(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[DataLoader, DataLoader]:
+def _loaders(
+    config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
+) -> tuple[DataLoader, DataLoader | None]:
     cores = os.cpu_count() or 1
     # On a small CPU machine worker processes only take the cores that the networks need.
     workers = config.trainer.workers if config.trainer.workers is not None else (min(8, cores) if cores > 4 else 0)
@@ -121,20 +132,40 @@ def _loaders(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[
         "persistent_workers": workers > 0,
         "pin_memory": torch.cuda.is_available(),
     }
-    train = PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(config.augment, image))
-    val = PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image))
+    train, val = _view_datasets(config, data, image, module) if module.cached else _photo_datasets(config, data, image)
     # batch norm cannot learn from a last batch of one photo
     drop_last = len(train) % config.trainer.batch_size == 1 and len(train) > 1
-    return DataLoader(train, shuffle=True, drop_last=drop_last, **shared), DataLoader(val, **shared)
+    loaded = DataLoader(train, shuffle=True, drop_last=drop_last, **shared)
+    return loaded, DataLoader(val, **shared) if len(val) else None
+
+
+def _photo_datasets(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[PhotoDataset, PhotoDataset]:
+    return (
+        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(config.augment, image)),
+        PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
+    )
+
+
+def _view_datasets(
+    config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
+) -> tuple[ViewDataset, ViewDataset]:
+    pool = data.pool or [*data.train_paths, *data.val_paths]
+    views = cached_views(config, image, pool, module.trunk)
+    row_of = {path: row for row, path in enumerate(pool)}
+    train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
+    return ViewDataset(views, train, data.train_enu_m, True), ViewDataset(views, val, data.val_enu_m, False)
 
 
 def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
     settings = config.trainer
     directory = run_dir / "checkpoints"
-    best = ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False)
-    # of its own: `save_last` of the other one writes only when an epoch is the best
     last = ModelCheckpoint(directory, "last", enable_version_counter=False)
-    stop = EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs)
+    callbacks = [last]
+    if settings.keep == BEST:
+        # of its own, and first, so that the trainer takes it for the checkpoint to export: `save_last` of this one
+        # writes only when an epoch is the best
+        callbacks.insert(0, ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False))
+        callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(
         max_epochs=settings.max_epochs,
         accelerator=settings.accelerator,
@@ -143,7 +174,7 @@ def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
         strategy=settings.strategy,
         precision=_lightning_precision(settings.precision, settings.accelerator),
         logger=False,
-        callbacks=[best, last, stop, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
+        callbacks=[*callbacks, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -164,10 +195,11 @@ def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
     return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
 
 
-def _export_best(checkpoint: str, module: RegressionModule, weights: Path) -> None:
+def _export(checkpoint: str, module: RegressionModule, weights: Path) -> None:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.regressor.state_dict().items()}
+    state = module.whole_regressor().state_dict()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with written_whole(weights) as part:
         save_file(tensors, part)
 

@@ -8,16 +8,22 @@ from torch import Tensor, nn
 
 from campus_visual_gps.models.regressor import Regressor
 from training.config import TrainConfig
-from training.fit.losses import huber
+from training.fit.frozen import put_back, take_trunk
+from training.fit.losses import belief_loss
 
 
 class RegressionModule(pl.LightningModule):
-    """Trains a Regressor on (images (B, 3, S, S), positions (B, 2) metres)."""
+    """Trains a Regressor on (images (B, 3, S, S), positions (B, 2) metres).
+
+    Frozen stages stand apart in `trunk`. With `cached` the batches are their activations (B, C, s, s), not images.
+    """
 
     def __init__(self, config: TrainConfig, regressor: Regressor, steps_per_epoch: int):
         super().__init__()
         self.config = config
         self.regressor = regressor
+        self.trunk = take_trunk(regressor.backbone, config.optimizer.frozen_stages)
+        self.cached = config.trainer.cached_views > 0
         self.warmup_steps = round(config.optimizer.warmup_epochs * steps_per_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
@@ -29,6 +35,11 @@ class RegressionModule(pl.LightningModule):
         loss, error_m = self._loss_and_error(batch)
         figures = {"val_loss": loss, "val_mean_error_m": error_m}
         self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+
+    def whole_regressor(self) -> Regressor:
+        """The regressor with its frozen stages in their place; this module trains no more."""
+        put_back(self.regressor.backbone, self.trunk)
+        return self.regressor
 
     def configure_optimizers(self):
         settings = self.config.optimizer
@@ -61,10 +72,13 @@ class RegressionModule(pl.LightningModule):
 
     def _loss_and_error(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, targets = batch
-        images = images.contiguous(memory_format=torch.channels_last)
-        mean = self.regressor(images).belief.mean_enu_m
-        loss = huber(mean, targets, self.config.huber_delta_m).mean()
-        return loss, torch.linalg.vector_norm(mean.detach() - targets, dim=1).mean()
+        images = images.float().contiguous(memory_format=torch.channels_last)
+        if self.trunk is not None and not self.cached:
+            with torch.no_grad():
+                images = self.trunk(images)
+        belief = self.regressor(images).belief
+        loss = belief_loss(self.config, belief, targets, self.regressor.cells_enu_m).mean()
+        return loss, torch.linalg.vector_norm(belief.mean_enu_m.detach() - targets, dim=1).mean()
 
 
 def run_depthwise_in_float32(model: nn.Module) -> None:

@@ -1,0 +1,137 @@
+"""A probability map over the site's cells -> the fix that it calls for, its covariance, and its modes.
+
+A map is (K,) float64, sums to 1, and belongs to cells (K, 2), the east/north centres of squares of `cell_m` metres.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+LEAST_EXPECTED_DISTANCE = "least_expected_distance"
+MEAN = "mean"
+POINT_RULES = (LEAST_EXPECTED_DISTANCE, MEAN)
+
+# A mode is a connected part of the smallest region that holds MODE_REGION of the mass, if it holds MODE_SHARE itself;
+# modes nearer to each other than MODES_APART_M are one, for a label's own error is of that size.
+MODE_REGION, MODE_SHARE, MODES_APART_M = 0.9, 0.15, 25.0
+
+_STEP_M = 0.01
+_MAX_STEPS = 60
+
+
+class Mode(NamedTuple):
+    """A place that the map thinks possible: its centre (2,) in metres and its share of the mass."""
+
+    mean_enu_m: np.ndarray
+    share: float
+
+
+def average_map(log_maps: np.ndarray) -> np.ndarray:
+    """Members' log maps (..., M, K) -> their average (..., K), which sums to 1; NaN where a member's is."""
+    maps = np.exp(np.asarray(log_maps, dtype=np.float64)).mean(axis=-2)
+    return maps / maps.sum(axis=-1, keepdims=True)
+
+
+def temper(site_map: np.ndarray, temperature: float) -> np.ndarray:
+    """(..., K) to the power 1 / temperature, normalised: above 1 it is less sure of itself, below 1 surer."""
+    if temperature == 1.0:
+        return site_map
+    with np.errstate(divide="ignore"):
+        logs = np.log(site_map) / temperature
+    powers = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def locate(
+    site_map: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, rule: str = LEAST_EXPECTED_DISTANCE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps (..., K) -> points (..., 2) metres and the second moments (..., 2, 2) about them, square metres.
+
+    About the reported point and not about the mean: where the map has two peaks, the filter is told how far the
+    other one is. The mass of a cell lies all over its square, which adds cell_m^2 / 12 per axis.
+    """
+    point = site_map @ cells_enu_m
+    if rule == LEAST_EXPECTED_DISTANCE:
+        point = _least_expected_distance(site_map, cells_enu_m, cell_m, point)
+    offsets = cells_enu_m - point[..., None, :]
+    cov = np.swapaxes(offsets * site_map[..., None], -1, -2) @ offsets
+    return point, cov + cell_m**2 / 12.0 * np.eye(2)
+
+
+def _least_expected_distance(
+    site_map: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, start: np.ndarray
+) -> np.ndarray:
+    """The weighted geometric median of the cells, by Weiszfeld's iteration (Vardi and Zhang, PNAS 97, 2000).
+
+    The expected distance is convex, so that there is one minimum however many peaks the map has. Distances are those
+    to a square of `cell_m` rather than to its centre, which also keeps them from being zero.
+    """
+    point = start
+    for _ in range(_MAX_STEPS):
+        offsets = cells_enu_m - point[..., None, :]
+        weights = site_map / np.sqrt((offsets**2).sum(axis=-1) + cell_m**2 / 6.0)
+        step = (weights[..., None, :] @ offsets)[..., 0, :] / weights.sum(axis=-1, keepdims=True)
+        point = point + step
+        if not np.any(np.abs(step) > _STEP_M):  # also ends for NaN, which no step mends
+            break
+    return point
+
+
+class SiteCells:
+    """The site's cells with their neighbourhood. Raises ValueError for cells that lie on no common raster."""
+
+    def __init__(self, cells_enu_m: np.ndarray, cell_m: float):
+        self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
+        self.cell_m = float(cell_m)
+        places = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
+        self._columns, self._rows = np.round(places).astype(int).T
+        self._raster = (self._rows.max() + 1, self._columns.max() + 1)
+        taken = set(zip(self._rows.tolist(), self._columns.tolist(), strict=True))
+        if np.abs(places - np.round(places)).max() > 0.05 or len(taken) != len(places):
+            raise ValueError(f"the {len(places)} cells do not lie on a raster of {cell_m} m")
+
+    def __len__(self) -> int:
+        return len(self.centres_enu_m)
+
+    def modes(self, site_map: np.ndarray) -> list[Mode]:
+        """Modes of one map (K,), the heaviest first; one at least, unless the map is not finite."""
+        if not np.all(np.isfinite(site_map)):
+            return []
+        order = np.argsort(-site_map, kind="stable")
+        region = order[: int(np.searchsorted(np.cumsum(site_map[order]), MODE_REGION)) + 1]
+        raster = np.zeros(self._raster, dtype=np.uint8)
+        raster[self._rows[region], self._columns[region]] = 1
+        count, labels = cv2.connectedComponents(raster, connectivity=8)
+        label_of = labels[self._rows[region], self._columns[region]]
+        masses = np.bincount(label_of, weights=site_map[region], minlength=count)
+        heavy = [label for label in np.argsort(-masses) if masses[label] >= MODE_SHARE]
+        found = [self._mode(site_map, region[label_of == label]) for label in heavy or [np.argmax(masses)]]
+        return _apart(found)
+
+    def _mode(self, site_map: np.ndarray, cells: np.ndarray) -> Mode:
+        share = float(site_map[cells].sum())
+        return Mode(site_map[cells] @ self.centres_enu_m[cells] / share, share)
+
+
+def _apart(modes: list[Mode]) -> list[Mode]:
+    """Modes, heaviest first, with those nearer than MODES_APART_M to a heavier one taken into it."""
+    kept: list[Mode] = []
+    for mode in modes:
+        distances = [np.hypot(*(mode.mean_enu_m - other.mean_enu_m)) for other in kept]
+        if not distances or min(distances) >= MODES_APART_M:
+            kept.append(mode)
+            continue
+        nearest = int(np.argmin(distances))
+        other = kept[nearest]
+        share = other.share + mode.share
+        centre = (other.share * other.mean_enu_m + mode.share * mode.mean_enu_m) / share
+        kept[nearest] = Mode(centre, share)
+    return kept
+
+
+def modes_apart_m(modes: list[Mode]) -> float:
+    """Greatest distance between the heaviest mode and another, metres; 0 for one mode."""
+    return max((float(np.hypot(*(mode.mean_enu_m - modes[0].mean_enu_m))) for mode in modes[1:]), default=0.0)

@@ -1,0 +1,155 @@
+"""What an ensemble says of photos that it has not seen: the raw material of calibration and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.bundle import ReferenceFeatures
+from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.evidence import EvidenceConfig, Neighbours, ReferenceIndex, density
+from campus_visual_gps.integrity import brightness_and_sharpness
+from campus_visual_gps.site_map import SiteCells
+from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, believe
+from training.evaluate.bootstrap import walk_blocks
+from training.evaluate.figures import capture_times_s
+from training.evaluate.predict import decoded_ahead
+
+# As many neighbours as any evidence asks for.
+NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Members' answers for N photos: means (N, M, 2), covariances (N, M, 2, 2), log maps (N, M, K) or None, the first
+    member's features (N, d), and brightness and sharpness (N,) of what they saw."""
+
+    means_enu_m: np.ndarray
+    covs_enu_m2: np.ndarray
+    log_maps: np.ndarray | None
+    features: np.ndarray
+    brightness: np.ndarray
+    sharpness: np.ndarray
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Outputs of one ensemble for photos of sessions that it has not seen, with the truth (N, 2) in metres.
+
+    `blocks` (N,) label stretches of a walk, within which errors are alike; `night` (N,) is NaN where unknown;
+    `neighbours` are the photos' nearest in the ensemble's own reference.
+    """
+
+    outputs: Outputs
+    cells: SiteCells | None
+    truth_enu_m: np.ndarray
+    sessions: np.ndarray
+    blocks: np.ndarray
+    night: np.ndarray
+    neighbours: list[Neighbours]
+
+    def __len__(self) -> int:
+        return len(self.truth_enu_m)
+
+    def rows(self, chosen: np.ndarray) -> HeldOut:
+        """Those photos only; chosen (N,) bool."""
+        out = self.outputs
+        maps = None if out.log_maps is None else out.log_maps[chosen]
+        outputs = Outputs(
+            out.means_enu_m[chosen],
+            out.covs_enu_m2[chosen],
+            maps,
+            out.features[chosen],
+            out.brightness[chosen],
+            out.sharpness[chosen],
+        )
+        near = [neighbour for neighbour, wanted in zip(self.neighbours, chosen, strict=True) if wanted]
+        by_photo = (self.truth_enu_m, self.sessions, self.blocks, self.night)
+        return HeldOut(outputs, self.cells, *(values[chosen] for values in by_photo), near)
+
+    def densities(self, evidence: EvidenceConfig) -> np.ndarray:
+        """(N, K): what each photo's neighbours say of the cells."""
+        return np.stack(
+            [
+                density(
+                    _first(near, evidence.k), self.cells.centres_enu_m, evidence.kernel_sigma_m, evidence.temperature
+                )
+                for near in self.neighbours
+            ]
+        )
+
+    def believe(self, calibration: Calibration, scaling: Scaling | None = None) -> Belief:
+        """Belief of the N photos with one scaling for all; by default with the calibration's for each one's light."""
+        if scaling is None and calibration.night is not None:
+            return self._by_light(calibration)
+        out = self.outputs
+        densities = None
+        if calibration.evidence is not None and calibration.evidence.weight and out.log_maps is not None:
+            densities = self.densities(calibration.evidence)
+        return believe(
+            out.means_enu_m, out.covs_enu_m2, out.log_maps, self.cells, calibration, scaling or calibration, densities
+        )
+
+    def _by_light(self, calibration: Calibration) -> Belief:
+        dark = self.outputs.brightness < calibration.night_below
+        day, night = (self.believe(calibration, scaling) for scaling in (calibration, calibration.night))
+        chosen = [
+            None if own is None else np.where(dark.reshape(-1, *[1] * (own.ndim - 1)), other, own)
+            for own, other in zip(day, night, strict=True)
+        ]
+        return Belief(*chosen)
+
+
+def run(ensemble: Ensemble, paths: Sequence[Path]) -> Outputs:
+    """The ensemble's outputs for the stored photos, one by one as on the robot."""
+    rows, seen = [], []
+    for rgb in decoded_ahead(list(paths)):
+        output = ensemble.predict(rgb)
+        seen.append(brightness_and_sharpness(output.square))
+        rows.append(output._replace(square=None))
+    brightness, sharpness = np.array(seen, dtype=np.float64).reshape(-1, 2).T
+    maps = None if ensemble.cells_enu_m is None else np.stack([row.log_maps for row in rows])
+    return Outputs(
+        np.stack([row.means_enu_m for row in rows]),
+        np.stack([row.covs_enu_m2 for row in rows]),
+        maps,
+        np.stack([row.features for row in rows]),
+        brightness,
+        sharpness,
+    )
+
+
+def held_out(
+    outputs: Outputs,
+    photos: pd.DataFrame,
+    truth_enu_m: np.ndarray,
+    reference: ReferenceFeatures,
+    cells: SiteCells | None,
+) -> HeldOut:
+    """HeldOut of photos (rows as of `load_dataset`) with the reference of the ensemble that answered for them."""
+    index = ReferenceIndex(reference.features, reference.positions_enu_m)
+    blocks, _ = walk_blocks(photos["session"].tolist(), capture_times_s(photos["captured_at"]))
+    return HeldOut(
+        outputs,
+        cells,
+        np.asarray(truth_enu_m, dtype=np.float64),
+        photos["session"].to_numpy(dtype=object),
+        blocks,
+        photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
+        [index.nearest(feature, NEIGHBOURS) for feature in outputs.features],
+    )
+
+
+def joined(parts: Iterable[HeldOut], values) -> np.ndarray:
+    """values(part) of every part, one below the other."""
+    return np.concatenate([values(part) for part in parts])
+
+
+def _first(near: Neighbours, k: int) -> Neighbours:
+    return near._replace(
+        rows=near.rows[:k], similarities=near.similarities[:k], positions_enu_m=near.positions_enu_m[:k]
+    )
