@@ -21,6 +21,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 # a table in a log file is not folded to 80 columns
 console = Console(width=None if sys.stdout.isatty() else 150)
 
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE in the place of the file's, such as model.head=gaussian")
+]
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
 
@@ -102,17 +105,18 @@ def train(
     calibrate_on: Annotated[
         Path | None, typer.Option(help="directory of `folds`: calibrate on the sessions that they held out")
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Train all members and write <out>/bundle. The same command resumes after an interruption."""
     from training.config import load_config
 
-    settings = load_config(config, dataset=_text(dataset), out=_text(out))
+    resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out))
     from training.fit.ensemble import train_ensemble
 
     with _resumable():
-        summary = train_ensemble(settings, calibrate_on)
+        summary = train_ensemble(resolved, calibrate_on)
     console.print(
-        f"{summary.bundle_dir}: {len(settings.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
+        f"{summary.bundle_dir}: {len(resolved.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
         f"{summary.val_photos} held-out photos, covariance floor {summary.floor_sigma_m:.2f} m"
     )
 
@@ -123,16 +127,17 @@ def folds(
     dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
     out: Annotated[Path | None, typer.Option(help="directory of the folds")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="member of each fold (repeat for more), else all")] = None,
+    settings: Settings = None,
 ) -> None:
     """Leave one session out: for each, a bundle trained on all others, for calibration and for an honest score."""
     from training.config import load_config
 
-    settings = load_config(config, dataset=_text(dataset), out=_text(out), seeds=seed or None)
+    resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out), seeds=seed or None)
     from training.fit.folds import train_folds
 
     table = Table("session left out", "training photos", "bundle")
     with _resumable():
-        for fold, summary in train_folds(settings):
+        for fold, summary in train_folds(resolved):
             table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 

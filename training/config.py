@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,9 @@ class TrainConfig:
             raise ConfigError("optimizer.lr and huber_delta_m must be positive")
 
 
-def load_config(path: Path | str, **overrides: Any) -> TrainConfig:
-    """Read a training configuration; overrides that are not None replace top-level keys.
+def load_config(path: Path | str, settings: Sequence[str] = (), **overrides: Any) -> TrainConfig:
+    """Read a training configuration; overrides that are not None replace top-level keys, settings such as
+    "model.head=gaussian" any key.
 
     Raises ConfigError that names the file, the key and what was expected.
     """
@@ -186,9 +188,26 @@ def load_config(path: Path | str, **overrides: Any) -> TrainConfig:
         raise ConfigError(f"{path}: expected keys and values at the top level")
     data.update({key: value for key, value in overrides.items() if value is not None})
     try:
+        for setting in settings:
+            _set(data, setting)
         return _build(TrainConfig, data, "")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _set(data: dict[str, Any], setting: str) -> None:
+    keys, equals, text = setting.partition("=")
+    *tables, last = keys.strip().split(".")
+    if not equals or not last:
+        raise ConfigError(f"setting {setting!r} must be KEY=VALUE, such as trainer.max_epochs=12")
+    for table in tables:
+        data = data.setdefault(table, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"setting {setting!r}: {table} is a value and not a table of keys")
+    try:
+        data[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"setting {setting!r}: {text!r} is no YAML value") from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
