@@ -22,7 +22,14 @@ from campus_visual_gps.integrity import (
     brightness_and_sharpness,
     check_image,
 )
-from training.fit.gates import MIN_PHOTOS, with_image_gates, with_spread_gate
+from training.fit.gates import (
+    MIN_PHOTOS,
+    modes_limit_m,
+    sigma_limit_m,
+    with_belief_gates,
+    with_image_gates,
+    with_spread_gate,
+)
 
 LIMITS = Gates(min_brightness=20.0, max_brightness=230.0, min_sharpness=5.0, max_identical=3)
 FINE = ImageStatistics(120.0, 50.0, 0)
@@ -123,3 +130,30 @@ def test_the_spread_gate_is_twice_the_widest_and_a_gate_that_is_set_stays():
     assert 58.0 < with_spread_gate(Gates(), spreads_m).max_spread_m <= 60.0
     assert with_spread_gate(Gates(max_spread_m=7.0), spreads_m).max_spread_m == 7.0
     assert with_spread_gate(Gates(), np.zeros(400)).max_spread_m is None
+
+
+def test_the_limit_of_sigma_gives_the_error_that_was_asked_for():
+    sigmas_m = np.random.default_rng(4).uniform(5.0, 50.0, 1000)
+    errors_m = sigmas_m * np.abs(np.random.default_rng(5).normal(1.0, 0.3, 1000))
+    limit = sigma_limit_m(errors_m, sigmas_m, 15.0)
+    accepted = errors_m[sigmas_m <= limit]
+    assert 14.0 < accepted.mean() <= 15.1 and 0.3 < len(accepted) / 1000 < 0.6
+    assert sigma_limit_m(errors_m, sigmas_m, 100.0) is None
+    assert sigma_limit_m(errors_m, sigmas_m, 0.1) is None
+
+
+def test_modes_far_apart_are_refused_where_their_errors_are_large():
+    apart_m = np.r_[np.zeros(400), np.full(100, 50.0), np.full(100, 130.0)]
+    errors_m = np.r_[np.full(400, 10.0), np.full(100, 12.0), np.full(100, 60.0)]
+    assert modes_limit_m(errors_m, apart_m, 15.0) == 40.0
+    assert modes_limit_m(errors_m, apart_m, 70.0) is None
+    gates = with_belief_gates(Gates(), errors_m, errors_m, apart_m, np.linspace(0.1, 0.3, 600), 15.0)
+    assert gates.max_modes_apart_m == 40.0 and gates.max_sigma_m is None
+    assert gates.max_feature_distance == pytest.approx(0.33, abs=0.01)
+
+
+def test_without_an_error_that_is_asked_for_only_the_unfamiliar_is_refused():
+    values = np.linspace(1.0, 50.0, 600)
+    gates = with_belief_gates(Gates(), values, values, values, values / 100.0, None)
+    assert gates == Gates(max_feature_distance=gates.max_feature_distance)
+    assert with_belief_gates(Gates(), *(values[: MIN_PHOTOS - 1] for _ in range(4)), 15.0) == Gates()

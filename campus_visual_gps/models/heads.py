@@ -14,13 +14,14 @@ from campus_visual_gps.errors import ConfigError
 GAUSSIAN = "gaussian"
 PROBABILITY_MAP = "probability_map"
 
-# A phone's label is not known better; it also keeps the likelihood of a Gaussian from running away.
-MIN_SIGMA_M = 1.0
+# A phone's label is not known better, and no site is wider; both keep the likelihood of a Gaussian from running away.
+MIN_SIGMA_M, MAX_SIGMA_M = 1.0, 1000.0
+MAX_CORRELATION = 0.99
 
 
 class HeadOutput(NamedTuple):
-    """One member's belief: mean (B, 2) east/north metres, covariance (B, 2, 2) square metres and, where the head has
-    one, the logarithm of its probability map (B, K) over the site's K cells.
+    """One member's belief: mean (B, 2) east/north metres, covariance (B, 2, 2) square metres (float64 of a Gaussian)
+    and, where the head has one, the logarithm of its probability map (B, K) over the site's K cells.
 
     A head that regresses a point claims no spread of its own: its covariance is zero.
     """
@@ -48,10 +49,10 @@ class PointHead(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Layers whose five outputs are the mean and the Cholesky factor of the covariance, both in `output_scale_m`.
+    """Layers whose five outputs are the mean, two sigmas in `output_scale_m`, and a correlation.
 
-    The factor's diagonal goes through a softplus and stands above MIN_SIGMA_M, so the covariance is positive definite
-    whatever the layers say.
+    Sigmas and correlation make the Cholesky factor of the covariance. They are bounded, so that it is positive definite
+    whatever the layers say, and multiplied in float64: in float32 a long, thin ellipse would lose its short axis.
     """
 
     def __init__(self, layers: nn.Module, output_scale_m: float):
@@ -61,10 +62,11 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> HeadOutput:
         outputs = self.layers(features)
-        diagonal = functional.softplus(outputs[:, 2:4]) * self.output_scale_m + MIN_SIGMA_M
-        off = outputs[:, 4] * self.output_scale_m
-        zero = torch.zeros_like(off)
-        factor = torch.stack([diagonal[:, 0], zero, off, diagonal[:, 1]], dim=1).view(-1, 2, 2)
+        sigmas = functional.softplus(outputs[:, 2:4]) * self.output_scale_m + MIN_SIGMA_M
+        east, north = sigmas.double().clamp(max=MAX_SIGMA_M).unbind(1)
+        correlation = MAX_CORRELATION * torch.tanh(outputs[:, 4].double())
+        rows = [east, torch.zeros_like(east), correlation * north, (1.0 - correlation.square()).sqrt() * north]
+        factor = torch.stack(rows, dim=1).view(-1, 2, 2)
         return HeadOutput(outputs[:, :2] * self.output_scale_m, factor @ factor.mT)
 
 

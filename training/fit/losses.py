@@ -22,7 +22,8 @@ def beta_nll(mean_enu_m: Tensor, cov_enu_m2: Tensor, target_enu_m: Tensor, beta:
     Pitfalls of Heteroscedastic Uncertainty Estimation, ICLR 2022); the variance of two axes is sqrt(det).
     """
     factor = torch.linalg.cholesky(cov_enu_m2)
-    whitened = torch.linalg.solve_triangular(factor, (target_enu_m - mean_enu_m).unsqueeze(-1), upper=False)
+    offset = (target_enu_m - mean_enu_m).to(cov_enu_m2.dtype).unsqueeze(-1)
+    whitened = torch.linalg.solve_triangular(factor, offset, upper=False)
     log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
     nll = 0.5 * (whitened.squeeze(-1).square().sum(dim=-1) + log_det)
     return nll * (0.5 * beta * log_det).exp().detach()

@@ -1,0 +1,46 @@
+"""Frozen stages: the network without them reads their activations, and put together again it is the same."""
+
+import pytest
+import torch
+
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.backbones import BACKBONES, build_backbone
+from training.config import load_config
+from training.fit.frozen import put_back, stage_names, take_trunk
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_trunk_and_rest_are_the_whole(name):
+    torch.manual_seed(0)
+    backbone = build_backbone(name).eval()
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        whole = backbone(images)
+        names = list(backbone.state_dict())
+        trunk = take_trunk(backbone, 3)
+        torch.testing.assert_close(backbone(trunk(images)), whole)
+        put_back(backbone, trunk)
+        torch.testing.assert_close(backbone(images), whole)
+    assert list(backbone.state_dict()) == names
+
+
+def test_a_trunk_neither_learns_nor_counts():
+    trunk = take_trunk(build_backbone("resnet18"), 2).train()
+    before = trunk[1].running_mean.clone()
+    trunk(torch.rand(4, 3, 64, 64))
+    assert not any(parameter.requires_grad for parameter in trunk.parameters())
+    torch.testing.assert_close(trunk[1].running_mean, before)
+
+
+def test_more_stages_than_there_are_is_an_error():
+    backbone = build_backbone("resnet18")
+    assert len(stage_names(backbone)) == 5
+    with pytest.raises(ConfigError, match="the backbone has 5"):
+        take_trunk(backbone, 6)
+
+
+def test_views_of_what_is_trained_cannot_be_cached(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("trainer:\n  cached_views: 4\n")
+    with pytest.raises(ConfigError, match="frozen_stages"):
+        load_config(path)
