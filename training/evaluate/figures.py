@@ -12,14 +12,8 @@ import pandas as pd
 
 from campus_visual_gps.integrity import distance_outside_m
 from training.evaluate.bootstrap import walk_blocks
-from training.evaluate.metrics import (
-    Figures,
-    consistency_figures,
-    error_figures,
-    position_errors_m,
-    ratio_figures,
-    with_interval,
-)
+from training.evaluate.consistency import consistency_figures
+from training.evaluate.metrics import Figures, error_figures, position_errors_m, ratio_figures, with_interval
 from training.evaluate.predict import covariances_m2, positions_m
 
 Report = dict[str, Any]
