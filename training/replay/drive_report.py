@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training.evaluate.figures import Report, Site
-from training.evaluate.markdown import error_table, section, table
+from training.evaluate.parts import error_table, section, table
 from training.evaluate.report import Addition
 from training.evaluate.summary import number, percent, percent_with_bounds, with_bounds
 from training.replay.drive_figures import ANSWERS, Drive, drive_figures, follow
