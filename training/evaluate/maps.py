@@ -16,13 +16,14 @@ from training.evaluate.predict import covariances_m2, positions_m
 
 _MARGIN_M = 30.0
 _ELLIPSE = 0.95
-_MAX_ELLIPSES = 40  # more of them hide each other
+_ELLIPSES = (8, 60)
+_COVERED_TIMES = 5.0
 
 
 def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
     """Arrows from where each photo was taken to where the ensemble puts it, on the training positions."""
     truth, estimate = positions_m(predictions, "true_"), positions_m(predictions)
-    figure, axes, low, high = _site_figure(site, truth)
+    figure, axes, low, high = _site_figure(site, map_limits(site, truth))
     _arrows(axes, truth, estimate, predictions["error_m"].to_numpy(), reach_m=10.0 * float((high - low).max()))
     outside = int((~((estimate >= low) & (estimate <= high)).all(axis=1)).sum())
     note = f", {outside} of them beyond the picture" if outside else ""
@@ -31,9 +32,9 @@ def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
     return figure
 
 
-def _site_figure(site: Site, truth: np.ndarray) -> tuple[Figure, Axes, np.ndarray, np.ndarray]:
+def _site_figure(site: Site, limits: tuple[np.ndarray, np.ndarray]) -> tuple[Figure, Axes, np.ndarray, np.ndarray]:
     """The site's outline and training positions with a scale bar; and the picture's corners, (2,) metres each."""
-    low, high = map_limits(site, truth)
+    low, high = limits
     aspect = (high[1] - low[1]) / (high[0] - low[0])
     width = 12.0 if aspect < 1.0 else 9.0
     figure = Figure(figsize=(width, float(np.clip(width * aspect, 3.5, 12.0)) + 1.2), layout="constrained")
@@ -103,23 +104,39 @@ def scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
 def ellipse_map(predictions: pd.DataFrame, site: Site) -> Figure:
     """95 % ellipses of some photos, evenly taken from the table, each tied to where the photo was taken."""
     truth, estimate, covs = positions_m(predictions, "true_"), positions_m(predictions), covariances_m2(predictions)
-    figure, axes, _, _ = _site_figure(site, truth)
     known = np.flatnonzero(usable(estimate - truth, covs))
     held = np.zeros(len(truth), dtype=bool)
     held[known] = covered(nees((estimate - truth)[known], covs[known]), _ELLIPSE)
-    shown = known[np.linspace(0, len(known) - 1, min(_MAX_ELLIPSES, len(known))).round().astype(int)]
-    for row in shown:
+    low, high = map_limits(site, truth)
+    shown = known[_evenly(len(known), _legible(covs[known], float(np.prod(high - low))))]
+    outlines = {row: _ellipse_m(estimate[row], covs[row]) for row in shown}
+    reach = 0.5 * float((high - low).max())
+    seen = [np.clip(outline, low - reach, high + reach) for outline in outlines.values()]
+    figure, axes, _, _ = _site_figure(site, map_limits(site, np.concatenate([truth, *seen])))
+    for row, outline in outlines.items():
         colour = COLOURS[0 if held[row] else 2]
-        outline = _ellipse_m(estimate[row], covs[row])
-        axes.fill(*outline.T, fc=colour, ec="none", alpha=0.05, zorder=2)
-        axes.plot(*outline.T, color=colour, lw=0.9, alpha=0.7, zorder=3)
-        axes.plot(*np.stack([estimate[row], truth[row]]).T, color=colour, lw=0.7, alpha=0.7, zorder=4)
+        axes.plot(*outline.T, color=colour, lw=1.1 if held[row] else 1.6, alpha=0.8, zorder=3)
+        axes.plot(*np.stack([estimate[row], truth[row]]).T, color=colour, lw=0.8, alpha=0.8, zorder=4)
     axes.scatter(*estimate[shown].T, s=22, marker="+", color="black", lw=0.9, zorder=5)
     axes.scatter(*truth[shown].T, s=16, c=COLOURS[np.where(held[shown], 0, 2)], ec="black", lw=0.4, zorder=6)
-    title = f"95 % ellipses of {len(shown)} of {len(truth)} photos: {held[shown].sum()} hold the truth"
+    of_all = f" ({held[known].mean():.0%} of all)" if len(known) else ""
+    title = f"95 % ellipses of {len(shown)} of {len(known)} photos: {held[shown].sum()} hold the truth{of_all}"
     axes.set_title(title, loc="left")
     _legend(figure, _ellipse_handles())
     return figure
+
+
+def _legible(covs_m2: np.ndarray, area_m2: float) -> int:
+    """How many ellipses may be drawn before they hide each other: they cover the picture a few times."""
+    if not len(covs_m2):
+        return 0
+    each_m2 = np.pi * -2.0 * np.log1p(-_ELLIPSE) * np.median(np.sqrt(np.linalg.det(covs_m2)))
+    return int(np.clip(_COVERED_TIMES * area_m2 / each_m2, *_ELLIPSES))
+
+
+def _evenly(n: int, count: int) -> np.ndarray:
+    """At most `count` of n rows, evenly."""
+    return np.linspace(0, n - 1, min(n, count)).round().astype(int)
 
 
 def _ellipse_m(centre_m: np.ndarray, cov_m2: np.ndarray) -> np.ndarray:

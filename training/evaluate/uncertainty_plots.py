@@ -56,15 +56,15 @@ def error_by_sigma(predictions: pd.DataFrame) -> Figure:
 
 
 def _photos_and_bins(axes: Axes, claim: _Claim) -> None:
-    top = 1.15 * float(np.quantile(claim.errors_m, 0.98)) + 1.0
-    span = np.array([0.9, 1.1]) * np.quantile(claim.sigmas_m, [0.0, 0.99])
+    span = np.array([0.0, 1.08 * np.quantile(claim.sigmas_m, 0.99)])
     axes.plot(claim.sigmas_m, claim.errors_m, ".", ms=4, color="#b4b4b4", zorder=1, label="photo")
     for name, factor, colour, style, marker, statistic in _RAYLEIGH:
         axes.plot(span, factor * span, color=colour, ls=style, lw=1.4, zorder=2, label=f"{name} if true")
         bins = [(np.mean(claim.sigmas_m[rows]), statistic(claim.errors_m[rows])) for rows in _bins(claim.sigmas_m)]
         marks = {"ls": "", "marker": marker, "ms": 7, "mfc": colour, "mec": "white", "mew": 0.8}
-        axes.plot(*np.transpose(bins), **marks, zorder=4, label=f"{name} of a bin", clip_on=False)
-    axes.set(xlim=(max(0.0, span[0] - 1.0), span[1] + 1.0), ylim=(0.0, max(top, 1.2 * _RAYLEIGH[1][1] * span[1])))
+        axes.plot(*np.transpose(bins), **marks, zorder=4, label=f"{name} of a bin")
+    top = max(1.05 * _RAYLEIGH[0][1] * span[1], 1.1 * float(np.quantile(claim.errors_m, 0.95)))
+    axes.set(xlim=span, ylim=(0.0, top))
 
 
 def _bins(values: np.ndarray) -> list[np.ndarray]:
@@ -83,11 +83,11 @@ def risk_coverage(predictions: pd.DataFrame, report: Report) -> Figure:
     if len(claim.errors_m):
         _curve(axes, _Claim(claim.errors_m, claim.errors_m), "oracle", LIMIT, "-", 1.0)
         _curve(axes, _Claim(np.zeros(len(claim.errors_m)), claim.errors_m), "refused at random", LIMIT, "--", 1.0)
+    _curve(axes, claim, "this bundle", OURS, "-", 3.2)
     for name in CLAIMING:
         if f"baseline.{name}.n_photos" in report:
             other = _claim(predictions, f"baseline_{name}_")
-            _curve(axes, other, BASELINE_TITLES[name], *BASELINE_LOOKS[name], 1.8)
-    _curve(axes, claim, "this bundle", OURS, "-", 2.8)
+            _curve(axes, other, BASELINE_TITLES[name], *BASELINE_LOOKS[name], 1.6)
     axes.axvline(KEPT_SHARE, color="#bbbbbb", lw=0.8, zorder=0)
     axes.set(xlim=(0.0, 1.0), xlabel="photos kept, the surest first", ylabel="mean distance error of those kept, m")
     axes.set_ylim(bottom=0.0)

@@ -52,7 +52,8 @@ def consistency_rows(report: Report) -> list[tuple[str, str]]:
         rows += [("accepted", "accepted."), ("refused", "refused.")]
     rows += [(light, f"{light}.") for light in lights(report)]
     for kind in ("session", "area"):
-        rows += [(f"{kind} {name}", f"{kind}.{name}.") for name in group_names(report, kind)]
+        names = group_names(report, kind)
+        rows += [(f"{kind} {name}", f"{kind}.{name}.") for name in names if len(names) > 1]
     for name in CLAIMING:
         head = f"baseline.{name}."
         if f"{head}n_photos" in report:
