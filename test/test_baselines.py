@@ -1,39 +1,40 @@
 """Baselines: exact search, never a photo against itself, and a reason where there is no answer."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import make_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campus_visual_gps.bundle import ReferenceFeatures
+from campus_visual_gps.bundle import ReferenceFeatures, load_bundle
 from campus_visual_gps.localizer import Localizer
-from training.evaluate.baselines import Query, compute_baselines, nearest_rows, own_rows
+from training.evaluate.baselines import Query, compute_baselines
+from training.evaluate.claims import own_position_claims
+from training.evaluate.retrieval import nearest, nearest_answers, own_rows, weighted_answers
 from training.photos.manifest import image_path
 
 IDS = [f"{i:016x}" for i in range(6)]
 
 
 @given(st.integers(1, 20), st.sampled_from([1, 7, 256, 300]), st.integers(2, 8), st.integers(0, 1000))
-def test_nearest_is_that_of_brute_force(n_reference, n_queries, dim, seed):
+def test_neighbours_are_those_of_brute_force(n_reference, n_queries, dim, seed):
     rng = np.random.default_rng(seed)
     queries, reference = rng.normal(size=(n_queries, dim)), rng.normal(size=(n_reference, dim))
     excluded = rng.integers(-1, n_reference, n_queries)
-    found = nearest_rows(queries, reference, excluded)
-    for query, without, row in zip(queries, excluded, found, strict=True):
-        cosine = [
-            query @ r / np.linalg.norm(query) / np.linalg.norm(r) if i != without else -np.inf
-            for i, r in enumerate(reference)
-        ]
-        if np.max(cosine) == -np.inf:
-            assert row == -1
-        else:
-            assert row != without
-            assert cosine[row] == pytest.approx(np.max(cosine), abs=1e-5)
+    rows, cosines = nearest(queries, reference, excluded, k=3)
+    assert rows.shape == cosines.shape == (n_queries, min(3, n_reference))
+    for query, without, found, values in zip(queries, excluded, rows, cosines, strict=True):
+        cosine = reference @ query / np.linalg.norm(query) / np.linalg.norm(reference, axis=1)
+        left = [row for row in np.argsort(-cosine) if row != without][: len(found)]
+        np.testing.assert_allclose(values[: len(left)], cosine[left], atol=1e-5)
+        np.testing.assert_allclose(cosine[found[: len(left)]], cosine[left], atol=1e-5)
+        assert (found[len(left) :] == -1).all() and without not in found[: len(left)]
 
 
 def test_features_that_are_zero_do_not_break_the_search():
-    assert nearest_rows(np.zeros((1, 3)), np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([-1]))[0] in (0, 1)
+    rows, _ = nearest(np.zeros((1, 3)), np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([-1]))
+    assert rows[0, 0] in (0, 1)
 
 
 def test_own_row_is_found_by_photo_id():
@@ -75,3 +76,51 @@ def test_baseline_that_can_not_be_computed_says_why(tmp_path, reference):
     found = baselines(tmp_path, reference, ["x"], np.ones((1, 512)), **no_ids)["nearest_trained"]
     assert found.positions_enu_m is None
     assert "lists 0 training photos" in found.reason
+
+
+PLACES = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 40.0], [500.0, 500.0]])
+
+
+def test_nearest_photo_claims_what_its_neighbours_disagree_by_and_never_less_than_the_labels():
+    positions, covs = nearest_answers(np.array([[0, 1, 2, -1], [3, 3, 3, -1], [-1, -1, -1, -1]]), PLACES)
+    np.testing.assert_allclose(positions[:2], PLACES[[0, 3]])
+    np.testing.assert_allclose(covs[0], np.diag([20.0**2 / 3 + 50.0, 40.0**2 / 3 + 50.0]))
+    np.testing.assert_allclose(covs[1], 50.0 * np.eye(2))
+    assert np.isnan(positions[2]).all() and np.isnan(covs[2]).all()
+
+
+def test_weighted_neighbours_follow_the_similar_ones():
+    rows = np.array([[0, 1], [0, 1], [0, -1], [-1, -1]])
+    cosines = np.array([[0.9, 0.9], [0.95, 0.5], [0.9, -np.inf], [-np.inf, -np.inf]])
+    means, covs = weighted_answers(rows, cosines, PLACES)
+    np.testing.assert_allclose(means[:3], [[10.0, 0.0], [0.0, 0.0], [0.0, 0.0]], atol=0.1)
+    np.testing.assert_allclose(covs[0], np.diag([125.0, 25.0]))
+    np.testing.assert_allclose(covs[2], 25.0 * np.eye(2))
+    assert np.isnan(means[3]).all() and np.isnan(covs[3]).all()
+
+
+def claims_of(tmp_path, **overrides):
+    table = {"east_m": [1.0, 2.0], "north_m": [3.0, 4.0]}
+    table |= {
+        f"member_{seed}_{axis}_m": [sign * 3.0, 0.0]
+        for seed, sign in ((42, 1), (123, -1))
+        for axis in ("east", "north")
+    }
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", **overrides))
+    return {claim.name: claim for claim in own_position_claims(pd.DataFrame(table), bundle)}
+
+
+def test_constant_covariance_is_that_of_a_gaussian_with_the_error_on_validation(tmp_path):
+    claim = claims_of(tmp_path, training={"val_mean_error_m": 20.0})["constant_covariance"]
+    np.testing.assert_array_equal(claim.positions_enu_m, [[1.0, 3.0], [2.0, 4.0]])
+    assert (claim.covs_enu_m2 == claim.covs_enu_m2[0]).all()
+    offsets = np.random.default_rng(0).multivariate_normal([0, 0], claim.covs_enu_m2[0], 100_000)
+    assert np.hypot(*offsets.T).mean() == pytest.approx(20.0, rel=0.01)
+    assert "no mean error" in claims_of(tmp_path / "other", training={})["constant_covariance"].reason
+
+
+def test_spread_of_members_that_agree_is_next_to_nothing(tmp_path):
+    covs = claims_of(tmp_path)["members_spread"].covs_enu_m2
+    np.testing.assert_allclose(covs[0], [[18.01, 18.0], [18.0, 18.01]])
+    np.testing.assert_allclose(covs[1], 0.01 * np.eye(2))
+    assert "one member" in claims_of(tmp_path / "other", seeds=(42,))["members_spread"].reason

@@ -158,6 +158,8 @@ def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiv
     assert "## Along the drive" in added.section and "nan" not in added.section.lower()
     assert all((tmp_path / file).is_file() for file in added.pictures.values())
     assert "m with the visual fix" in drive_lines(added.figures) or receiver is not RECEIVER
+    asked = "Too few accepted fixes" if refuse_all else "A filter that takes every fix needs its covariance times"
+    assert asked in added.section and asked in drive_lines(added.figures)
 
 
 def test_availability_counts_time_and_a_fix_serves_two_seconds():

@@ -7,15 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from training.evaluate.bootstrap import MIN_BLOCKS, BlockBootstrap, walk_blocks
-from training.evaluate.metrics import (
-    consistency_figures,
-    covered,
-    error_figures,
-    nees,
-    position_errors_m,
-    ratio_figures,
-    share_figures,
-)
+from training.evaluate.metrics import error_figures, position_errors_m, ratio_figures, share_figures
 
 errors = arrays(np.float64, st.integers(1, 60), elements=st.floats(0.0, 500.0) | st.just(np.nan))
 
@@ -136,27 +128,6 @@ def test_ratio_of_paired_errors_is_tighter_than_of_unpaired():
     unpaired = ratio_figures("ratio", rng.permutation(0.5 * baseline), baseline, each(100))
     assert unpaired["ratio_high"] - unpaired["ratio_low"] > 0.05
     assert ratio_figures("ratio", baseline, np.full(100, np.nan), each(100))["ratio"] is None
-
-
-@given(st.floats(0.5, 30), st.floats(0.5, 30), st.floats(-0.95, 0.95), st.integers(0, 100))
-def test_gaussian_errors_with_their_own_covariance_have_nees_2_and_full_coverage(sigma_e, sigma_n, rho, seed):
-    cov = np.array([[sigma_e**2, rho * sigma_e * sigma_n], [rho * sigma_e * sigma_n, sigma_n**2]])
-    n = 20_000
-    offsets = np.random.default_rng(seed).multivariate_normal([0, 0], cov, n)
-    values = nees(offsets, np.tile(cov, (n, 1, 1)))
-    assert values.mean() == pytest.approx(2.0, abs=5 * 2 / np.sqrt(n))  # a chi-square of 2 has sigma 2
-    for level in (0.5, 0.9, 0.95):
-        assert covered(values, level).mean() == pytest.approx(level, abs=0.015)
-
-
-def test_consistency_tells_too_small_a_covariance():
-    offsets = np.random.default_rng(2).normal(0.0, 10.0, (500, 2))
-    honest = consistency_figures(offsets, np.tile(100.0 * np.eye(2), (500, 1, 1)), each(500))
-    vain = consistency_figures(offsets, np.tile(25.0 * np.eye(2), (500, 1, 1)), each(500))
-    assert honest["nees_mean_low"] < 2.0 < honest["nees_mean_high"]
-    assert vain["nees_mean_low"] > 6.0
-    assert vain["coverage_95_share"] < 0.7 < honest["coverage_95_share"]
-    assert honest["sigma_median_m"] == pytest.approx(10.0)
 
 
 def test_block_is_a_minute_of_a_session():

@@ -1,11 +1,12 @@
 """What the ensemble has to beat, computed in the same run on the same photos.
 
-Each baseline is a function of the training photos alone, or it says why it could not be computed.
+Each baseline is a function of the training photos alone, or it says why it could not be computed. What claims a
+covariance is proven with the same figures as the ensemble's (`consistency`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,15 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import build_backbone, get_backbone
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 from training.evaluate.predict import decoded_ahead
+from training.evaluate.retrieval import TOP_K, nearest, nearest_answers, own_rows, positions_of, weighted_answers
 from training.photos.manifest import image_path
 
 MEDIAN_POSITION = "median_position"
 NEAREST_PRETRAINED = "nearest_pretrained"
 NEAREST_TRAINED = "nearest_trained"
-BASELINES = (MEDIAN_POSITION, NEAREST_PRETRAINED, NEAREST_TRAINED)
+RETRIEVAL_TOPK = "retrieval_topk"
+BASELINES = (MEDIAN_POSITION, NEAREST_PRETRAINED, NEAREST_TRAINED, RETRIEVAL_TOPK)
 _BATCH = 16
-_QUERIES_AT_ONCE = 256
 
 
 class NotComputedError(Exception):
@@ -36,11 +38,16 @@ class NotComputedError(Exception):
 
 @dataclass(frozen=True)
 class Baseline:
-    """Positions (N, 2) metres for the evaluated photos, or None and the reason."""
+    """Positions (N, 2) metres for the evaluated photos, or None and the reason; (N, 2, 2) m^2 where it claims them."""
 
     name: str
     positions_enu_m: np.ndarray | None
     reason: str = ""
+    covs_enu_m2: np.ndarray | None = None
+
+
+# positions, and covariances where the method claims some
+Computed = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,19 @@ def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress
     """Every one of BASELINES, in that order."""
     reference = bundle.load_reference()
     computations = {
-        MEDIAN_POSITION: lambda: _median_position(reference, query),
-        NEAREST_PRETRAINED: lambda: _nearest_pretrained(bundle, reference, ensemble, query, progress),
+        MEDIAN_POSITION: lambda: (_median_position(reference, query), None),
+        NEAREST_PRETRAINED: lambda: (_nearest_pretrained(bundle, reference, ensemble, query, progress), None),
         NEAREST_TRAINED: lambda: _nearest_trained(bundle, reference, query),
+        RETRIEVAL_TOPK: lambda: _retrieval_topk(bundle, reference, query),
     }
-    return [_attempt(name, computations[name]) for name in BASELINES]
+    return [attempt(name, computations[name]) for name in BASELINES]
 
 
-def _attempt(name: str, computation: Callable[[], np.ndarray]) -> Baseline:
+def attempt(name: str, computation: Callable[[], Computed]) -> Baseline:
+    """The baseline, or why it cannot be had."""
     try:
-        return Baseline(name, computation())
+        positions_enu_m, covs_enu_m2 = computation()
+        return Baseline(name, positions_enu_m, covs_enu_m2=covs_enu_m2)
     except NotComputedError as reason:
         return Baseline(name, None, str(reason))
 
@@ -81,9 +91,19 @@ def _median_position(reference: ReferenceFeatures, query: Query) -> np.ndarray:
     return np.tile(np.median(reference.positions_enu_m, axis=0), (len(query.photo_ids), 1))
 
 
-def _nearest_trained(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> np.ndarray:
+def _nearest_trained(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> Computed:
+    rows, _ = _neighbours(bundle, reference, query)
+    return nearest_answers(rows, reference.positions_enu_m)
+
+
+def _retrieval_topk(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> Computed:
+    rows, cosines = _neighbours(bundle, reference, query)
+    return weighted_answers(rows, cosines, reference.positions_enu_m)
+
+
+def _neighbours(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> tuple[np.ndarray, np.ndarray]:
     own = own_rows(query.photo_ids, training_photo_ids(bundle, reference))
-    return _positions_of_nearest(query.features, reference.features, reference.positions_enu_m, own)
+    return nearest(query.features, reference.features, own, TOP_K)
 
 
 def _nearest_pretrained(
@@ -103,12 +123,12 @@ def _nearest_pretrained(
     unique = list(dict.fromkeys([*reference_paths, *query.paths]))
     row_of = {path: row for row, path in enumerate(unique)}
     features = embed(module, spec, unique, ensemble.device, progress)
-    return _positions_of_nearest(
+    rows, _ = nearest(
         features[[row_of[path] for path in query.paths]],
         features[[row_of[path] for path in reference_paths]],
-        reference.positions_enu_m,
         own_rows(query.photo_ids, training_ids),
     )
+    return positions_of(rows[:, 0], reference.positions_enu_m)
 
 
 def training_photo_ids(bundle: Bundle, reference: ReferenceFeatures) -> list[str]:
@@ -148,39 +168,3 @@ def embed(
         pixels = torch.from_numpy(np.stack(batch)).to(device)
         features.append(module(normalise(pixels, spec)).float().cpu().numpy())
     return np.concatenate(features)
-
-
-def own_rows(query_ids: Sequence[str], reference_ids: Sequence[str]) -> np.ndarray:
-    """(Q,) int: the row of each query photo among the reference photos, -1 where it is none of them."""
-    row_of = {photo_id: row for row, photo_id in enumerate(reference_ids)}
-    return np.array([row_of.get(photo_id, -1) for photo_id in query_ids], dtype=np.int64)
-
-
-def nearest_rows(queries: np.ndarray, reference: np.ndarray, excluded: np.ndarray) -> np.ndarray:
-    """(Q,) int: the row of `reference` (N, d) with the greatest cosine similarity to each of `queries` (Q, d).
-
-    Exact search in float32. Row excluded[q] is never the answer to query q (-1 excludes none); -1 where no row
-    is left.
-    """
-    reference = _unit(reference)
-    rows = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        part = slice(start, start + _QUERIES_AT_ONCE)
-        similarity = _unit(queries[part]) @ reference.T
-        mine = np.flatnonzero(excluded[part] >= 0)
-        similarity[mine, excluded[part][mine]] = -np.inf
-        best = similarity.argmax(axis=1)
-        rows[part] = np.where(similarity.max(axis=1) > -np.inf, best, -1)
-    return rows
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features, dtype=np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-
-
-def _positions_of_nearest(
-    queries: np.ndarray, reference: np.ndarray, positions_enu_m: np.ndarray, excluded: np.ndarray
-) -> np.ndarray:
-    rows = nearest_rows(queries, reference, excluded)
-    return np.where((rows >= 0)[:, None], positions_enu_m[rows], np.nan)

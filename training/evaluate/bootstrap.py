@@ -6,7 +6,7 @@ together, and drawing photo by photo would promise intervals several times too n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -51,10 +51,18 @@ class BlockBootstrap:
     def quantiles(self, values: np.ndarray, quantile: float) -> np.ndarray:
         """Quantile of each replicate, exactly as `numpy.quantile` gives it for the photos drawn."""
         order = np.argsort(values, kind="stable")
-        ordered, blocks = np.asarray(values, dtype=np.float64)[order], self._block_of[order]
-        step = max(1, _MAX_WEIGHTS // len(ordered))
+        ordered = np.asarray(values, dtype=np.float64)[order]
+        return self.of_copies(order, lambda copies: _counted_quantile(ordered, copies, quantile))
+
+    def of_copies(self, order: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Any statistic of the photos drawn: it maps copies (r, N) of the photos in `order` (N,) to (r, ...) numbers.
+
+        It is called with some replicates at a time, as many as fit into memory.
+        """
+        blocks = self._block_of[order]
+        step = max(1, _MAX_WEIGHTS // len(blocks))
         chunks = (self._draws[start : start + step] for start in range(0, len(self._draws), step))
-        return np.concatenate([_counted_quantile(ordered, draws[:, blocks], quantile) for draws in chunks])
+        return np.concatenate([statistic(draws[:, blocks]) for draws in chunks])
 
     def interval(self, replicates: np.ndarray) -> Interval:
         """Percentile interval of CONFIDENCE over the replicates; NaN for fewer than MIN_BLOCKS blocks.

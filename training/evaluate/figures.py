@@ -11,18 +11,21 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.integrity import distance_outside_m
-from training.evaluate.bootstrap import walk_blocks
+from training.evaluate.bootstrap import BlockBootstrap, walk_blocks
+from training.evaluate.claims import CLAIMS
+from training.evaluate.consistency import consistency_figures
 from training.evaluate.metrics import (
     Figures,
-    consistency_figures,
     error_figures,
     position_errors_m,
     ratio_figures,
+    share_figures,
     with_interval,
 )
 from training.evaluate.predict import covariances_m2, positions_m
 
 Report = dict[str, Any]
+CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def compute_figures(predictions: pd.DataFrame, run: RunInfo, site: Site) -> Repo
 
     Keys: `mean_error_m` with `_low` and `_high` for all photos; `accepted.`, `refused.`, `day.`, `night.`,
     `session.<name>.`, `area.<name>.`, `member.<seed>.` and `baseline.<name>.` (and `baseline.<name>.day.`)
-    before the same names for a part of them.
+    before the same names for a part of them; `refused.<reason>.` has the errors of what one gate refused.
     """
     blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
     report: Report = {key: value for key, value in asdict(run).items() if key != "baselines"}
@@ -64,7 +67,7 @@ def compute_figures(predictions: pd.DataFrame, run: RunInfo, site: Site) -> Repo
     report["n_outside_site"] = _outside_site(predictions, site)
     for prefix, rows in groups(predictions):
         report |= _prefixed(prefix, _own_figures(predictions[rows], blocks[rows]))
-    report |= _refusals(predictions) | _times(predictions)
+    report |= _refusals(predictions, blocks) | _times(predictions)
     for seed in run.member_seeds:
         errors_m = position_errors_m(positions_m(predictions, f"member_{seed}_"), positions_m(predictions, "true_"))
         report |= _prefixed(f"member.{seed}.", error_figures(errors_m, blocks))
@@ -106,15 +109,24 @@ def _seconds(text: str) -> float:
 
 
 def _own_figures(rows: pd.DataFrame, blocks: np.ndarray) -> Figures:
-    offsets = positions_m(rows) - positions_m(rows, "true_")
-    errors_m = rows["error_m"].to_numpy(dtype=np.float64)
-    return error_figures(errors_m, blocks) | consistency_figures(offsets, covariances_m2(rows), blocks)
+    return error_figures(rows["error_m"].to_numpy(dtype=np.float64), blocks) | _consistency(rows, blocks)
 
 
-def _refusals(predictions: pd.DataFrame) -> Report:
-    reasons = predictions["refusal"][predictions["refusal"] != ""]
-    report: Report = {f"refused.{name}.n_photos": int(count) for name, count in reasons.value_counts().items()}
-    return report | {"accepted_share": 1.0 - len(reasons) / len(predictions)}
+def _consistency(rows: pd.DataFrame, blocks: np.ndarray, prefix: str = "") -> Figures:
+    """Of the positions and covariances with that prefix; only the bundle's own have conformal radii."""
+    offsets = positions_m(rows, prefix) - positions_m(rows, "true_")
+    columns = {} if prefix else {percent: f"radius{percent}_m" for percent in CONFORMAL_PERCENT}
+    radii = {percent: rows[name].to_numpy(dtype=np.float64) for percent, name in columns.items() if name in rows}
+    return consistency_figures(offsets, covariances_m2(rows, prefix), blocks, radii)
+
+
+def _refusals(predictions: pd.DataFrame, blocks: np.ndarray) -> Report:
+    refusals, errors_m = predictions["refusal"], predictions["error_m"].to_numpy(dtype=np.float64)
+    report: Report = share_figures("accepted_share", (refusals == "").to_numpy(), BlockBootstrap(blocks))
+    for name in refusals[refusals != ""].value_counts().index:
+        rows = (refusals == name).to_numpy()
+        report |= _prefixed(f"refused.{name}.", error_figures(errors_m[rows], blocks[rows]))
+    return report
 
 
 def _times(predictions: pd.DataFrame) -> Report:
@@ -127,17 +139,24 @@ def _times(predictions: pd.DataFrame) -> Report:
 
 
 def _baseline(name: str, reason: str, predictions: pd.DataFrame, blocks: np.ndarray) -> Report:
+    """Errors and their ratio where the positions are a method's own, consistency where it claims covariances."""
     prefix = f"baseline.{name}."
     if reason:
         return {f"{prefix}not_computed": reason} | _prefixed(prefix, with_interval("mean_error_m", np.nan, _UNKNOWN))
-    errors_m = baseline_errors_m(predictions, name)
-    report = _prefixed(prefix, error_figures(errors_m, blocks))
+    report: Report = {}
     for part, rows in [("", np.ones(len(blocks), dtype=bool)), *light_groups(predictions)]:
-        ours_m = predictions["error_m"].to_numpy(dtype=np.float64)[rows]
-        ratio = ratio_figures("mean_error_ratio", ours_m, errors_m[rows], blocks[rows])
-        figures = error_figures(errors_m[rows], blocks[rows]) if part else {}
-        report |= _prefixed(prefix + part, figures | ratio)
+        figures: Figures = {"n_photos": int(rows.sum())}
+        if name not in CLAIMS:
+            figures |= _against(name, predictions[rows], blocks[rows])
+        if f"baseline_{name}_cov_ee_m2" in predictions:
+            figures |= _consistency(predictions[rows], blocks[rows], f"baseline_{name}_")
+        report |= _prefixed(prefix + part, figures)
     return report
+
+
+def _against(name: str, rows: pd.DataFrame, blocks: np.ndarray) -> Figures:
+    errors_m, ours_m = baseline_errors_m(rows, name), rows["error_m"].to_numpy(dtype=np.float64)
+    return error_figures(errors_m, blocks) | ratio_figures("mean_error_ratio", ours_m, errors_m, blocks)
 
 
 _UNKNOWN = (np.nan, np.nan)

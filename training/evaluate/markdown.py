@@ -5,20 +5,20 @@ from __future__ import annotations
 from training.evaluate.baselines import BASELINES
 from training.evaluate.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
 from training.evaluate.figures import Report
+from training.evaluate.parts import error_table, picture, section, table
 from training.evaluate.summary import (
     BASELINE_TITLES,
-    ERROR_COLUMNS,
     NONE,
     TABLE_COLUMNS,
     group_names,
     headline_rows,
     number,
     percent,
-    percent_with_bounds,
     ratio_line,
     table_keys,
     with_bounds,
 )
+from training.evaluate.uncertainty_section import refusal_reasons, refusal_section, uncertainty_section
 
 
 def markdown(report: Report, pictures: dict[str, str], addition: str = "") -> str:
@@ -27,11 +27,12 @@ def markdown(report: Report, pictures: dict[str, str], addition: str = "") -> st
         _head(report),
         addition,
         section("Distance error", error_table(report, headline_rows(report)), ratio_line(report)),
-        section("Share of photos within a distance", _threshold_table(report), _picture(pictures, "histogram")),
-        section("Against the baselines", _picture(pictures, "cdf"), _missing_baselines(report)),
-        section("On the map", _picture(pictures, "map")),
-        section("By session and area", _picture(pictures, "groups"), _group_tables(report)),
-        section("Claimed against true uncertainty", _consistency_table(report), _CONSISTENCY_NOTE),
+        section("Share of photos within a distance", _threshold_table(report), picture(pictures, "histogram")),
+        section("Against the baselines", picture(pictures, "cdf"), _missing_baselines(report)),
+        section("On the map", picture(pictures, "map")),
+        section("By session and area", picture(pictures, "groups"), _group_tables(report)),
+        uncertainty_section(report, pictures),
+        refusal_section(report),
         section("Members and time", error_table(report, _member_rows(report)), _time_line(report)),
         section("How to read this", _notes(report)),
     ]
@@ -49,31 +50,6 @@ def _head(report: Report) -> str:
         f"{report['precision']}, {report['evaluated_at']}. Every figure and picture comes from "
         "[predictions.csv](predictions.csv); all figures are in [report.json](report.json)."
     )
-
-
-def section(title: str, *parts: str) -> str:
-    return "\n\n".join([f"## {title}", *(part for part in parts if part)])
-
-
-def _picture(pictures: dict[str, str], name: str) -> str:
-    return f"![{name}]({pictures[name]})"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    align = ["---", *["---:"] * (len(header) - 1)]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, align, *escaped])
-
-
-def error_table(report: Report, rows: list[tuple[str, str]], first: str = "") -> str:
-    return table([first, *ERROR_COLUMNS], [_error_row(report, title, prefix) for title, prefix in rows])
-
-
-def _error_row(report: Report, title: str, prefix: str) -> list[str]:
-    if f"{prefix}n_photos" not in report:
-        return [title, "not computed", NONE, NONE, NONE, NONE]
-    errors = [with_bounds(report, f"{prefix}{name}_error_m") for name in ("mean", "median", "p90")]
-    return [title, str(report[f"{prefix}n_photos"]), *errors, number(report, f"{prefix}max_error_m")]
 
 
 def _threshold_table(report: Report) -> str:
@@ -102,27 +78,6 @@ def _member_rows(report: Report) -> list[tuple[str, str]]:
     return [*members, ("together", "")]
 
 
-def _consistency_table(report: Report) -> str:
-    rows = [(title, prefix) for title, prefix in headline_rows(report) if not prefix.startswith("baseline.")]
-    header = ["", "mean NEES (ideal 2)", "in 50 % ellipse", "in 90 %", "in 95 %", "median sigma, m"]
-    cells = [
-        [
-            title,
-            with_bounds(report, f"{prefix}nees_mean", 2),
-            *(percent_with_bounds(report, f"{prefix}coverage_{level}_share") for level in (50, 90, 95)),
-            number(report, f"{prefix}sigma_median_m"),
-        ]
-        for title, prefix in rows
-    ]
-    return table(header, cells)
-
-
-_CONSISTENCY_NOTE = (
-    "NEES is the squared error in units of the claimed covariance: above 2 the covariance is too small on average, "
-    "below 2 too large. Sigma is per axis, √(trace / 2)."
-)
-
-
 def _missing_baselines(report: Report) -> str:
     keys = {name: f"baseline.{name}.not_computed" for name in BASELINES}
     return "\n".join(f"- {BASELINE_TITLES[n]}: not computed: {report[key]}" for n, key in keys.items() if key in report)
@@ -143,19 +98,15 @@ def _notes(report: Report) -> str:
         "by refusing is no accuracy; `accepted.` has those that the node would publish. " + _refused(report),
         _interval_note(report),
         "The nearest-photo baselines answer with the label of the training photo whose features have the greatest "
-        "cosine similarity (exact search); a photo is never compared with itself.",
+        "cosine similarity (exact search), the ten nearest with their weighted mean; a photo is never compared with "
+        "itself.",
         *_warnings(report),
     ]
     return "\n".join(f"- {note}" for note in notes)
 
 
 def _refused(report: Report) -> str:
-    tail = ".n_photos"
-    reasons = [
-        f"{key[len('refused.') : -len(tail)]} {report[key]}"
-        for key in report
-        if key.startswith("refused.") and key.endswith(tail) and key != "refused.n_photos"
-    ]
+    reasons = [f"{name} {report[f'refused.{name}.n_photos']}" for name in refusal_reasons(report)]
     return f"Refused: {report['refused.n_photos']}" + (f" ({', '.join(reasons)})." if reasons else ".")
 
 

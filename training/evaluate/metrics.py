@@ -1,4 +1,4 @@
-"""Errors, the paper's tables and the consistency of covariances: numpy in, plain numbers out.
+"""Errors and the paper's tables: numpy in, plain numbers out.
 
 Each `*_figures` function gives a flat dict; `x_low` and `x_high` beside `x` are its 95 % interval, None where there
 are too few blocks of photos for one (see `bootstrap`).
@@ -13,7 +13,6 @@ from training.evaluate.bootstrap import BlockBootstrap, Interval
 Figures = dict[str, float | int | None]
 
 THRESHOLDS_M = (5, 10, 15, 20)  # paper, table 2
-COVERAGE_LEVELS = (0.50, 0.90, 0.95)
 
 
 def position_errors_m(predicted_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray:
@@ -74,37 +73,6 @@ def ratio_figures(name: str, errors_m: np.ndarray, baseline_m: np.ndarray, block
     with np.errstate(divide="ignore", invalid="ignore"):  # draws in which the baseline never errs
         interval = bootstrap.interval(bootstrap.ratios(ours, theirs))
     return with_interval(name, ours.mean() / theirs.mean(), interval)
-
-
-def nees(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
-    """Normalised estimation error squared: e' P^-1 e for offsets (N, 2) and covariances (N, 2, 2) -> (N,).
-
-    Its mean is 2 for a two-dimensional Gaussian whose covariance holds (Bar-Shalom, Li and Kirubarajan,
-    Estimation with Applications to Tracking and Navigation, section 5.4); above 2 the covariance is too small.
-    """
-    offsets = np.asarray(offsets_m, dtype=np.float64)[..., None]
-    return (offsets * np.linalg.solve(np.asarray(covs_m2, dtype=np.float64), offsets)).sum(axis=(1, 2))
-
-
-def covered(nees_values: np.ndarray, level: float) -> np.ndarray:
-    """Whether the truth lies in the ellipse that claims to hold it with probability `level`: (N,) bool.
-
-    For two dimensions the chi-square quantile is -2 ln(1 - level).
-    """
-    return np.asarray(nees_values) <= -2.0 * np.log1p(-level)
-
-
-def consistency_figures(offsets_m: np.ndarray, covs_m2: np.ndarray, blocks: np.ndarray) -> Figures:
-    """Mean NEES (2 is ideal), coverage at COVERAGE_LEVELS and the median claimed sigma, sqrt(trace / 2)."""
-    known = np.isfinite(offsets_m).all(axis=1) & np.isfinite(covs_m2).all(axis=(1, 2))
-    if not known.any():
-        return {"nees_mean": None, "sigma_median_m": None}
-    values, bootstrap = nees(offsets_m[known], covs_m2[known]), BlockBootstrap(np.asarray(blocks)[known])
-    figures = with_interval("nees_mean", values.mean(), bootstrap.interval(bootstrap.means(values)))
-    for level in COVERAGE_LEVELS:
-        figures |= share_figures(f"coverage_{level * 100:.0f}_share", covered(values, level), bootstrap)
-    sigma_m = np.sqrt(np.trace(covs_m2[known], axis1=1, axis2=2) / 2.0)
-    return figures | {"sigma_median_m": float(np.median(sigma_m))}
 
 
 def with_interval(name: str, value: float, interval: Interval) -> Figures:

@@ -15,8 +15,25 @@ COLOURS = np.array(list(CLASSES.values()))
 NICE = np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000])
 DPI = 120
 
+# Curves of the bundle and of what it is compared with: colour and line style, told apart without colour too.
+OURS = "#0b3c8c"
+BASELINE_LOOKS = {
+    "median_position": ("#777777", ":"),
+    "nearest_pretrained": ("#e08214", "-."),
+    "nearest_trained": ("#1b9e77", "--"),
+    "retrieval_topk": ("#7b3fb5", (0, (7, 2, 1, 2, 1, 2))),
+    "constant_covariance": ("#777777", (0, (1, 1))),
+    "members_spread": ("#c51b7d", (0, (4, 1.5))),
+}
+LIMIT = "#444444"  # what can not be passed: an oracle, chance
+
 
 def error_class(errors_m: np.ndarray) -> np.ndarray:
     """0, 1 or 2 for green, orange, red; an error that is not finite is red."""
     errors_m = np.asarray(errors_m)
     return np.where(errors_m <= GOOD_M, 0, np.where(errors_m <= POOR_M, 1, 2))
+
+
+def plain(axes) -> None:
+    """Axes of matplotlib without a frame on top and on the right."""
+    axes.spines[["top", "right"]].set_visible(False)

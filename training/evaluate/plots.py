@@ -15,9 +15,21 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from training.evaluate.baselines import BASELINES
 from training.evaluate.figures import Report, Site, baseline_errors_m
-from training.evaluate.maps import error_map
-from training.evaluate.palette import CLASSES, COLOURS, DPI, GOOD_M, NICE, POOR_M, error_class
+from training.evaluate.maps import ellipse_map, error_map
+from training.evaluate.palette import (
+    BASELINE_LOOKS,
+    CLASSES,
+    COLOURS,
+    DPI,
+    GOOD_M,
+    NICE,
+    OURS,
+    POOR_M,
+    error_class,
+    plain,
+)
 from training.evaluate.summary import BASELINE_TITLES, group_names, lights
+from training.evaluate.uncertainty_plots import error_by_sigma, risk_coverage
 
 _MAX_BARS = 45
 
@@ -31,7 +43,13 @@ def draw_pictures(predictions: pd.DataFrame, report: Report, site: Site, directo
         "groups": error_groups(report),
     }
     files = {name: f"error_{name}.png" for name in figures}
-    for name, figure in figures.items():
+    proofs = {
+        "by_sigma": error_by_sigma(predictions),
+        "risk_coverage": risk_coverage(predictions, report),
+        "ellipses": ellipse_map(predictions, site),
+    }
+    files |= {name: f"uncertainty_{name}.png" for name in proofs}
+    for name, figure in (figures | proofs).items():
         figure.savefig(directory / files[name], dpi=DPI)
     return files
 
@@ -57,7 +75,7 @@ def error_histogram(predictions: pd.DataFrame, report: Report) -> Figure:
     axes.set(xlabel="distance error, m", ylabel="photos", xlim=(0, edges[-1] + (2 if beyond else 0) * width))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_title(f"Distance error of {len(errors_m)} photos", loc="left")
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -86,11 +104,11 @@ def _statistic_lines(axes: Axes, report: Report) -> list[Line2D]:
 
 def error_cdf(predictions: pd.DataFrame, report: Report) -> Figure:
     """Share of photos within a distance, the ensemble over the baselines, on a logarithmic axis of distance."""
-    curves = [("this bundle", predictions["error_m"].to_numpy(), "#0b3c8c", "-", 2.8)]
-    styles = (("#777777", ":"), ("#e08214", "-."), ("#1b9e77", "--"))
-    for name, (colour, style) in zip(BASELINES, styles, strict=True):
+    curves = [("this bundle", predictions["error_m"].to_numpy(), OURS, "-", 2.8)]
+    for name in BASELINES:
         if f"baseline.{name}.n_photos" in report:
-            curves.append((BASELINE_TITLES[name], baseline_errors_m(predictions, name), colour, style, 2.0))
+            errors_m = baseline_errors_m(predictions, name)
+            curves.append((BASELINE_TITLES[name], errors_m, *BASELINE_LOOKS[name], 2.0))
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.add_subplot()
     reach = 1.0
@@ -109,7 +127,7 @@ def error_cdf(predictions: pd.DataFrame, report: Report) -> Figure:
     axes.set_title("Cumulative distance error", loc="left")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.grid(color="#dddddd", lw=0.7)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -134,7 +152,7 @@ def error_groups(report: Report) -> Figure:
     figure.legend(handles=_group_handles(report), loc="outside lower center", ncols=6, frameon=False)
     axes.set_xlabel("mean distance error, m")
     axes.set_title("Mean error by light, session and area (number of photos)", loc="left")
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -148,7 +166,3 @@ def _group_handles(report: Report) -> list:
         Line2D([], [], marker="D", ms=6, mfc="white", mec="black", ls="", label="median"),
         Line2D([], [], color="black", ls="--", lw=1.2, label="mean of all"),
     ]
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)

@@ -97,7 +97,7 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "north_m": estimate.mean_enu_m[1],
         "latitude_deg": estimate.latitude_deg,
         "longitude_deg": estimate.longitude_deg,
-        **_covariance("", estimate.cov_enu_m2),
+        **covariance_columns("", estimate.cov_enu_m2),
         "radius90_m": estimate.radius90_m,
         "radius95_m": estimate.radius95_m,
         "refusal": estimate.refusal or "",
@@ -114,7 +114,7 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
     for seed, mean, cov in zip(seeds, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
         row |= {f"member_{seed}_east_m": mean[0], f"member_{seed}_north_m": mean[1]}
         if np.any(cov):  # a head that regresses a point claims none
-            row |= _covariance(f"member_{seed}_", cov)
+            row |= covariance_columns(f"member_{seed}_", cov)
     return row
 
 
@@ -130,8 +130,9 @@ def _modes(estimate: PositionEstimate) -> dict[str, float]:
     return row
 
 
-def _covariance(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, float]:
-    return {prefix + name: cov_enu_m2[entry] for name, entry in _COV_ENTRIES.items()}
+def covariance_columns(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, np.ndarray]:
+    """Covariances (..., 2, 2) -> the columns with that prefix, (...) each, as `covariances_m2` reads them."""
+    return {prefix + name: cov_enu_m2[(..., *entry)] for name, entry in _COV_ENTRIES.items()}
 
 
 def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> pd.DataFrame:

@@ -20,10 +20,12 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.areas import find_areas
 from training.evaluate.baselines import Baseline, Query, compute_baselines
+from training.evaluate.claims import own_position_claims
 from training.evaluate.figures import Report, RunInfo, Site, compute_figures
 from training.evaluate.markdown import markdown
 from training.evaluate.predict import (
     PREDICTIONS,
+    covariance_columns,
     positions_m,
     predict,
     read_predictions,
@@ -133,6 +135,7 @@ def score(
         predictions.insert(after_subset, "area", areas.name_of(positions_m(predictions, "true_")))
         query = Query(subject.photos["photo_id"].tolist(), subject.paths, features, subject.dataset_dir)
         baselines = compute_baselines(bundle, localizer.ensemble, query, progress)
+        baselines += own_position_claims(predictions, bundle)
         predictions = _with_baselines(predictions, baselines)
         write_predictions(staging / PREDICTIONS, answers(predictions) if answers else predictions)
         run = RunInfo(
@@ -184,8 +187,11 @@ def _with_baselines(predictions: pd.DataFrame, baselines: list[Baseline]) -> pd.
         if baseline.positions_enu_m is None:
             log.warning("baseline %s not computed: %s", baseline.name, baseline.reason)
             continue
+        prefix = f"baseline_{baseline.name}_"
         for axis, values in zip(("east", "north"), baseline.positions_enu_m.T, strict=True):
-            columns[f"baseline_{baseline.name}_{axis}_m"] = values
+            columns[f"{prefix}{axis}_m"] = values
+        if baseline.covs_enu_m2 is not None:
+            columns |= covariance_columns(prefix, baseline.covs_enu_m2)
     return predictions.assign(**columns)
 
 

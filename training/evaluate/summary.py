@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from training.evaluate.baselines import BASELINES
+from training.evaluate.baselines import BASELINES, NEAREST_TRAINED, RETRIEVAL_TOPK
+from training.evaluate.claims import CLAIMS
 from training.evaluate.figures import Report
 from training.evaluate.metrics import THRESHOLDS_M
 
@@ -14,7 +15,12 @@ BASELINE_TITLES = {
     "median_position": "median training position",
     "nearest_pretrained": "nearest photo, pretrained features",
     "nearest_trained": "nearest photo, trained features",
+    "retrieval_topk": "ten nearest photos, trained features",
+    "constant_covariance": "constant covariance",
+    "members_spread": "spread of the members",
 }
+# those with a covariance of their own
+CLAIMING = (NEAREST_TRAINED, RETRIEVAL_TOPK, *CLAIMS)
 ERROR_COLUMNS = ["photos", "mean, m", "median, m", "90th pct, m", "max, m"]
 TABLE_COLUMNS = [*(f"≤ {t} m" for t in THRESHOLDS_M), f"> {THRESHOLDS_M[-1]} m"]
 
@@ -51,7 +57,8 @@ def summary_table(report: Report) -> Table:
         shares = [percent(report, f"{prefix}within_{threshold}m_share", 0) for threshold in (5, 10, 20)]
         mean = with_bounds(report, f"{prefix}mean_error_m")
         table.add_row(label, str(report[f"{prefix}n_photos"]), mean, *spread, *shares)
-    table.caption, table.caption_justify = ratio_line(report), "left"
+    lines = (consistency_line(report), ratio_line(report))
+    table.caption, table.caption_justify = "\n".join(line for line in lines if line), "left"
     return table
 
 
@@ -95,3 +102,15 @@ def ratio_line(report: Report) -> str:
         if report.get(key) is not None:
             parts.append(f"{with_bounds(report, key, 2)} of {BASELINE_TITLES[name]}")
     return f"Mean error as a share of a baseline's (paired): {'; '.join(parts)}." if parts else ""
+
+
+def consistency_line(report: Report) -> str:
+    """Whether the covariance holds, in one line for the terminal."""
+    if report.get("nees_mean") is None:
+        return ""
+    low, high = (number(report, f"nees_band_{end}", 2) for end in ("low", "high"))
+    return (
+        f"Covariance: mean NEES {with_bounds(report, 'nees_mean', 2)} (true ones: {low} to {high}), truth in the 95 % "
+        f"ellipse of {percent_with_bounds(report, 'coverage_95_share')}, mean error of the surest 80 % "
+        f"{number(report, 'mean_error_kept80_m')} m."
+    )

@@ -12,6 +12,7 @@ from training.evaluate.bootstrap import BlockBootstrap, walk_blocks
 from training.evaluate.metrics import Figures, error_figures, position_errors_m, ratio_figures, share_figures
 from training.evaluate.predict import positions_m
 from training.replay import outages as gaps
+from training.replay.autocorrelation import autocorrelation_figures
 from training.replay.bags import Fixes
 from training.replay.outages import Outage
 from training.replay.tracks import Track
@@ -99,10 +100,11 @@ def _without(drive: Drive, outages: list[Outage], stamps_ns: np.ndarray, truth: 
 
 
 def drive_figures(predictions: pd.DataFrame, drive: Drive, course: Course) -> Figures:
-    """`availability_share`, `accepted_frames_share`, `ate_*`, `outage.*`, `outside.*`, `latency.*`."""
+    """`availability_share`, `accepted_frames_share`, and what begins with ate_, autocorrelation., outage., latency."""
     blocks, _ = walk_blocks(predictions["session"].tolist(), course.stamps_ns / 1e9)
     kept = course.accepted
     return {
+        **autocorrelation_figures(*accepted_errors(predictions, drive, course)),
         "drive_duration_s": float(drive.seconds(drive.frames_ns)[-1]),
         **availability_figures(drive, course.stamps_ns[kept]),
         **trajectory_figures(
@@ -111,6 +113,13 @@ def drive_figures(predictions: pd.DataFrame, drive: Drive, course: Course) -> Fi
         **_outage_figures(drive, course, blocks),
         **_latency_figures(drive),
     }
+
+
+def accepted_errors(predictions: pd.DataFrame, drive: Drive, course: Course) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds (K,), ascending, and errors (K, 2) east and north in metres of the accepted fixes."""
+    order = np.flatnonzero(course.accepted)[np.argsort(course.stamps_ns[course.accepted])]
+    offsets_m = positions_m(predictions) - positions_m(predictions, "true_")
+    return drive.seconds(course.stamps_ns[order]), offsets_m[order]
 
 
 def availability_figures(drive: Drive, accepted_ns: np.ndarray) -> Figures:

@@ -13,9 +13,10 @@ from matplotlib.patches import Patch
 
 from training.evaluate.figures import Site
 from training.evaluate.maps import map_limits, scale_bar
-from training.evaluate.palette import CLASSES, COLOURS, DPI, GOOD_M, error_class
+from training.evaluate.palette import CLASSES, COLOURS, DPI, GOOD_M, LIMIT, OURS, error_class, plain
 from training.evaluate.predict import covariances_m2, positions_m
-from training.replay.drive_figures import Course, Drive
+from training.replay.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation
+from training.replay.drive_figures import Course, Drive, accepted_errors
 from training.replay.outages import good_fixes
 from training.replay.outages import positions_m as fixes_m
 
@@ -29,6 +30,7 @@ def draw_drive(predictions: pd.DataFrame, drive: Drive, course: Course, site: Si
     figures = {
         "drive_map": drive_map(predictions, drive, course, site),
         "drive_error": error_over_time(predictions, drive, course),
+        "drive_autocorrelation": error_memory(*accepted_errors(predictions, drive, course)),
     }
     files = {name: f"{name}.png" for name in figures}
     for name, figure in figures.items():
@@ -104,7 +106,7 @@ def error_over_time(predictions: pd.DataFrame, drive: Drive, course: Course) -> 
     beyond = int((errors_m[kept] > top).sum())
     note = f", {beyond} beyond the picture on its upper edge" if beyond else ""
     axes.set_title(f"Error along the drive{note}", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     figure.legend(handles=_time_handles(drive, course), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
@@ -126,3 +128,28 @@ def _time_handles(drive: Drive, course: Course) -> list:
     if drive.odometry is not None and course.outages:
         handles.append(Line2D([], [], color=RECKONED, lw=1.8, ls="--", label="odometry from the last fixes"))
     return handles
+
+
+def error_memory(times_s: np.ndarray, offsets_m: np.ndarray) -> Figure:
+    """Autocorrelation of the accepted fixes' errors by the time between them; shaded what the inflation sums up."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    if len(times_s) >= MIN_FIXES:
+        correlation = autocorrelation(offsets_m)
+        lag = decorrelation_lag(correlation) or len(correlation) - 1
+        shown = slice(0, min(len(correlation), max(6 * lag, 10) + 1))
+        lags_s = np.arange(len(correlation)) * float(np.median(np.diff(times_s)))
+        positive = np.where(np.cumprod(correlation > 0.0), correlation, np.nan)
+        axes.fill_between(lags_s[shown], 0.0, positive[shown], color=BAND, lw=0)
+        axes.plot(lags_s[shown], correlation[shown], color=OURS, lw=2, marker="." if lag < 20 else None)
+        title = f"Memory of the error: covariance times {inflation(correlation):.1f} if every fix is taken"
+        axes.set_title(title, loc="left")
+    axes.axhline(0.0, color="black", lw=0.8)
+    axes.axhline(np.exp(-1.0), color=LIMIT, lw=1, ls="--")
+    axes.annotate(
+        "1/e", (1.0, np.exp(-1.0)), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right"
+    )
+    axes.set(xlabel="time between fixes, s", ylabel="correlation of errors", ylim=(None, 1.02))
+    axes.margins(x=0)
+    plain(axes)
+    return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training.evaluate.figures import Report, Site
-from training.evaluate.markdown import error_table, section, table
+from training.evaluate.parts import error_table, section, table
 from training.evaluate.report import Addition
 from training.evaluate.summary import number, percent, percent_with_bounds, with_bounds
 from training.replay.drive_figures import ANSWERS, Drive, drive_figures, follow
@@ -36,7 +36,13 @@ def drive_section(report: Report, pictures: dict[str, str]) -> str:
     """Markdown."""
     shown = [f"![{name}]({file})" for name, file in pictures.items()]
     return section(
-        "Along the drive", _availability(report), _outages(report), _trajectory(report), _latency(report), *shown
+        "Along the drive",
+        _availability(report),
+        _outages(report),
+        _trajectory(report),
+        _memory(report),
+        _latency(report),
+        *shown,
     )
 
 
@@ -72,7 +78,7 @@ def drive_lines(report: Report) -> str:
     lines = [_availability(report).replace("**", "")]
     if report.get("outage.count"):
         lines.append(outage_line(report))
-    return "\n".join([*lines, _trajectory(report)])
+    return "\n".join([*lines, _trajectory(report), _memory(report).replace("**", "")])
 
 
 def _each(report: Report) -> str:
@@ -95,6 +101,25 @@ def _trajectory(report: Report) -> str:
     return (
         f"Absolute trajectory error of the accepted fixes (evo): {number(report, 'ate_rmse_m', 2)} m root mean square, "
         f"{number(report, 'ate_aligned_rmse_m', 2)} m after the best turn and shift of all of them together."
+    )
+
+
+def _memory(report: Report) -> str:
+    """Of the errors, and what it asks of a filter."""
+    if report["autocorrelation.inflation"] is None:
+        return f"Too few accepted fixes ({report['autocorrelation.n_fixes']}) to tell how long their errors last."
+    text = (
+        f"Consecutive fixes ({number(report, 'autocorrelation.interval_s', 2)} s apart in the median) share their "
+        f"error: correlation {number(report, 'autocorrelation.lag1', 2)} from one to the next, so that "
+        f"{report['autocorrelation.n_fixes']} fixes are worth {number(report, 'autocorrelation.n_effective', 0)} "
+        f"independent ones. **A filter that takes every fix needs its covariance times "
+        f"{number(report, 'autocorrelation.inflation')}**"
+    )
+    if report["autocorrelation.max_rate_hz"] is None:
+        return text + "; the drive is too short to see the correlation fall below 1/e."
+    return text + (
+        f"; at {number(report, 'autocorrelation.max_rate_hz', 2)} Hz (`max_rate_hz`), where the correlation is below "
+        f"1/e, times {number(report, 'autocorrelation.inflation_at_max_rate')}."
     )
 
 
