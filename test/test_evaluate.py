@@ -237,16 +237,16 @@ def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path,
 
 
 def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, dataset, tmp_path, monkeypatch):
-    combine = localizer_module.combine
+    believe = localizer_module.believe
     answers = iter([np.array([np.inf, 0.0]), np.full(2, np.nan)])
 
-    def some_not_finite(means, covs):
-        mean, cov = combine(means, covs)
-        return next(answers, mean), cov
+    def some_not_finite(*arguments):
+        belief = believe(*arguments)
+        return belief._replace(mean_enu_m=next(answers, belief.mean_enu_m))
 
     with monkeypatch.context() as patch:
         patch.setattr(Localizer, "load", functools.partial(Localizer.load, warm_up=False))
-        patch.setattr(localizer_module, "combine", some_not_finite)
+        patch.setattr(localizer_module, "believe", some_not_finite)
         report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report
     assert report["n_without_position"] == report["refused.not_finite.n_photos"] == 2
     assert report["n_photos"] == report["within_20m_count"] + report["beyond_20m_count"] == N_TRAIN

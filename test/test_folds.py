@@ -1,6 +1,7 @@
 """Leave one session out, on a tiny site, for real: every head, frozen stages with cached views, and the calibration."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from campus_visual_gps.geodesy import LocalFrame
 from training.cli import app
 from training.config import load_config
 from training.data.dataset import read_rgb
+from training.evaluate.predict import read_predictions
+from training.evaluate.report import evaluate
 from training.fit.ensemble import train_ensemble
 from training.fit.folds import load_parts, read_folds, train_folds
 from training.fit.sets import load_site
@@ -147,3 +150,33 @@ def test_a_setting_that_is_none_is_named(dataset_dir, tmp_path):
     with pytest.raises(ConfigError, match="unknown key epochs in trainer"):
         load_config(path, settings=["trainer.epochs=3"])
     assert load_config(path, settings=["trainer.max_epochs=3", "model.cell_m=5"]).trainer.max_epochs == 3
+
+
+def test_folds_are_scored_by_the_one_that_has_not_seen_the_session(folds, dataset_dir, tmp_path):
+    config, made, _ = folds
+    photos = load_dataset(dataset_dir)
+    with pytest.raises(DatasetError, match="no fold has left out"):
+        evaluate(Path(config.out), dataset_dir, "all", tmp_path / "all", progress=False)
+    summary = evaluate(Path(config.out), dataset_dir, "train", tmp_path / "report", progress=False)
+    assert summary.report["n_seen_in_training"] == 0 and summary.report["n_photos"] == 30
+    predictions = read_predictions(summary.predictions_path)
+    own = predictions[predictions["session"] == "walk-1"].iloc[0]
+    localizer = Localizer.load(made[1][0].bundle_dir, device="cpu")
+    estimate = localizer.localize(read_rgb(image_path(dataset_dir, own["photo_id"])))
+    np.testing.assert_allclose(own[["east_m", "north_m"]].to_numpy(float), estimate.mean_enu_m, atol=0.01)
+    assert len(photos) == 60
+
+
+def test_another_evaluation_of_the_same_photos_stands_in_the_same_table(folds, dataset_dir, tmp_path):
+    config, _, _ = folds
+    evaluate(Path(config.out), dataset_dir, "train", tmp_path / "other", progress=False)
+    summary = evaluate(
+        Path(config.out), dataset_dir, "train", tmp_path / "report", progress=False, beside=[tmp_path / "other"]
+    )
+    report = summary.report
+    assert report["baseline.other.mean_error_m"] == pytest.approx(report["mean_error_m"])
+    assert report["baseline.other.nll_mean"] == pytest.approx(report["nll_mean"])
+    overview = (tmp_path / "report" / "report.md").read_text().split("## All in one table")[1].split("##")[0]
+    assert "beside: other" in overview and "NEES" in overview
+    with pytest.raises(DatasetError, match="evaluate the same split"):
+        evaluate(Path(config.out), dataset_dir, "val", tmp_path / "no", progress=False, beside=[tmp_path / "other"])

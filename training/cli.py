@@ -144,19 +144,24 @@ def folds(
 
 @app.command()
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
+    bundle: Annotated[Path, typer.Argument(help="model bundle directory, or a directory of `folds`")],
     dataset_dir: DatasetDir,
     split: Annotated[str, typer.Option(help="test, val, train, night_holdout or all")] = "test",
     out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="directory of another evaluation of these photos (repeat for more)")
+    ] = None,
 ) -> None:
-    """Score a bundle on photos: predictions.csv, report.json, report.md and pictures."""
+    """Score a bundle, or folds, on photos: predictions.csv, report.json, report.md and pictures."""
     from training.evaluate.report import evaluate as run
     from training.evaluate.report import summary_table
 
-    summary = run(bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas)
+    summary = run(
+        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, beside=beside or ()
+    )
     console.print(summary_table(summary.report))
     console.print(f"report: {summary.report_path}")
 

@@ -7,7 +7,7 @@ covariance is proven with the same figures as the ensemble's (`consistency`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +55,14 @@ class Query:
     """The evaluated photos: ids, image files, the first member's features (N, d).
 
     The training photos' images are looked for in `dataset_dir` too, before the data set that the bundle names.
+    `pretrained` keeps pretrained features by file from one query to the next.
     """
 
     photo_ids: list[str]
     paths: list[Path]
     features: np.ndarray
     dataset_dir: Path | None = None
+    pretrained: dict[Path, np.ndarray] = field(default_factory=dict)
 
 
 def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress: bool = True) -> list[Baseline]:
@@ -122,7 +124,10 @@ def _nearest_pretrained(
     spec = ImageSpec(bundle.image.size_px, backbone.mean, backbone.std, bundle.image.stored_px)
     unique = list(dict.fromkeys([*reference_paths, *query.paths]))
     row_of = {path: row for row, path in enumerate(unique)}
-    features = embed(module, spec, unique, ensemble.device, progress)
+    new = [path for path in unique if path not in query.pretrained]
+    if new:
+        query.pretrained.update(zip(new, embed(module, spec, new, ensemble.device, progress), strict=True))
+    features = np.stack([query.pretrained[path] for path in unique])
     rows, _ = nearest(
         features[[row_of[path] for path in query.paths]],
         features[[row_of[path] for path in reference_paths]],

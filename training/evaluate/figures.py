@@ -30,7 +30,8 @@ CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was scored on what; goes into the report as it is. baselines: name -> "" or why it was not computed."""
+    """What was scored on what; goes into the report as it is. baselines: name -> "" or why it was not computed;
+    those that are in `beside` are other evaluations of the same photos."""
 
     model_id: str
     bundle: str
@@ -43,6 +44,7 @@ class RunInfo:
     area_source: str
     n_seen_in_training: int
     baselines: dict[str, str] = field(default_factory=dict)
+    beside: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

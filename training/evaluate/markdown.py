@@ -18,7 +18,7 @@ from training.evaluate.summary import (
     table_keys,
     with_bounds,
 )
-from training.evaluate.uncertainty_section import refusal_reasons, refusal_section, uncertainty_section
+from training.evaluate.uncertainty_section import overview, refusal_reasons, refusal_section, uncertainty_section
 
 
 def markdown(report: Report, pictures: dict[str, str], addition: str = "") -> str:
@@ -26,6 +26,7 @@ def markdown(report: Report, pictures: dict[str, str], addition: str = "") -> st
     parts = [
         _head(report),
         addition,
+        overview(report),
         section("Distance error", error_table(report, headline_rows(report)), ratio_line(report)),
         section("Share of photos within a distance", _threshold_table(report), picture(pictures, "histogram")),
         section("Against the baselines", picture(pictures, "cdf"), _missing_baselines(report)),

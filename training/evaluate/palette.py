@@ -25,7 +25,16 @@ BASELINE_LOOKS = {
     "constant_covariance": ("#777777", (0, (1, 1))),
     "members_spread": ("#c51b7d", (0, (4, 1.5))),
 }
+# of other evaluations beside this one, in turn
+BESIDE_COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#8c510a")
 LIMIT = "#444444"  # what can not be passed: an oracle, chance
+
+
+def look_of(name: str, beside: list[str]) -> tuple[str, object]:
+    """Colour and line style of a baseline, or of another evaluation."""
+    if name in BASELINE_LOOKS:
+        return BASELINE_LOOKS[name]
+    return BESIDE_COLOURS[beside.index(name) % len(BESIDE_COLOURS)], "-"
 
 
 def error_class(errors_m: np.ndarray) -> np.ndarray:

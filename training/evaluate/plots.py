@@ -17,7 +17,6 @@ from training.evaluate.baselines import BASELINES
 from training.evaluate.figures import Report, Site, baseline_errors_m
 from training.evaluate.maps import ellipse_map, error_map
 from training.evaluate.palette import (
-    BASELINE_LOOKS,
     CLASSES,
     COLOURS,
     DPI,
@@ -26,6 +25,7 @@ from training.evaluate.palette import (
     OURS,
     POOR_M,
     error_class,
+    look_of,
     plain,
 )
 from training.evaluate.summary import BASELINE_TITLES, group_names, lights
@@ -105,10 +105,10 @@ def _statistic_lines(axes: Axes, report: Report) -> list[Line2D]:
 def error_cdf(predictions: pd.DataFrame, report: Report) -> Figure:
     """Share of photos within a distance, the ensemble over the baselines, on a logarithmic axis of distance."""
     curves = [("this bundle", predictions["error_m"].to_numpy(), OURS, "-", 2.8)]
-    for name in BASELINES:
+    for name in (*report["beside"], *BASELINES):
         if f"baseline.{name}.n_photos" in report:
             errors_m = baseline_errors_m(predictions, name)
-            curves.append((BASELINE_TITLES[name], errors_m, *BASELINE_LOOKS[name], 2.0))
+            curves.append((BASELINE_TITLES.get(name, name), errors_m, *look_of(name, report["beside"]), 2.0))
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.add_subplot()
     reach = 1.0

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.areas import find_areas
 from training.evaluate.baselines import Baseline, Query, compute_baselines
+from training.evaluate.beside import read_beside
 from training.evaluate.claims import own_position_claims
 from training.evaluate.figures import Report, RunInfo, Site, compute_figures
 from training.evaluate.markdown import markdown
@@ -34,6 +35,8 @@ from training.evaluate.predict import (
     write_predictions,
 )
 from training.evaluate.summary import summary_table
+from training.fit.folds import FOLDS, read_folds
+from training.fit.sets import site_polygon
 from training.photos.manifest import image_path
 
 __all__ = ["EvaluationSummary", "Subject", "evaluate", "score", "summary_table", "write_report"]
@@ -93,66 +96,125 @@ def evaluate(
     precision: str = "auto",
     areas_csv: Path | None = None,
     progress: bool = True,
+    beside: Sequence[Path] = (),
 ) -> EvaluationSummary:
     """Score a bundle on a subset of a data set (train, val, test, night_holdout, or `all` for the whole).
 
-    The report goes to `out_dir`, by default beside the bundle; it appears there complete or not at all.
+    A directory of folds in the place of the bundle is scored photo by photo with the fold that has not seen the photo's
+    session. Answers of the evaluations in `beside`, of the same photos, stand in the tables too. The report goes to
+    `out_dir`, by default beside the bundle; it appears there complete or not at all.
     Raises VisualGpsError (BundleError, DatasetError, ConfigError).
     """
     bundle_dir, dataset_dir = Path(bundle_dir), Path(dataset_dir)
     photos = select_photos(dataset_dir, split)
-    localizer = Localizer.load(bundle_dir, device, precision)
-    subject = Subject(
-        photos,
-        [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]],
-        dataset=str(dataset_dir),
-        split=split,
-        dataset_dir=dataset_dir,
-    )
-    return score(localizer, subject, out_dir or default_out_dir(bundle_dir, dataset_dir, split), areas_csv, progress)
+    parts = [
+        (
+            Localizer.load(directory, device, precision),
+            Subject(
+                rows,
+                [image_path(dataset_dir, photo_id) for photo_id in rows["photo_id"]],
+                dataset=str(dataset_dir),
+                split=split,
+                dataset_dir=dataset_dir,
+            ),
+        )
+        for directory, rows in _by_bundle(bundle_dir, photos)
+    ]
+    out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
+    return score_parts(parts, out_dir, areas_csv, progress, beside=beside)
 
 
-def score(
-    localizer: Localizer,
-    subject: Subject,
+def _by_bundle(directory: Path, photos: pd.DataFrame) -> list[tuple[Path, pd.DataFrame]]:
+    """The bundle with all photos, or each fold of a directory of folds with the photos of its session."""
+    if not (directory / FOLDS).is_file():
+        return [(directory, photos)]
+    by_session = [(fold.bundle_dir, photos[photos["session"] == fold.session]) for fold in read_folds(directory)]
+    found = [(bundle_dir, rows.reset_index(drop=True)) for bundle_dir, rows in by_session if len(rows)]
+    if sum(len(rows) for _, rows in found) < len(photos):
+        raise DatasetError(
+            f"{directory}: some of the photos are of sessions that no fold has left out; score those with a bundle"
+        )
+    return found
+
+
+def score(localizer: Localizer, subject: Subject, *arguments, **options) -> EvaluationSummary:
+    """`score_parts` with one localizer."""
+    return score_parts([(localizer, subject)], *arguments, **options)
+
+
+def score_parts(
+    parts: Sequence[tuple[Localizer, Subject]],
     out_dir: Path,
     areas_csv: Path | None = None,
     progress: bool = True,
     answers: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     addition: MakeAddition | None = None,
+    beside: Sequence[Path] = (),
 ) -> EvaluationSummary:
-    """Localize the subject's photos, compute the baselines, write the report to `out_dir`.
+    """Localize each subject's photos with its localizer, compute the baselines, write one report to `out_dir`.
 
-    `answers` may put other answers, such as those that a node has published, in the place of the localizer's;
+    `answers` may put other answers, such as those that a node has published, in the place of the localizers';
     `addition` makes what the report says beyond that of photos.
     """
-    bundle, out_dir = localizer.bundle, Path(out_dir)
-    areas = find_areas(areas_csv, subject.dataset_dir, bundle.frame, bundle.site_polygon_enu_m)
-    true_positions_m(subject.photos, bundle.frame)  # another site's photos are refused before any is localized
+    bundles, out_dir = [localizer.bundle for localizer, _ in parts], Path(out_dir)
+    if any(bundle.frame != bundles[0].frame for bundle in bundles):
+        raise DatasetError("the folds have different local frames: train them again together")
+    site, subject = _site(bundles), parts[0][1]
+    areas = find_areas(areas_csv, subject.dataset_dir, bundles[0].frame, site.polygon_enu_m)
+    for localizer, own in parts:  # another site's photos are refused before any is localized
+        true_positions_m(own.photos, localizer.bundle.frame)
+    others = read_beside(beside, [photo_id for _, own in parts for photo_id in own.photos["photo_id"]])
     with _appearing_whole(out_dir) as staging:
-        predictions, features = predict(localizer, subject.photos, subject.paths, progress)
-        after_subset = predictions.columns.get_loc("subset") + 1
-        predictions.insert(after_subset, "area", areas.name_of(positions_m(predictions, "true_")))
-        query = Query(subject.photos["photo_id"].tolist(), subject.paths, features, subject.dataset_dir)
-        baselines = compute_baselines(bundle, localizer.ensemble, query, progress)
-        baselines += own_position_claims(predictions, bundle)
-        predictions = _with_baselines(predictions, baselines)
+        predictions, reasons = _predictions(parts, areas.name_of, progress)
+        predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, answers(predictions) if answers else predictions)
-        run = RunInfo(
-            model_id=bundle.model_id,
-            bundle=str(bundle.path),
-            dataset=subject.dataset,
-            split=subject.split,
-            device=str(localizer.ensemble.device),
-            precision=localizer.ensemble.precision,
-            evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            member_seeds=[member.seed for member in bundle.members],
-            area_source=areas.source,
-            n_seen_in_training=len(set(query.photo_ids) & set(bundle.training.get("photo_ids") or [])),
-            baselines={baseline.name: baseline.reason for baseline in baselines},
-        )
-        report, pictures = write_report(staging, run, _site(bundle), addition)
+        run = _run_info(parts, areas.source, predictions, reasons | {other.name: "" for other in others})
+        run = replace(run, beside=[other.name for other in others])
+        report, pictures = write_report(staging, run, site, addition)
     return EvaluationSummary(out_dir, report, {name: out_dir / file for name, file in pictures.items()})
+
+
+def _predictions(
+    parts: Sequence[tuple[Localizer, Subject]], area_of: Callable[[np.ndarray], list[str]], progress: bool
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows of all parts, and of every baseline "" or why it was not computed."""
+    tables, reasons, pretrained = [], {}, {}
+    for localizer, subject in parts:
+        table, features = predict(localizer, subject.photos, subject.paths, progress)
+        table.insert(table.columns.get_loc("subset") + 1, "area", area_of(positions_m(table, "true_")))
+        query = Query(table["photo_id"].tolist(), subject.paths, features, subject.dataset_dir, pretrained)
+        baselines = compute_baselines(localizer.bundle, localizer.ensemble, query, progress)
+        baselines += own_position_claims(table, localizer.bundle)
+        tables.append(with_baselines(table, baselines))
+        for baseline in baselines:
+            reasons[baseline.name] = reasons.get(baseline.name) or baseline.reason
+    return pd.concat(tables, ignore_index=True), reasons
+
+
+def _run_info(
+    parts: Sequence[tuple[Localizer, Subject]], area_source: str, predictions: pd.DataFrame, reasons: dict[str, str]
+) -> RunInfo:
+    localizer, subject = parts[0]
+    bundle = localizer.bundle
+    seen = [
+        photo_id
+        for fold, own in parts
+        for photo_id in set(own.photos["photo_id"]) & set(fold.bundle.training.get("photo_ids") or [])
+    ]
+    several = f", {len(parts)} folds" if len(parts) > 1 else ""
+    return RunInfo(
+        model_id=bundle.model_id + several,
+        bundle=str(bundle.path) + several,
+        dataset=subject.dataset,
+        split=subject.split,
+        device=str(localizer.ensemble.device),
+        precision=localizer.ensemble.precision,
+        evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        member_seeds=[member.seed for member in bundle.members],
+        area_source=area_source,
+        n_seen_in_training=len(seen),
+        baselines=reasons,
+    )
 
 
 def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:
@@ -181,7 +243,7 @@ def write_report(
     return report, pictures | more.pictures
 
 
-def _with_baselines(predictions: pd.DataFrame, baselines: list[Baseline]) -> pd.DataFrame:
+def with_baselines(predictions: pd.DataFrame, baselines: list[Baseline]) -> pd.DataFrame:
     columns = {}
     for baseline in baselines:
         if baseline.positions_enu_m is None:
@@ -195,9 +257,12 @@ def _with_baselines(predictions: pd.DataFrame, baselines: list[Baseline]) -> pd.
     return predictions.assign(**columns)
 
 
-def _site(bundle: Bundle) -> Site:
-    training_enu_m = np.asarray(bundle.load_reference().positions_enu_m, dtype=np.float64)
-    return Site(bundle.site_polygon_enu_m, training_enu_m, bundle.gates.site_margin_m or 0.0)
+def _site(bundles: Sequence[Bundle]) -> Site:
+    references = [np.asarray(bundle.load_reference().positions_enu_m, dtype=np.float64) for bundle in bundles]
+    training_enu_m = np.unique(np.concatenate(references), axis=0)
+    outline = np.concatenate([bundle.site_polygon_enu_m for bundle in bundles])
+    polygon = bundles[0].site_polygon_enu_m if len(bundles) == 1 else site_polygon(outline)
+    return Site(polygon, training_enu_m, bundles[0].gates.site_margin_m or 0.0)
 
 
 @contextlib.contextmanager

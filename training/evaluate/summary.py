@@ -31,7 +31,15 @@ def headline_rows(report: Report) -> list[tuple[str, str]]:
     if report["refused.n_photos"]:
         rows.append(("accepted photos only", "accepted."))
     rows += [(light, f"{light}.") for light in lights(report)]
+    rows += [(f"beside: {name}", f"baseline.{name}.") for name in report["beside"]]
     return rows + [(f"baseline: {BASELINE_TITLES[name]}", f"baseline.{name}.") for name in BASELINES]
+
+
+def claiming(report: Report) -> dict[str, str]:
+    """Title by name of everything beside the bundle's own answers that claims a covariance and was computed."""
+    titles = {name: f"beside: {name}" for name in report["beside"]}
+    titles |= {name: f"baseline: {BASELINE_TITLES[name]}" for name in CLAIMING}
+    return {name: title for name, title in titles.items() if f"baseline.{name}.n_photos" in report}
 
 
 def lights(report: Report) -> list[str]:
@@ -48,7 +56,7 @@ def summary_table(report: Report) -> Table:
     for column in ("photos", "mean [95 %]", "median", "p90", "≤5 m", "≤10 m", "≤20 m"):
         table.add_column(column, justify="right", no_wrap=True)
     for label, prefix in headline_rows(report):
-        if prefix.startswith("baseline."):
+        if label.startswith("baseline: "):
             label = prefix.removeprefix("baseline.").rstrip(".").replace("_", " ")
         if f"{prefix}n_photos" not in report:
             table.add_row(label, NONE, "not computed")
@@ -97,10 +105,10 @@ def table_keys() -> list[str]:
 
 def ratio_line(report: Report) -> str:
     parts = []
-    for name in BASELINES:
+    for name in (*report["beside"], *BASELINES):
         key = f"baseline.{name}.mean_error_ratio"
         if report.get(key) is not None:
-            parts.append(f"{with_bounds(report, key, 2)} of {BASELINE_TITLES[name]}")
+            parts.append(f"{with_bounds(report, key, 2)} of {BASELINE_TITLES.get(name, name)}")
     return f"Mean error as a share of a baseline's (paired): {'; '.join(parts)}." if parts else ""
 
 

@@ -12,10 +12,10 @@ from matplotlib.ticker import PercentFormatter
 
 from training.evaluate.consistency import sigmas_m, usable
 from training.evaluate.figures import Report
-from training.evaluate.palette import BASELINE_LOOKS, LIMIT, OURS, plain
+from training.evaluate.palette import LIMIT, OURS, look_of, plain
 from training.evaluate.predict import covariances_m2, positions_m
 from training.evaluate.risk_coverage import KEPT_SHARE, Ranking
-from training.evaluate.summary import BASELINE_TITLES, CLAIMING
+from training.evaluate.summary import claiming
 
 _MAX_BINS, _PHOTOS_PER_BIN = 10, 20
 # Of a distance whose two axes are Gaussian with sigma 1 (Rayleigh): name, value, colour, line, marker, statistic.
@@ -84,10 +84,9 @@ def risk_coverage(predictions: pd.DataFrame, report: Report) -> Figure:
         _curve(axes, _Claim(claim.errors_m, claim.errors_m), "oracle", LIMIT, "-", 1.0)
         _curve(axes, _Claim(np.zeros(len(claim.errors_m)), claim.errors_m), "refused at random", LIMIT, "--", 1.0)
     _curve(axes, claim, "this bundle", OURS, "-", 3.2)
-    for name in CLAIMING:
-        if f"baseline.{name}.n_photos" in report:
-            other = _claim(predictions, f"baseline_{name}_")
-            _curve(axes, other, BASELINE_TITLES[name], *BASELINE_LOOKS[name], 1.6)
+    for name, title in claiming(report).items():
+        other = _claim(predictions, f"baseline_{name}_")
+        _curve(axes, other, title, *look_of(name, report["beside"]), 1.6)
     axes.axvline(KEPT_SHARE, color="#bbbbbb", lw=0.8, zorder=0)
     axes.set(xlim=(0.0, 1.0), xlabel="photos kept, the surest first", ylabel="mean distance error of those kept, m")
     axes.set_ylim(bottom=0.0)

@@ -8,9 +8,10 @@ from training.evaluate.figures import CONFORMAL_PERCENT, Report
 from training.evaluate.parts import error_table, picture, section, table
 from training.evaluate.summary import (
     BASELINE_TITLES,
-    CLAIMING,
     NONE,
+    claiming,
     group_names,
+    headline_rows,
     lights,
     number,
     percent_with_bounds,
@@ -28,6 +29,19 @@ _COLUMNS = [
     "median sigma, m",
     "AURC, m",
     "surest 80 %, m",
+]
+
+_OVERVIEW_COLUMNS = [
+    "",
+    "photos",
+    "mean, m",
+    "median, m",
+    "mean NEES (ideal 2)",
+    "in 50 % ellipse",
+    "in 95 %",
+    "NLL",
+    "AURC, m",
+    "surest 80 %, share of the mean",
 ]
 
 
@@ -54,12 +68,34 @@ def consistency_rows(report: Report) -> list[tuple[str, str]]:
     for kind in ("session", "area"):
         names = group_names(report, kind)
         rows += [(f"{kind} {name}", f"{kind}.{name}.") for name in names if len(names) > 1]
-    for name in CLAIMING:
+    for name, title in claiming(report).items():
         head = f"baseline.{name}."
-        if f"{head}n_photos" in report:
-            title = f"baseline: {BASELINE_TITLES[name]}"
-            rows += [(title, head), *((f"{title}, {light}", f"{head}{light}.") for light in lights(report))]
+        rows += [(title, head), *((f"{title}, {light}", f"{head}{light}.") for light in lights(report))]
     return rows
+
+
+def overview(report: Report) -> str:
+    """One table of everything that answers, by accuracy and by the truth of its claims."""
+    rows = [row for row in headline_rows(report) if row[1] != "accepted."]
+    rows += [(title, f"baseline.{name}.") for name, title in claiming(report).items() if name in CLAIMS]
+    rows = [(title, prefix) for title, prefix in rows if f"{prefix}n_photos" in report]
+    return section("All in one table", table(_OVERVIEW_COLUMNS, [_overview_row(report, *row) for row in rows]))
+
+
+def _overview_row(report: Report, title: str, prefix: str) -> list[str]:
+    # a claim about the bundle's own positions has the bundle's own errors
+    errors = prefix if f"{prefix}mean_error_m" in report else ""
+    return [
+        title,
+        str(report[f"{prefix}n_photos"]),
+        with_bounds(report, f"{errors}mean_error_m"),
+        with_bounds(report, f"{errors}median_error_m"),
+        with_bounds(report, f"{prefix}nees_mean", 2),
+        *(percent_with_bounds(report, f"{prefix}coverage_{level}_share") for level in (50, 95)),
+        with_bounds(report, f"{prefix}nll_mean", 2),
+        with_bounds(report, f"{prefix}aurc_m"),
+        with_bounds(report, f"{prefix}kept80_ratio", 2),
+    ]
 
 
 def _row(report: Report, title: str, prefix: str) -> list[str]:
