@@ -76,11 +76,8 @@ class ReferenceIndex:
         if not np.all(np.isfinite(positions)):
             raise BundleError("reference positions are not finite; build the bundle again")
         self.positions_enu_m = positions
-        halves, norms = _scaled_halves(features)
+        halves, self._norms = _scaled_halves(features)
         self._rows = torch.from_numpy(halves).to(device)
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
-        self._inverse_norms = torch.from_numpy(inverse.astype(np.float32)).to(device)
-        self._error = rounding_bound(features.shape[1])
 
     def __len__(self) -> int:
         return len(self.positions_enu_m)
@@ -98,19 +95,31 @@ class ReferenceIndex:
 
     def _search(self, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (k,) and similarities (k,) of a query (d,) of norm 1, or 0."""
+        rough = self._rough(unit)
+        # k rows are truly no worse than the k-th rough value less its error; a row of the true k is no worse than
+        # they are, and looks so but for its own error
+        kth = np.partition(rough, -k)[-k]
+        candidates = np.flatnonzero(rough >= kth - 2.0 * rounding_bound(len(unit)))
+        exact = np.concatenate([self._exact(some, unit) for some in _chunks(candidates)])
+        order = np.argsort(-exact, kind="stable")[:k]
+        return candidates[order], exact[order]
+
+    def _rough(self, unit: np.ndarray) -> np.ndarray:
+        """Cosines (N,) float64 of all rows with a query of norm 1, or 0, each within the rounding bound."""
         import torch
 
         with torch.inference_mode():
-            query = torch.from_numpy(unit).to(self._rows.device)
-            scale = 2.0 ** (_NORM_EXPONENT - 1)
-            rough = torch.mv(self._rows, (query * scale).half()).float() * self._inverse_norms / scale
-            # k rows are truly as good as the k-th rough value less its error; a better row looks no worse than that
-            # less its own error
-            kth = torch.topk(rough, k, sorted=True).values[-1]
-            candidates = torch.nonzero(rough >= kth - 2.0 * self._error)[:, 0]
-            exact = torch.cat([_similarities(self._rows[some], query) for some in candidates.split(_CHUNK)])
-            order = torch.sort(exact, descending=True, stable=True).indices[:k]
-            return candidates[order].cpu().numpy(), exact[order].cpu().numpy()
+            query = torch.from_numpy(np.ldexp(unit, _NORM_EXPONENT - 1)).half().to(self._rows.device)
+            products = torch.mv(self._rows, query).cpu().numpy()
+        return np.ldexp(products / self._norms, 1 - _NORM_EXPONENT)
+
+    def _exact(self, rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Cosines (n,) float64 of some rows (n,); the same for the same features wherever they stand."""
+        import torch
+
+        features = self._rows[torch.from_numpy(rows).to(self._rows.device)].cpu().numpy()
+        # no matrix product here: its kernels sum some rows in another order, and duplicates would differ
+        return np.clip((features * unit).sum(axis=1) / self._norms[rows], -1.0, 1.0)
 
     def _neighbours(self, rows: np.ndarray, similarities: np.ndarray) -> Neighbours:
         return Neighbours(rows, similarities, self.positions_enu_m[rows], 1.0 - float(similarities[0]))
@@ -122,33 +131,33 @@ def density(neighbours: Neighbours, cells_enu_m: np.ndarray, kernel_sigma_m: flo
     A Gaussian kernel stands at each neighbour's position, weighed by the softmax of similarity / temperature; every
     cell has at least UNIFORM_SHARE / K.
     """
-    cells = np.asarray(cells_enu_m, dtype=np.float64)
-    logits = neighbours.similarities / temperature
-    weights = np.exp(logits - logits.max())
-    east, north = neighbours.positions_enu_m.T[:, :, None] - cells.T[:, None, :]
-    kernels = np.exp((east**2 + north**2) * (-0.5 / kernel_sigma_m**2))
-    mass = weights @ kernels
+    cells = np.asarray(cells_enu_m, dtype=np.float64) / kernel_sigma_m
+    centres = neighbours.positions_enu_m / kernel_sigma_m
+    weights = np.exp((neighbours.similarities - neighbours.similarities[0]) / temperature)
+    east, north = (np.subtract.outer(centres[:, axis], cells[:, axis]) for axis in (0, 1))
+    mass = weights @ np.exp(-0.5 * (east * east + north * north))
     total = mass.sum()
     if total == 0.0:  # every neighbour is so far from every cell that it says nothing
         return np.full(len(cells), 1.0 / len(cells))
-    return (1.0 - UNIFORM_SHARE) * mass / total + UNIFORM_SHARE / len(cells)
+    return (1.0 - UNIFORM_SHARE) * (mass / total) + UNIFORM_SHARE / len(cells)
 
 
-def fuse(map_probabilities: np.ndarray, density: np.ndarray, weight: float) -> np.ndarray:
-    """map * density^weight (..., K), normalised over the cells, in logs so that no product can vanish by its size.
+def fuse(map_probabilities: np.ndarray, evidence: np.ndarray, weight: float) -> np.ndarray:
+    """map * evidence^weight (..., K), normalised over the cells, in logs so that no product can vanish by its size.
 
-    NaN in every cell where a value is not finite or negative, or where no cell has a share in both.
+    Weight 0 leaves the map alone. NaN in every cell if one value is not finite or negative, or if no cell has a share
+    in both.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.asarray(map_probabilities, dtype=np.float64))
         if weight > 0.0:  # 0^0 is 1, which logs do not know
-            logs = logs + weight * np.log(np.asarray(density, dtype=np.float64))
+            logs = logs + weight * np.log(np.asarray(evidence, dtype=np.float64))
         product = np.exp(logs - logs.max(axis=-1, keepdims=True))
         return product / product.sum(axis=-1, keepdims=True)
 
 
 def rounding_bound(d: int) -> float:
-    """The most by which a cosine of d numbers is off when the query is float16, the sum float32, the result float16.
+    """The most by which a cosine of d numbers is off with a float16 query, a float32 sum and a float16 result.
 
     Each float16 rounding is at most 2^-11 of the product of the norms (Cauchy-Schwarz), the sum at most d 2^-24 of it
     (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). Twice that, for libraries that sum in parts.
@@ -157,24 +166,22 @@ def rounding_bound(d: int) -> float:
 
 
 def _scaled_halves(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, d) -> the same directions in float16, and their norms (N,). Raises BundleError if one is not finite.
+    """(N, d) -> the same directions in float16, and their norms (N,), 1 for zeros. Raises BundleError if not finite.
 
-    Powers of two change no digit of a float16, so the directions of stored features stay exactly what they were.
+    Powers of two change no digit of a float16 (but of numbers below 2^-21 of their row's norm), so the directions of
+    stored features stay what they were.
     """
     halves, norms = np.empty(features.shape, dtype=np.float16), np.empty(len(features))
-    for start in range(0, len(features), _CHUNK):
-        rows = features[start : start + _CHUNK].astype(np.float64)
-        exponents = np.frexp(np.linalg.norm(rows, axis=1))[1]
-        halves[start : start + _CHUNK] = np.ldexp(rows, _NORM_EXPONENT - exponents[:, None])
-        norms[start : start + _CHUNK] = np.linalg.norm(halves[start : start + _CHUNK].astype(np.float64), axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        for rows in _chunks(np.arange(len(features))):
+            block = features[rows].astype(np.float64)
+            exponents = np.frexp(np.linalg.norm(block, axis=1, keepdims=True))[1]
+            halves[rows] = np.ldexp(block, _NORM_EXPONENT - exponents)
+            norms[rows] = np.linalg.norm(halves[rows].astype(np.float64), axis=1)
     if not np.all(np.isfinite(norms)):
         raise BundleError("reference features are not finite; build the bundle again")
-    return halves, norms
+    return halves, np.where(norms > 0.0, norms, 1.0)
 
 
-def _similarities(rows, query):
-    """Cosines (n,) float64 of rows (n, d) with a query of norm 1; the same for the same row wherever it stands."""
-    rows = rows.double()
-    # no matrix product here: its kernels sum the last rows in another order, and duplicates would differ
-    dots, norms = (rows * query).sum(dim=1), (rows * rows).sum(dim=1).sqrt()
-    return (dots / norms.clamp_min(1e-300)).clamp(-1.0, 1.0)
+def _chunks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
