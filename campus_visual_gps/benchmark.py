@@ -2,7 +2,8 @@
 
 The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
 fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
-measured beside a plain float32 loop over its members, in turns, so that both meet the same machine.
+measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is a
+search among random reference features of the bundle's size, their density over a map's cells, and the product.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from campus_visual_gps.localizer import MODEL_VARIABLE
 FRAMES = 200
 WARM_UP_FRAMES = 20
 ENSEMBLE_RUNS = 30
+EVIDENCE_PHOTOS, EVIDENCE_CELLS, EVIDENCE_RUNS = 10_000, 1024, 50
 IMAGE_SIZE_PX = (720, 1280)
 # Without a bundle: the overhead does not depend on the network, and this one needs neither weights nor patience.
 RANDOM_BACKBONE, RANDOM_SEEDS, RANDOM_SIZE_PX = "resnet18", (0, 1, 2), 320
 
 
 def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
-    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms. Raises VisualGpsError."""
+    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms, evidence_10000_ms.
+
+    Raises VisualGpsError.
+    """
     rgb = photo_like(*IMAGE_SIZE_PX)
     return {
         "overhead_raw_ms": overhead_ms(model_dir, rgb, compressed=False, frames=frames),
         "overhead_jpeg_ms": overhead_ms(model_dir, rgb, compressed=True, frames=frames),
         **ensemble_and_naive_ms(model_dir, rgb),
+        f"evidence_{EVIDENCE_PHOTOS}_ms": evidence_ms(model_dir),
     }
 
 
@@ -82,6 +88,25 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
                 member(images).belief.mean_enu_m.cpu()  # the copy waits for the device
             naive_s.append(perf_counter() - start)
     return {name: 1e3 * float(np.median(s[2:])) for name, s in (("ensemble_ms", ensemble_s), ("naive_ms", naive_s))}
+
+
+def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVIDENCE_RUNS) -> float:
+    """Median of what a photo's evidence costs beside `photos` reference photos, with features of the bundle's size."""
+    from campus_visual_gps.bundle import load_bundle
+    from campus_visual_gps.evidence import ReferenceIndex, density, fuse
+
+    random = np.random.default_rng(0)
+    size = load_bundle(model_dir).load_reference().features.shape[1]
+    features = random.standard_normal((photos, size), dtype=np.float32)
+    index = ReferenceIndex(features, random.uniform(0.0, 200.0, (photos, 2)))
+    cells = random.uniform(0.0, 200.0, (EVIDENCE_CELLS, 2))
+    probabilities = random.dirichlet(np.ones(EVIDENCE_CELLS))
+    times_s = []
+    for query in random.standard_normal((runs, size)):
+        start = perf_counter()
+        fuse(probabilities, density(index.nearest(query, k=20), cells, 10.0, 0.05), 0.5)
+        times_s.append(perf_counter() - start)
+    return 1e3 * float(np.median(times_s))
 
 
 def photo_like(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -177,10 +202,12 @@ def _table(results: dict[str, float], model: str | None) -> str:
         "overhead_jpeg_ms": f"node overhead, {width} x {height} JPEG",
         "ensemble_ms": "ensemble",
         "naive_ms": "plain float32 loop over the members",
+        f"evidence_{EVIDENCE_PHOTOS}_ms": f"evidence of {EVIDENCE_PHOTOS} reference photos",
     }
     rows = [f"{text:38} {results[name]:9.2f} ms" for name, text in texts.items()]
     of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
-    return "\n".join([f"model {of}; medians of {FRAMES} frames, ensemble and loop of {ENSEMBLE_RUNS} in turns", *rows])
+    of = f"{of}; medians of {FRAMES} frames, ensemble and loop of {ENSEMBLE_RUNS} in turns, evidence of {EVIDENCE_RUNS}"
+    return "\n".join([f"model {of}", *rows])
 
 
 def _fail(text: str) -> int:
