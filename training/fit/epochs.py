@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import isnan
 from pathlib import Path
 from time import perf_counter
 
@@ -42,12 +43,15 @@ class EpochReport(Callback):
         # without validation photos there are no such figures
         row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in FIGURES}
         self._append({"epoch": trainer.current_epoch, **row, "lr": self._lr, "seconds": round(seconds, 1)})
+        val_loss, val_error_m = row["val_loss"], row["val_mean_error_m"]
+        validation = "" if isnan(val_loss) else f", validation {val_loss:.2f}  mean error {val_error_m:.2f} m"
         log.info(
-            "seed %d  epoch %d/%d  loss %.2f, validation %.2f  mean error %.2f m  (%.0f s)",
+            "seed %d  epoch %d/%d  loss %.2f%s  (%.0f s)",
             self.seed,
             trainer.current_epoch + 1,
             self.max_epochs,
-            *row.values(),
+            row["train_loss"],
+            validation,
             seconds,
         )
 
