@@ -20,12 +20,14 @@ from campus_visual_gps.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from training.data.dataset import read_rgb
 from training.evaluate import report as report_module
-from training.evaluate.figures import capture_times_s
-from training.evaluate.predict import read_predictions
-from training.evaluate.report import evaluate, summary_table
+from training.evaluate.figures import RunInfo, Site, capture_times_s
+from training.evaluate.predict import read_predictions, write_predictions
+from training.evaluate.report import evaluate, summary_table, write_report
 from training.photos.manifest import PHOTO_COLUMNS, image_path, load_dataset
 
 FRAME = LocalFrame.at(31.262, 34.802)
+SITE = Site(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
+RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", [42], "a grid", 0)
 N_TRAIN, N_TEST = 6, 24
 
 
@@ -55,7 +57,12 @@ def write_bundle(directory, dataset, **overrides):
     known = {
         "backbone": "efficientnet_lite0",
         "reference": ReferenceFeatures(features, positions),
-        "training": {"weights": "none", "dataset": str(dataset), "photo_ids": photos["photo_id"].tolist()},
+        "training": {
+            "weights": "none",
+            "dataset": str(dataset),
+            "photo_ids": photos["photo_id"].tolist(),
+            "val_mean_error_m": 20.0,
+        },
     }
     return make_bundle(directory, **(known | overrides))
 
@@ -133,6 +140,67 @@ def test_every_figure_is_that_of_predictions_csv(summary, predictions):
     assert report["accepted_share"] == pytest.approx((predictions["refusal"] == "").mean())
 
 
+def claim(predictions, prefix=""):
+    """Offsets, covariances and sigmas of the columns with a prefix, with pandas alone."""
+    truth = predictions[["true_east_m", "true_north_m"]].to_numpy()
+    offsets = predictions[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy() - truth
+    names = ("cov_ee_m2", "cov_en_m2", "cov_en_m2", "cov_nn_m2")
+    covs = predictions[[prefix + name for name in names]].to_numpy().reshape(-1, 2, 2)
+    return offsets, covs, np.sqrt((covs[:, 0, 0] + covs[:, 1, 1]) / 2.0)
+
+
+def test_every_claimed_covariance_is_proven_by_the_same_figures(summary, predictions):
+    report = summary.report
+    for name in ("", "nearest_trained", "retrieval_topk", "constant_covariance", "members_spread"):
+        offsets, covs, sigmas = claim(predictions, f"baseline_{name}_" if name else "")
+        error = np.hypot(*offsets.T)
+        prefix = f"baseline.{name}." if name else ""
+        nees = np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets)
+        nll = nees / 2 + np.log(2 * np.pi * np.sqrt(np.linalg.det(covs)))
+        assert report[f"{prefix}nees_mean"] == pytest.approx(nees.mean(), rel=1e-6)
+        assert report[f"{prefix}nll_mean"] == pytest.approx(nll.mean(), rel=1e-6)
+        assert report[f"{prefix}coverage_90_share"] == pytest.approx((nees <= 4.605).mean())
+        assert report[f"{prefix}aurc_random_m"] == pytest.approx(error.mean())
+        if len(set(sigmas)) == len(sigmas):
+            curve = np.cumsum(error[np.argsort(sigmas)]) / np.arange(1, len(error) + 1)
+            assert report[f"{prefix}aurc_m"] == pytest.approx(curve.mean())
+        for light in ("day.", "night."):
+            assert report[f"{prefix}{light}nees_mean"] > 0.0
+    assert report["baseline.constant_covariance.kept80_ratio"] == pytest.approx(1.0)
+    assert "baseline.median_position.nees_mean" not in report
+
+
+def test_positions_of_the_claims_are_the_ensembles_own(summary, predictions):
+    for name in ("constant_covariance", "members_spread"):
+        for axis in ("east", "north"):
+            np.testing.assert_array_equal(predictions[f"baseline_{name}_{axis}_m"], predictions[f"{axis}_m"])
+        assert f"baseline.{name}.mean_error_m" not in summary.report  # no second row in the table of errors
+
+
+def test_report_proves_the_covariance_of_every_group_and_baseline(summary):
+    text = summary.report_path.read_text()
+    proof = text.split("## Claimed against true uncertainty")[1].split("## ")[0]
+    rows = [line for line in proof.splitlines() if line.startswith("| ")]
+    for title in ("all photos", "day", "night", "session walk-2", "session walk-3", "baseline: constant covariance"):
+        assert any(row.startswith(f"| {title} |") for row in rows)
+    for title in ("nearest photo", "ten nearest photos", "spread of the members"):
+        assert any(f"baseline: {title}" in row and ", night" in row for row in rows)
+    assert {"uncertainty_by_sigma.png", "uncertainty_risk_coverage.png", "uncertainty_ellipses.png"} <= {
+        picture.name for picture in summary.pictures.values()
+    }
+    assert "nan" not in proof.lower()
+
+
+def test_conformal_radii_are_proven_where_predictions_have_them(summary, predictions, tmp_path):
+    radii = predictions.assign(radius90_m=1e6, radius95_m=0.0)
+    write_predictions(tmp_path / "predictions.csv", radii)
+    report, _ = write_report(tmp_path, RUN, SITE)
+    assert (report["conformal_90_share"], report["conformal_95_share"]) == (1.0, 0.0)
+    assert report["night.conformal_90_radius_median_m"] == 1e6
+    assert "in 90 % circle" in (tmp_path / "report.md").read_text()
+    assert "circle" not in summary.report_path.read_text()
+
+
 def test_row_holds_the_members_the_combined_mean_and_the_truth(predictions, dataset):
     assert len(predictions) == N_TEST
     for axis in ("east", "north"):
@@ -189,7 +257,11 @@ def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset
     assert (report["n_photos"], report["accepted.n_photos"], report["refused.spread.n_photos"]) == (N_TEST, 0, N_TEST)
     assert report["mean_error_m"] == report["refused.mean_error_m"]
     assert report["accepted.mean_error_m"] is None
-    assert "(spread 24)" in summary.report_path.read_text()
+    assert report["refused.spread.mean_error_m"] == report["refused.mean_error_m"]
+    text = summary.report_path.read_text()
+    assert "(spread 24)" in text
+    assert f"| refused: spread | {N_TEST} |" in text.split("## Refused and accepted")[1]
+    assert "0.0 %" in text.split("## Refused and accepted")[1].split("|")[0]
 
 
 @pytest.mark.parametrize(
@@ -266,6 +338,7 @@ def test_summary_table_has_a_row_for_each_baseline(summary):
     text = console.file.getvalue()
     for words in ("all photos", "day", "night", "median position", "nearest pretrained", "nearest trained"):
         assert words in text
+    assert "mean NEES" in text and "retrieval topk" in text
     assert "…" not in text
 
 

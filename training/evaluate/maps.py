@@ -17,7 +17,7 @@ from training.evaluate.predict import covariances_m2, positions_m
 _MARGIN_M = 30.0
 _ELLIPSE = 0.95
 _ELLIPSES = (8, 60)
-_COVERED_TIMES = 5.0
+_COVERED_TIMES = 2.5
 
 
 def error_map(predictions: pd.DataFrame, site: Site) -> Figure:
@@ -119,7 +119,7 @@ def ellipse_map(predictions: pd.DataFrame, site: Site) -> Figure:
         axes.plot(*np.stack([estimate[row], truth[row]]).T, color=colour, lw=0.8, alpha=0.8, zorder=4)
     axes.scatter(*estimate[shown].T, s=22, marker="+", color="black", lw=0.9, zorder=5)
     axes.scatter(*truth[shown].T, s=16, c=COLOURS[np.where(held[shown], 0, 2)], ec="black", lw=0.4, zorder=6)
-    of_all = f" ({held[known].mean():.0%} of all)" if len(known) else ""
+    of_all = f" ({100.0 * held[known].mean():.0f} % of all)" if len(known) else ""
     title = f"95 % ellipses of {len(shown)} of {len(known)} photos: {held[shown].sum()} hold the truth{of_all}"
     axes.set_title(title, loc="left")
     _legend(figure, _ellipse_handles())

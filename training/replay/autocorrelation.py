@@ -26,17 +26,20 @@ def autocorrelation(offsets_m: np.ndarray) -> np.ndarray:
     return sums / sums[0] if sums[0] > 0.0 else np.append(1.0, np.zeros(len(sums) - 1))
 
 
-def inflation(correlation: np.ndarray) -> float:
-    """1 + 2 sum rho over lags from 1, not below 1, for a correlation (L,) by lag.
+def summed_lags(correlation: np.ndarray) -> int:
+    """How many lags of a correlation (L,) are more than noise: up to where that of two neighbours is not positive.
 
-    The sum ends where that of two neighbouring lags is no longer positive: beyond it there is noise, and sums of
-    pairs are positive in a reversible process (initial positive sequence, Geyer, Statistical Science 7, 1992,
-    section 3.3).
+    Sums of such pairs are positive in a reversible process (initial positive sequence, Geyer, Statistical Science
+    7, 1992, section 3.3).
     """
     even = len(correlation) // 2 * 2
-    pairs = correlation[:even].reshape(-1, 2).sum(axis=1)
-    stop = np.flatnonzero(pairs <= 0.0)
-    return max(1.0, float(2.0 * pairs[: stop[0] if len(stop) else None].sum() - 1.0))
+    noise = np.flatnonzero(correlation[:even].reshape(-1, 2).sum(axis=1) <= 0.0)
+    return 2 * int(noise[0]) if len(noise) else even
+
+
+def inflation(correlation: np.ndarray) -> float:
+    """1 + 2 sum rho over the `summed_lags` from 1, not below 1, of a correlation (L,) by lag."""
+    return max(1.0, float(2.0 * correlation[: summed_lags(correlation)].sum() - 1.0))
 
 
 def decorrelation_lag(correlation: np.ndarray) -> int | None:

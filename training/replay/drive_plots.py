@@ -15,7 +15,7 @@ from training.evaluate.figures import Site
 from training.evaluate.maps import map_limits, scale_bar
 from training.evaluate.palette import CLASSES, COLOURS, DPI, GOOD_M, LIMIT, OURS, error_class, plain
 from training.evaluate.predict import covariances_m2, positions_m
-from training.replay.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation
+from training.replay.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation, summed_lags
 from training.replay.drive_figures import Course, Drive, accepted_errors
 from training.replay.outages import good_fixes
 from training.replay.outages import positions_m as fixes_m
@@ -139,8 +139,8 @@ def error_memory(times_s: np.ndarray, offsets_m: np.ndarray) -> Figure:
         lag = decorrelation_lag(correlation) or len(correlation) - 1
         shown = slice(0, min(len(correlation), max(6 * lag, 10) + 1))
         lags_s = np.arange(len(correlation)) * float(np.median(np.diff(times_s)))
-        positive = np.where(np.cumprod(correlation > 0.0), correlation, np.nan)
-        axes.fill_between(lags_s[shown], 0.0, positive[shown], color=BAND, lw=0)
+        summed = slice(0, min(summed_lags(correlation), shown.stop))
+        axes.fill_between(lags_s[summed], 0.0, correlation[summed], color=BAND, lw=0)
         axes.plot(lags_s[shown], correlation[shown], color=OURS, lw=2, marker="." if lag < 20 else None)
         title = f"Memory of the error: covariance times {inflation(correlation):.1f} if every fix is taken"
         axes.set_title(title, loc="left")
