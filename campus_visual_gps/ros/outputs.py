@@ -15,6 +15,7 @@ from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.fallback import Fallback
 from campus_visual_gps.ros.flow import NANOSECONDS
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.source_switch import TICK_S
 
 if TYPE_CHECKING:
     from campus_visual_gps.bundle import Bundle
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 FIX_TOPIC, POSE_TOPIC, FALLBACK_TOPIC = "visual_gps/fix", "visual_gps/pose", "fix"
 # navsat_transform puts a fix without a frame at the robot's origin; a camera driver that leaves it empty gets this.
 FALLBACK_FRAME_ID = "camera"
-SILENCE_PERIOD_S = 0.1
 
 
 class Outputs:
@@ -46,7 +46,7 @@ class Outputs:
             return
         self.fallback = Fallback(self._settings.monitor_settings(), self._stream.publish, self._log)
         # steady time: silence is noticed however the simulated clock runs
-        self._timer = self._node.create_timer(SILENCE_PERIOD_S, self._tick, clock=steady_clock)
+        self._timer = self._node.create_timer(TICK_S, self._tick, clock=steady_clock)
         self._receiver = self._node.create_subscription(
             NavSatFix, self._settings.gps_topic, self._on_receiver, qos_profile_sensor_data
         )
