@@ -5,23 +5,14 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from helpers import make_bundle, textured_rgb
+from helpers import textured_rgb
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
-from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_seconds, to_stamp
+from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_seconds, to_stamp, values
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
 ANSWER_S = 0.05
-
-
-@pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("flow") / "bundle")
-
-
-def values(status) -> dict[str, str]:
-    return {pair.key: pair.value for pair in status.values}
 
 
 def picture(stamp_s: float = 0.0):

@@ -9,16 +9,11 @@ from types import SimpleNamespace
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
-from helpers import make_bundle, textured_rgb
+from helpers import textured_rgb
 from lifecycle_msgs.msg import Transition
-from ros_helpers import Client, RunningNode, image_message
+from ros_helpers import Client, RunningNode, image_message, values
 
 from campus_visual_gps.ros import frames
-
-
-@pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("frames") / "bundle")
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def offer(client: Client, transforms, topic: str, parent: str, child: str):
 
 
 def in_tf(status: DiagnosticStatus) -> str | None:
-    return {pair.key: pair.value for pair in status.values}.get("frame_in_tf")
+    return values(status).get("frame_in_tf")
 
 
 def picture():
