@@ -16,7 +16,8 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "localizer.yaml"]),
-        description="Node parameters; the arguments here go before it.",
+        description="Node parameters. The arguments here, also their defaults, go before it: model_dir, "
+        "image_transport, output, use_sim_time and autostart in it have no effect.",
     ),
     DeclareLaunchArgument(
         "image_topic",

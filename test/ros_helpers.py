@@ -44,6 +44,11 @@ def png_message(rgb: np.ndarray, stamp_s: float = 0.0, frame_id: str = "front_ca
     return message
 
 
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    """A status's key-value pairs."""
+    return {pair.key: pair.value for pair in status.values}
+
+
 def to_stamp(seconds: float) -> Time:
     return Time(sec=int(seconds), nanosec=round(seconds % 1 * 1e9))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from rosbags.typesys import get_typestore
 
 from campus_visual_gps.errors import DatasetError
@@ -88,3 +89,41 @@ def test_what_is_no_bag_is_one_line(tmp_path, damage):
     with pytest.raises(DatasetError, match="bag") as caught, open_bag(path) as bag:
         list(bag.messages())
     assert "\n" not in str(caught.value)
+
+
+def test_a_copy_keeps_which_topics_are_latched(tmp_path):
+    with open_bag(ROOT / "sample" / "drive") as bag:
+        offered = bag.qos()
+        assert bag.latched() == {"/tf_static"}
+        write_bag(tmp_path / "copy", bag.messages(["/tf_static", "/gps/fix"]), offered)
+    with open_bag(tmp_path / "copy") as copy:
+        assert copy.qos() == {topic: offered[topic] for topic in ("/tf_static", "/gps/fix")}
+        assert copy.latched() == {"/tf_static"}
+
+
+def test_a_latched_topic_is_played_to_those_who_come_late(tmp_path):
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from ros_helpers import Client
+    from sensor_msgs.msg import NavSatFix
+
+    from campus_visual_gps.ros.bag_player import BagPlayer
+
+    with open_bag(ROOT / "sample" / "drive") as bag:
+        qos = {"/latched": bag.qos()["/tf_static"]}
+    write_bag(tmp_path / "bag", [fix_message(T0, 31.0, 34.0, topic=name) for name in ("/latched", "/passing")], qos)
+    client = Client("/late")
+    with open_bag(tmp_path / "bag") as bag:
+        player = BagPlayer(bag.topics(), {}, latched=bag.latched())
+        try:
+            assert player.publish(bag.messages()) == 2
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            heard = {"/latched": [], "/passing": []}
+            client.node.create_subscription(NavSatFix, "/latched", heard["/latched"].append, latched)
+            client.node.create_subscription(NavSatFix, "/passing", heard["/passing"].append, 1)
+            client.wait(lambda: heard["/latched"], "latched message")
+            client.wait(lambda: client.node.count_publishers("/passing") == 1, "publisher")
+            assert heard["/latched"][0].latitude == 31.0 and not heard["/passing"]
+        finally:
+            player.close()
+            client.close()

@@ -51,6 +51,7 @@ ODOMETRY = odometry_at(np.arange(0, 120, 0.1))
 def predictions_at(seconds, offset_m=(0.0, 0.0), refused=()) -> pd.DataFrame:
     seconds = np.asarray(seconds, dtype=np.float64)
     truth, fix = way_m(seconds), way_m(seconds) + np.asarray(offset_m)
+    latitude_deg, longitude_deg = FRAME.to_geodetic(fix)
     return pd.DataFrame(
         {
             "photo_id": [str(stamp) for stamp in stamps(seconds)],
@@ -59,6 +60,13 @@ def predictions_at(seconds, offset_m=(0.0, 0.0), refused=()) -> pd.DataFrame:
             "true_north_m": truth[:, 1],
             "east_m": fix[:, 0],
             "north_m": fix[:, 1],
+            "latitude_deg": latitude_deg,
+            "longitude_deg": longitude_deg,
+            "cov_ee_m2": 9.0,
+            "cov_en_m2": 0.0,
+            "cov_nn_m2": 9.0,
+            "transform_s": 0.01,
+            "ensemble_s": 0.09,
             "error_m": np.hypot(*(fix - truth).T),
             "refusal": np.where(np.isin(seconds, refused), "blurred", ""),
         }
@@ -151,7 +159,6 @@ def test_a_bag_without_receiver_and_odometry_still_has_its_other_figures():
 def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, refuse_all):
     times_s = np.arange(0, 30 if receiver is not RECEIVER else 120, 0.5)
     table = predictions_at(times_s, (3.0, 4.0), refused=times_s if refuse_all else ())
-    table = table.assign(cov_ee_m2=9.0, cov_en_m2=0.0, cov_nn_m2=9.0)
     site = Site(100.0 * np.array([[-1, -1], [1, -1], [1, 2], [-1, 2]]), np.zeros((1, 2)))
     added = drive_addition(drive_at(times_s, receiver=receiver), table, site, tmp_path)
     json.dumps(added.figures, allow_nan=False)

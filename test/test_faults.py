@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
-from helpers import ROOT, make_bundle, textured_rgb
+from helpers import ROOT, textured_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 from lifecycle_msgs.msg import Transition
-from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_stamp
+from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_stamp, values
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps import Localizer
@@ -34,32 +34,11 @@ GOOD = textured_rgb(48, 64, seed=9)
 
 
 @pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("faults") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def localizer(bundle_dir):
-    return Localizer.load(bundle_dir)
-
-
-@pytest.fixture(scope="module")
-def raw(bundle_dir):
-    with RunningNode(model_dir=str(bundle_dir)) as client:
-        client.wait_connected()
-        yield client
-
-
-@pytest.fixture(scope="module")
 def compressed(bundle_dir):
     parameters = {"image_transport": "compressed", "image_topic": "image/compressed", "image_type": CompressedImage}
     with RunningNode(model_dir=str(bundle_dir), **parameters) as client:
         client.wait_connected()
         yield client
-
-
-def values(status: DiagnosticStatus) -> dict[str, str]:
-    return {pair.key: pair.value for pair in status.values}
 
 
 def compressed_message(rgb: np.ndarray, kind: str) -> CompressedImage:
@@ -101,15 +80,15 @@ def test_an_8k_image(compressed, localizer):
 
 
 @pytest.mark.parametrize("fields", [{"step": 100}, {"height": 0, "width": 0}, {"data": array("B")}, {"height": 10**6}])
-def test_sizes_that_contradict_each_other(fields, raw, localizer):
+def test_sizes_that_contradict_each_other(fields, active, localizer):
     def wrong() -> Image:
         message = image_message(GOOD)
         for name, value in fields.items():
             setattr(message, name, value)
         return message
 
-    raw.send_until_status(wrong, lambda status: "bad_image" in status.message, "a refusal")
-    assert_right_fix(raw, localizer, image_message(GOOD))
+    active.send_until_status(wrong, lambda status: "bad_image" in status.message, "a refusal")
+    assert_right_fix(active, localizer, image_message(GOOD))
 
 
 def encoded(encoding: str) -> Image:
@@ -125,12 +104,12 @@ def encoded(encoding: str) -> Image:
     return message
 
 
-def test_an_encoding_that_changes_from_frame_to_frame(raw, localizer):
+def test_an_encoding_that_changes_from_frame_to_frame(active, localizer):
     big_endian = encoded("rgb16")
     big_endian.is_bigendian = 1
     big_endian.data = array("B", (GOOD.astype(np.uint16) * 257).astype(">u2").tobytes())
     for message in (encoded("rgb8"), encoded("bgr8"), encoded("rgb16"), big_endian, encoded("rgb8")):
-        assert_right_fix(raw, localizer, message)
+        assert_right_fix(active, localizer, message)
 
 
 # Flow
@@ -167,29 +146,29 @@ def test_no_images_and_then_some(bundle_dir, localizer):
 
 
 @pytest.mark.parametrize(("stamp_s", "name"), [(2.1e9, "from_future"), (0.0, "unstamped")])
-def test_stamps_that_cannot_be(stamp_s, name, raw, localizer):
+def test_stamps_that_cannot_be(stamp_s, name, active, localizer):
     def wrong() -> Image:
         return image_message(GOOD, stamp_s)
 
-    publish = raw.publish
-    raw.publish = raw._images.publish  # which fills no stamp in
+    publish = active.publish
+    active.publish = active._images.publish  # which fills no stamp in
     try:
-        raw.send_until_status(wrong, lambda item: f"dropped.{name}" in values(item), name)
+        active.send_until_status(wrong, lambda item: f"dropped.{name}" in values(item), name)
     finally:
-        raw.publish = publish
-    assert_right_fix(raw, localizer, image_message(GOOD))
+        active.publish = publish
+    assert_right_fix(active, localizer, image_message(GOOD))
 
 
-def test_stamps_that_jump_back(raw, localizer):
-    assert_right_fix(raw, localizer, image_message(GOOD))
-    raw.fixes.clear()
+def test_stamps_that_jump_back(active, localizer):
+    assert_right_fix(active, localizer, image_message(GOOD))
+    active.fixes.clear()
 
     def came() -> bool:
-        raw.publish(image_message(GOOD, 1000.0 + time.monotonic() % 1000.0))
-        return bool(raw.fixes)
+        active.publish(image_message(GOOD, 1000.0 + time.monotonic() % 1000.0))
+        return bool(active.fixes)
 
-    raw.wait(came, "fix with a stamp of long ago")
-    assert_right_fix(raw, localizer, image_message(GOOD))
+    active.wait(came, "fix with a stamp of long ago")
+    assert_right_fix(active, localizer, image_message(GOOD))
 
 
 # Memory, files, parameters
@@ -260,10 +239,10 @@ def test_a_bundle_that_is_removed_while_the_node_runs(bundle_dir, localizer, tmp
         assert_right_fix(client, localizer, image_message(GOOD))
 
 
-def test_parameters_that_are_changed_at_run_time(raw, localizer):
+def test_parameters_that_are_changed_at_run_time(active, localizer):
     for name, value in (("max_rate_hz", 1.0), ("model_dir", "/nowhere"), ("output", "fallback"), ("device", "cuda")):
-        assert "clean up first" in raw.set_parameter(name, value)
-    assert_right_fix(raw, localizer, image_message(GOOD))
+        assert "clean up first" in active.set_parameter(name, value)
+    assert_right_fix(active, localizer, image_message(GOOD))
 
 
 def test_sigterm_in_the_middle_of_inference_ends_quietly(bundle_dir):

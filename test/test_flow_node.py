@@ -5,23 +5,16 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from helpers import make_bundle, textured_rgb
+from helpers import textured_rgb
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
-from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_seconds, to_stamp
+from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_seconds, to_stamp, values
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
 ANSWER_S = 0.05
-
-
-@pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("flow") / "bundle")
-
-
-def values(status) -> dict[str, str]:
-    return {pair.key: pair.value for pair in status.values}
+# DDS, and threads that wait for a core of a shared machine
+SCHEDULING_S = 0.15
 
 
 def picture(stamp_s: float = 0.0):
@@ -128,3 +121,59 @@ def test_a_frame_in_work_when_time_starts_over_gives_no_fix(bundle_dir):
         hold.go_on.set()
         client.wait_status(lambda item: "dropped.before_time_jump" in values(item), "the outlived result")
         client.fix_of(picture())
+
+
+def test_at_30_hz_and_a_slow_model_no_fix_is_older_than_two_inference_times_and_the_skipped_are_counted(bundle_dir):
+    running = RunningNode(model_dir=str(bundle_dir))
+    with running as client:
+        client.wait_connected()
+        client.fix_of(picture())
+        spans_s, ages_s = slowed(running, 0.15), measured_ages_s(running)
+        before = values(client.wait_status(lambda item: "skipped" in values(item), "counters"))
+        sent = 0
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:
+            client.publish(picture())
+            sent += 1
+            time.sleep(1.0 / 30.0)
+        assert len(ages_s) >= 5 and sent > 30
+        # a frame waits for the one in work and then is in work itself; others use this machine too
+        assert max(ages_s) <= 2.0 * max(spans_s) + SCHEDULING_S
+
+        def counted(status) -> bool:
+            return int(values(status)["fixes"]) >= int(before["fixes"]) + len(ages_s)
+
+        status = client.wait_status(counted, "all fixes")
+        images, fixes, skipped = (int(values(status)[name]) for name in ("images", "fixes", "skipped"))
+        # every image became a fix, was replaced by a newer one, or is in work
+        assert 0 <= images - fixes - skipped <= 2
+        assert skipped - int(before["skipped"]) > sent // 3
+
+
+def slowed(running: RunningNode, seconds: float) -> list[float]:
+    """Lets a node's inference take so much longer; filled with the seconds that each took."""
+    localizer, spans_s = running.node._localizer, []
+    localize = localizer.localize
+
+    def slow(rgb):
+        start_s = time.monotonic()
+        time.sleep(seconds)
+        estimate = localize(rgb)
+        spans_s.append(time.monotonic() - start_s)
+        return estimate
+
+    localizer.localize = slow
+    return spans_s
+
+
+def measured_ages_s(running: RunningNode) -> list[float]:
+    """Filled with the age of each fix when it is published: seconds since its image's stamp."""
+    outputs, ages_s = running.node._outputs, []
+    publish = outputs.publish
+
+    def measured(estimate, stamp, frame_id):
+        publish(estimate, stamp, frame_id)
+        ages_s.append(time.time() - to_seconds(stamp))
+
+    outputs.publish = measured
+    return ages_s

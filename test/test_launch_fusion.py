@@ -12,27 +12,12 @@ import unittest
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("launch_testing", reason="launch_testing is not installed: it comes with a ROS distribution")
-pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with a ROS distribution")
-
-import launch_testing
-import launch_testing.actions
-import launch_testing.asserts
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from helpers import make_bundle
-from launch import LaunchDescription
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_helpers import launch_testing, launched
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from ros_helpers import Client
 from sensor_msgs.msg import Image
-
-try:
-    SHARE = Path(get_package_share_directory("campus_visual_gps"))
-except PackageNotFoundError:
-    pytest.skip("the package is not built: colcon build, then source install/setup.bash", allow_module_level=True)
 
 STAND_IN = f"#!{sys.executable}\n" + textwrap.dedent("""
     import sys
@@ -83,16 +68,11 @@ def stand_ins(prefix: Path) -> Path:
     return prefix
 
 
-def included(name: str, **arguments: str) -> IncludeLaunchDescription:
-    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / name))
-    return IncludeLaunchDescription(source, launch_arguments=arguments.items())
-
-
 @pytest.mark.launch_test
 def generate_test_description():
     prefix = stand_ins(Path(SCRATCH.name) / "prefix")
     os.environ["AMENT_PREFIX_PATH"] = f"{prefix}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
-    localize = included(
+    return launched(
         "localize.launch.py",
         model_dir=str(BUNDLE),
         namespace=NAMESPACE,
@@ -104,7 +84,6 @@ def generate_test_description():
         camera_xyz="0.15 0 1.2",
         camera_rpy="-1.5708, 0, -1.5708",
     )
-    return LaunchDescription([localize, launch_testing.actions.ReadyToTest()])
 
 
 class TestFusion(unittest.TestCase):

@@ -5,27 +5,12 @@ import unittest
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("launch_testing", reason="launch_testing is not installed: it comes with a ROS distribution")
-pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with a ROS distribution")
-
-import launch_testing
-import launch_testing.actions
-import launch_testing.asserts
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from helpers import make_bundle, textured_rgb
-from launch import LaunchDescription
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_helpers import launch_testing, launched
 from ros_helpers import Client, image_message, png_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps import Localizer
-
-try:
-    SHARE = Path(get_package_share_directory("campus_visual_gps"))
-except PackageNotFoundError:
-    pytest.skip("the package is not built: colcon build, then source install/setup.bash", allow_module_level=True)
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="campus_visual_gps_launch_")
 BUNDLE = make_bundle(Path(SCRATCH.name) / "2025")  # a name that launch could take for a number
@@ -41,10 +26,7 @@ def generate_test_description(transport):
         "namespace": f"robot_{transport}",
         "log_level": "warn",
     }
-    localize = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "localize.launch.py")), launch_arguments=arguments.items()
-    )
-    return LaunchDescription([localize, launch_testing.actions.ReadyToTest()])
+    return launched("localize.launch.py", **arguments)
 
 
 class TestLocalize(unittest.TestCase):

@@ -13,33 +13,11 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import ROOT, make_bundle, textured_rgb
 from lifecycle_msgs.msg import Transition
-from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, png_message, to_seconds
+from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, png_message, to_seconds, values
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, NavSatStatus
 
 from campus_visual_gps import Localizer
 from campus_visual_gps.integrity import Gates
-
-
-@pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("node") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def localizer(bundle_dir):
-    return Localizer.load(bundle_dir)
-
-
-@pytest.fixture(scope="module")
-def active(bundle_dir):
-    """A client of one active node with default parameters, for the tests that leave it as it was."""
-    with RunningNode(model_dir=str(bundle_dir)) as client:
-        client.wait_connected()
-        yield client
-
-
-def values(status: DiagnosticStatus) -> dict[str, str]:
-    return {pair.key: pair.value for pair in status.values}
 
 
 def assert_same_fix(fix: NavSatFix, localizer: Localizer, rgb: np.ndarray) -> None:

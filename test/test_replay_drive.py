@@ -3,19 +3,20 @@
 import cv2
 import numpy as np
 import pytest
-from helpers import make_bundle, textured_rgb
+from helpers import ROOT, make_bundle, textured_rgb
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_bags import STORE, T0, fix_message
 from test_replay import image_message
 
 from campus_visual_gps import Localizer
+from campus_visual_gps.bundle import Altitude
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.evaluate.predict import read_predictions
 from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
 from training.replay.replay import Topics, replay
 from training.replay.tracks import delays_s, odometry_topic, receiver_topic
-from training.replay.with_fixes import BAG, FIX_TOPIC
+from training.replay.with_fixes import BAG, FIX_TOPIC, write_with_fixes
 
 FRAME = LocalFrame.at(31.262, 34.802)
 RAW, ODOMETRY = "sensor_msgs/msg/Image", "nav_msgs/msg/Odometry"
@@ -117,6 +118,15 @@ def test_a_copy_of_the_bag_has_the_fixes_of_the_library(summary, bag_dir, bundle
     assert (message.altitude, message.header.frame_id, fixes.covariances_enu_m2[0, 2, 2]) == (300.0, "camera", 25.0)
     # a fix is recorded after its image, later by the time that the ensemble took
     assert min(delays.values()) > DELAY_NS / 1e9
+
+
+def test_the_copy_keeps_the_latched_transforms_of_a_real_bag(summary, tmp_path):
+    predictions = read_predictions(summary.predictions_path)
+    with open_bag(ROOT / "sample" / "drive") as bag:
+        path = write_with_fixes(bag, predictions, {}, Altitude(300.0, 5.0), tmp_path)
+        with open_bag(path) as copy:
+            assert copy.latched() == {"/tf_static"} and copy.qos()["/tf_static"] == bag.qos()["/tf_static"]
+            assert list(copy.messages(["/tf_static"])) == list(bag.messages(["/tf_static"]))
 
 
 def test_recorded_fixes_are_scored_with_their_latency_and_no_copy_is_made(summary, tmp_path, bundle_dir):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import rclpy
 from rclpy.context import Context
@@ -28,8 +28,15 @@ _SETTLE_S = 2.0
 class BagPlayer:
     """A node of its own context that plays and listens."""
 
-    def __init__(self, topics: dict[str, str], record: dict[str, str], rate: float = 1.0, clock: bool = False):
-        """`topics` and `record` map topic to type, as "sensor_msgs/msg/Image".
+    def __init__(
+        self,
+        topics: dict[str, str],
+        record: dict[str, str],
+        rate: float = 1.0,
+        clock: bool = False,
+        latched: Collection[str] = (),
+    ):
+        """`topics` and `record` map topic to type, as "sensor_msgs/msg/Image"; late subscribers get `latched` ones too.
 
         Topics whose type is not installed are not played, as with `ros2 bag`, and stand in `unplayed`. Raises
         ConfigError for such a type among those to record.
@@ -45,7 +52,7 @@ class BagPlayer:
         self._publishers = {}
         self.unplayed: list[str] = []
         for topic, kind in topics.items():
-            self._offer(topic, kind)
+            self._offer(topic, kind, latched=topic in latched or topic.endswith("tf_static"))
         for topic, kind in record.items():
             self.node.create_subscription(message_class(kind), topic, self._recorder(topic, kind), _HEARD, raw=True)
         self._clock = self._clock_publisher() if clock else None
@@ -94,14 +101,13 @@ class BagPlayer:
         self.node.destroy_node()
         self._context.try_shutdown()
 
-    def _offer(self, topic: str, kind: str) -> None:
+    def _offer(self, topic: str, kind: str, latched: bool) -> None:
         try:
             message = message_class(kind)
         except ConfigError:
             self.unplayed.append(topic)
             return
-        qos = _LATCHED if topic.endswith("tf_static") else _PLAYED
-        self._publishers[topic] = self.node.create_publisher(message, topic, qos)
+        self._publishers[topic] = self.node.create_publisher(message, topic, _LATCHED if latched else _PLAYED)
 
     def _spin(self) -> None:
         try:

@@ -285,6 +285,7 @@ class LocalizerNode(LifecycleNode):
         if self._enabled and self._moved_to_cpu:
             warning = "slow: the GPU had no memory, the model runs on the CPU"
         health = localizer_health(self._state(), self._problem, warning, self._status, self._localizer)
+        health.values.update(self._outputs.check_frame() if self._outputs is not None else {})
         statuses = [messages.to_diagnostic_status(f"{name}: localizer", model_id, *health)]
         if self._outputs is not None and self._outputs.fallback is not None:
             health = self._outputs.fallback.health()

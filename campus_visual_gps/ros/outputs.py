@@ -14,7 +14,9 @@ from sensor_msgs.msg import NavSatFix
 from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.fallback import Fallback
 from campus_visual_gps.ros.flow import NANOSECONDS
+from campus_visual_gps.ros.frames import FrameWatch
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.source_switch import TICK_S
 
 if TYPE_CHECKING:
     from campus_visual_gps.bundle import Bundle
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 FIX_TOPIC, POSE_TOPIC, FALLBACK_TOPIC = "visual_gps/fix", "visual_gps/pose", "fix"
 # navsat_transform puts a fix without a frame at the robot's origin; a camera driver that leaves it empty gets this.
 FALLBACK_FRAME_ID = "camera"
-SILENCE_PERIOD_S = 0.1
 
 
 class Outputs:
@@ -35,28 +36,32 @@ class Outputs:
         self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, 10)
         self._poses = self._stream = self._receiver = self._timer = None
         self.fallback: Fallback | None = None
+        self._frames: FrameWatch | None = None
         if settings.publish_pose:
             self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, POSE_TOPIC, 10)
         if settings.output == FALLBACK:
             self._stream = node.create_lifecycle_publisher(NavSatFix, FALLBACK_TOPIC, 10)
 
     def open(self, steady_clock) -> None:
-        """Listen to the receiver, where the fallback is asked for."""
+        """Look for the fixes' frame in TF, and listen to the receiver where the fallback is asked for."""
+        self._frames = FrameWatch(self._node, lambda text: self._log(text, True), self._settings.frame_id)
         if self._stream is None:
             return
         self.fallback = Fallback(self._settings.monitor_settings(), self._stream.publish, self._log)
         # steady time: silence is noticed however the simulated clock runs
-        self._timer = self._node.create_timer(SILENCE_PERIOD_S, self._tick, clock=steady_clock)
+        self._timer = self._node.create_timer(TICK_S, self._tick, clock=steady_clock)
         self._receiver = self._node.create_subscription(
             NavSatFix, self._settings.gps_topic, self._on_receiver, qos_profile_sensor_data
         )
 
     def close(self) -> None:
         """Stop listening."""
+        if self._frames is not None:
+            self._frames.close()
         if self._receiver is not None:
             self._node.destroy_subscription(self._receiver)
             self._node.destroy_timer(self._timer)
-        self._receiver = self._timer = self.fallback = None
+        self._receiver = self._timer = self.fallback = self._frames = None
 
     def destroy(self) -> None:
         """Take the publishers away."""
@@ -72,7 +77,9 @@ class Outputs:
         self._fixes.publish(fix)
         if self._poses is not None:
             self._poses.publish(pose)
-        fallback = self.fallback
+        fallback, frames = self.fallback, self._frames
+        if frames is not None:
+            frames.published(fix.header.frame_id)
         if fallback is not None:
             fallback.visual(fix, self._now_s())
 
@@ -83,6 +90,10 @@ class Outputs:
             altitude_m = bundle.altitude.altitude_m if math.isnan(altitude_m) else altitude_m
             frame_id = self._frame_id(frame_id)
             self._fixes.publish(messages.to_refused_fix(bundle.frame, altitude_m, stamp, frame_id))
+
+    def check_frame(self) -> dict[str, object]:
+        """Values for the diagnostics: the fixes' frame and whether TF has it."""
+        return self._frames.check() if self._frames is not None else {}
 
     def time_jumped(self) -> None:
         """ROS time jumped back."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Qos, QosDurability
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import ReaderError, WriterError
 from rosbags.typesys import Stores, get_typestore
@@ -21,6 +22,7 @@ NAVSATFIX = "sensor_msgs/msg/NavSatFix"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 # The oldest distribution that is served: its definitions read everywhere.
 TYPES = Stores.ROS2_HUMBLE
+QosProfiles = dict[str, list[Qos]]
 
 
 class BagMessage(NamedTuple):
@@ -42,6 +44,19 @@ class Bag:
     def topics(self) -> dict[str, str]:
         """Topic -> message type."""
         return {connection.topic: connection.msgtype for connection in self.reader.connections}
+
+    def qos(self) -> QosProfiles:
+        """Topic -> the profiles with which its publishers offered it; empty where the bag does not tell."""
+        profiles: QosProfiles = {}
+        for connection in self.reader.connections:
+            offered = getattr(connection.ext, "offered_qos_profiles", ())
+            profiles.setdefault(connection.topic, []).extend(offered)
+        return profiles
+
+    def latched(self) -> set[str]:
+        """Topics whose last messages late subscribers get too, as those of /tf_static."""
+        durable = QosDurability.TRANSIENT_LOCAL
+        return {topic for topic, offered in self.qos().items() if any(item.durability == durable for item in offered)}
 
     def messages(self, topics: Iterable[str] | None = None) -> Iterator[BagMessage]:
         """Messages in the order of their receive times, of the named topics or of all. Raises DatasetError."""
@@ -84,8 +99,8 @@ def open_bag(path: Path | str) -> Iterator[Bag]:
         reader.close()
 
 
-def write_bag(path: Path | str, messages: Iterable[BagMessage]) -> int:
-    """Write an MCAP bag whole or not at all; return the number of messages.
+def write_bag(path: Path | str, messages: Iterable[BagMessage], qos: QosProfiles | None = None) -> int:
+    """Write an MCAP bag whole or not at all; return the number of messages. `qos` is kept for those who play it.
 
     Raises DatasetError if something stands at `path` (a recording is never overwritten) or cannot be written.
     """
@@ -97,7 +112,7 @@ def write_bag(path: Path | str, messages: Iterable[BagMessage]) -> int:
     try:
         staging.mkdir(parents=True)
         # the bag's file carries the directory's name, so it is made under its own name and then moved
-        count = _write(staging / path.name, messages)
+        count = _write(staging / path.name, messages, qos or {})
         (staging / path.name).rename(path)
     except (WriterError, OSError) as error:
         raise DatasetError(f"bag {path} cannot be written: {error}; make room and run again") from error
@@ -106,7 +121,7 @@ def write_bag(path: Path | str, messages: Iterable[BagMessage]) -> int:
     return count
 
 
-def _write(path: Path, messages: Iterable[BagMessage]) -> int:
+def _write(path: Path, messages: Iterable[BagMessage], qos: QosProfiles) -> int:
     typestore = get_typestore(TYPES)
     connections = {}
     count = 0
@@ -114,7 +129,10 @@ def _write(path: Path, messages: Iterable[BagMessage]) -> int:
         for message in messages:
             if message.topic not in connections:
                 connections[message.topic] = writer.add_connection(
-                    message.topic, message.type_name, typestore=typestore
+                    message.topic,
+                    message.type_name,
+                    typestore=typestore,
+                    offered_qos_profiles=qos.get(message.topic, ()),
                 )
             writer.write(connections[message.topic], message.time_ns, message.data)
             count += 1

@@ -15,12 +15,16 @@ from training.replay import outages as gaps
 from training.replay.autocorrelation import autocorrelation_figures
 from training.replay.bags import Fixes
 from training.replay.outages import Outage
+from training.replay.switch_report import switch_figures
+from training.replay.switches import Arrival, FallbackRun, run_fallback, visual_fixes
 from training.replay.tracks import Track
 from training.replay.trajectory_error import trajectory_figures
 
 # A fix serves until the next one, but no longer than this: after it a robot at walking pace has moved by a fix's sigma.
 FRESH_S = 2.0
 ANSWERS = ("visual", "dead_reckoning", "held")
+# Those that go on through the whole drive: the topic `fix` of the fallback, odometry fused with it, receiver alone.
+STREAMS = ("fallback", "fused", "receiver_held")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Drive:
     """What a bag tells besides its images. frames_ns (N,): stamps of all usable frames that have a truth.
 
     fix_delays_s, image_delays_s: stamp -> seconds until the bag received the message; empty where none was recorded.
+    arrivals: the receiver's messages as they came.
     """
 
     frame: LocalFrame
@@ -37,6 +42,7 @@ class Drive:
     odometry: Track | None = None
     fix_delays_s: dict[int, float] = field(default_factory=dict)
     image_delays_s: dict[int, float] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
 
     def seconds(self, stamps_ns: np.ndarray) -> np.ndarray:
         """Since the first frame."""
@@ -55,7 +61,8 @@ class Drive:
 class Course:
     """Errors along the drive, of the rows of predictions.csv (N,): metres, NaN where an answer has none.
 
-    errors_m: one array for each of ANSWERS; the two that do without the visual fix are NaN outside outages.
+    errors_m: one array for each of ANSWERS, of which those without the visual fix are NaN outside outages, and with a
+    receiver for each of STREAMS.
     """
 
     stamps_ns: np.ndarray
@@ -65,6 +72,7 @@ class Course:
     in_outage: np.ndarray
     receiver_ns: np.ndarray
     receiver_errors_m: np.ndarray
+    fallback: FallbackRun | None = None
 
 
 def follow(predictions: pd.DataFrame, drive: Drive) -> Course:
@@ -82,8 +90,29 @@ def follow(predictions: pd.DataFrame, drive: Drive) -> Course:
         receiver_ns = good.stamps_ns
         receiver_errors_m = position_errors_m(gaps.positions_m(good, drive.frame), drive.truth_m(receiver_ns))
     answers = {"visual": np.where(accepted, errors_m, np.nan), **without}
+    fallback = None
+    if drive.receiver is not None:
+        fallback = _run(predictions[accepted], drive)
+        answers |= _streams(drive, fallback, stamps_ns, truth)
     in_outage = gaps.inside(found, stamps_ns)
-    return Course(stamps_ns, accepted, answers, found, in_outage, receiver_ns, receiver_errors_m)
+    return Course(stamps_ns, accepted, answers, found, in_outage, receiver_ns, receiver_errors_m, fallback)
+
+
+def _run(accepted: pd.DataFrame, drive: Drive) -> FallbackRun:
+    visual = visual_fixes(accepted, drive.image_delays_s, drive.fix_delays_s)
+    return run_fallback(drive.arrivals, *visual)
+
+
+def _streams(drive: Drive, run: FallbackRun, stamps_ns: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Errors (N,) of STREAMS: the newest fix of the stream at each stamp; fused, of those that had arrived by then."""
+    positions = {
+        "fallback": gaps.held_m(run.fixes, drive.frame, stamps_ns),
+        "fused": np.full((len(stamps_ns), 2), np.nan),
+        "receiver_held": gaps.held_m(drive.receiver, drive.frame, stamps_ns),
+    }
+    if drive.odometry is not None:
+        positions["fused"] = gaps.fused_m(run.fixes, run.arrivals_ns, drive.odometry, drive.frame, stamps_ns)
+    return {name: position_errors_m(values, truth) for name, values in positions.items()}
 
 
 def _without(drive: Drive, outages: list[Outage], stamps_ns: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -149,17 +178,20 @@ def _outage_figures(drive: Drive, course: Course, blocks: np.ndarray) -> Figures
         "outage.total_s": float(sum(outage.duration_s for outage in course.outages)),
         "outage.n_frames": int(gaps.inside(course.outages, drive.frames_ns).sum()),
     }
-    for name in ANSWERS:
+    for name in (*ANSWERS, "fallback", "fused"):
         figures |= _prefixed(f"outage.{name}.", error_figures(course.errors_m[name][rows], blocks[rows]))
     visual = course.errors_m["visual"]
     for name in ANSWERS[1:]:
         ratio = ratio_figures("mean_error_ratio", visual[rows], course.errors_m[name][rows], blocks[rows])
         figures |= _prefixed(f"outage.{name}.", ratio)
+    for name in STREAMS:
+        figures |= _prefixed(f"drive.{name}.", error_figures(course.errors_m[name], blocks))
     figures |= _prefixed("outside.visual.", error_figures(visual[~rows], blocks[~rows]))
     figures |= _prefixed("outside.receiver.", _receiver_figures(course))
     for number, outage in enumerate(course.outages, start=1):
         figures |= _prefixed(f"outage.{number}.", _single_figures(drive, course, outage))
-    return figures
+    received_ns = {arrival.stamp_ns: arrival.time_ns for arrival in reversed(drive.arrivals)}
+    return figures | switch_figures(course.fallback, course.outages, received_ns, int(drive.frames_ns[0]))
 
 
 def _receiver_figures(course: Course) -> Figures:

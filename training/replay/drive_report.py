@@ -12,13 +12,19 @@ from training.evaluate.report import Addition
 from training.evaluate.summary import number, percent, percent_with_bounds, with_bounds
 from training.replay.drive_figures import ANSWERS, Drive, drive_figures, follow
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
+from training.replay.switch_report import switch_line, switch_table
 
 OUTAGE_ROWS = [
     ("with: visual fix", "outage.visual."),
+    ("with: topic `fix` of the fallback", "outage.fallback."),
+    ("with: odometry fused with `fix`", "outage.fused."),
     ("without: odometry from the last fixes on", "outage.dead_reckoning."),
     ("without: last fix held", "outage.held."),
     ("outside outages: visual fix", "outside.visual."),
     ("outside outages: receiver", "outside.receiver."),
+    ("whole drive: topic `fix` of the fallback", "drive.fallback."),
+    ("whole drive: odometry fused with `fix`", "drive.fused."),
+    ("whole drive: receiver alone, last fix held", "drive.receiver_held."),
 ]
 
 
@@ -58,8 +64,10 @@ def _outages(report: Report) -> str:
     if "outage.count" not in report:
         return "No receiver's topic is known, so nothing is said of its outages."
     if not report["outage.count"]:
-        return f"The receiver was never more than {OUTAGE_S:.0f} s without a fix."
-    return "\n\n".join([outage_line(report), error_table(report, OUTAGE_ROWS), _each(report), _OUTAGE_NOTE])
+        parts = [f"The receiver was never more than {OUTAGE_S:.0f} s without a fix."]
+    else:
+        parts = [outage_line(report), error_table(report, OUTAGE_ROWS), _each(report), _OUTAGE_NOTE]
+    return "\n\n".join(part for part in [*parts, switch_line(report), switch_table(report)] if part)
 
 
 def outage_line(report: Report) -> str:
@@ -78,6 +86,7 @@ def drive_lines(report: Report) -> str:
     lines = [_availability(report).replace("**", "")]
     if report.get("outage.count"):
         lines.append(outage_line(report))
+    lines += [line for line in [switch_line(report)] if line]
     return "\n".join([*lines, _trajectory(report), _memory(report).replace("**", "")])
 
 
@@ -93,7 +102,10 @@ def _each(report: Report) -> str:
 _OUTAGE_NOTE = (
     f"An outage is more than {OUTAGE_S:.0f} s without a fix of the receiver. Odometry is turned and moved onto the "
     f"receiver's fixes of the {ALIGNED_OVER_S:.0f} s before. Its error grows with the way driven, that of the visual "
-    "fix does not. Refused frames have no visual fix and count in none of its means."
+    "fix does not. Refused frames have no visual fix and count in none of its means. Topic `fix`, and the receiver "
+    "alone, are the newest fix at each frame. Fused is odometry that is aligned anew at each frame to the fixes on "
+    f"`fix` that had arrived in the {ALIGNED_OVER_S:.0f} s before, weighted by their covariances: a plain stand-in for "
+    "an EKF."
 )
 
 

@@ -74,17 +74,37 @@ def dead_reckoned_m(
     outage, weighted by their claimed variance, which is about what a filter would have: better than to start from the
     last fix alone, which is the worst of them when a roof closes over the antenna.
     """
-    good = good_fixes(receiver)
-    recent = (good.stamps_ns <= outage.start_ns) & (good.stamps_ns >= outage.start_ns - ALIGNED_OVER_S * 1e9)
-    good = good.where(recent)
-    driven, placed = interpolated(odometry, good.stamps_ns), positions_m(good, frame)
+    placed = _alignment(good_fixes(receiver), odometry, frame, outage.start_ns)
+    return None if placed is None else interpolated(odometry, stamps_ns) @ placed[0].T + placed[1]
+
+
+def fused_m(
+    fixes: Fixes, arrivals_ns: np.ndarray, odometry: Track, frame: LocalFrame, stamps_ns: np.ndarray
+) -> np.ndarray:
+    """(N, 2) metres: odometry, aligned anew at each stamp to the fixes that had arrived by then; NaN without.
+
+    A stand-in for an EKF over odometry and fixes: weighted by their claimed covariances, and without the future.
+    """
+    result = np.full((len(stamps_ns), 2), np.nan)
+    driven = interpolated(odometry, stamps_ns)
+    for row, stamp in enumerate(stamps_ns):
+        placed = _alignment(fixes.where(arrivals_ns <= stamp), odometry, frame, int(stamp))
+        if placed is not None:
+            result[row] = placed[0] @ driven[row] + placed[1]
+    return result
+
+
+def _alignment(fixes: Fixes, odometry: Track, frame: LocalFrame, until_ns: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rotation and offset of odometry onto the fixes of the ALIGNED_OVER_S before; None where they do not tell them."""
+    near = (fixes.stamps_ns <= until_ns) & (fixes.stamps_ns >= until_ns - ALIGNED_OVER_S * 1e9)
+    fixes = fixes.where(near)
+    driven, placed = interpolated(odometry, fixes.stamps_ns), positions_m(fixes, frame)
     known = np.isfinite(driven).all(axis=1) & np.isfinite(placed).all(axis=1)
     if known.sum() < 2 or np.ptp(driven[known], axis=0).max() < ALIGNED_OVER_M:
         return None
-    variance_m2 = np.trace(good.covariances_enu_m2[known, :2, :2], axis1=1, axis2=2)
+    variance_m2 = np.trace(fixes.covariances_enu_m2[known, :2, :2], axis1=1, axis2=2)
     weights = 1.0 / variance_m2 if np.all(np.isfinite(variance_m2) & (variance_m2 > 0)) else np.ones(known.sum())
-    rotation, offset = fit_rigid(driven[known], placed[known], weights)
-    return interpolated(odometry, stamps_ns) @ rotation.T + offset
+    return fit_rigid(driven[known], placed[known], weights)
 
 
 def fit_rigid(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

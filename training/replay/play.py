@@ -38,7 +38,7 @@ def play(
         unknown = sorted(set(wait_for) - set(topics))
         if unknown:
             raise DatasetError(f"bag {bag_dir} has no topic {', '.join(unknown)}; it has {', '.join(sorted(topics))}")
-        player = BagPlayer(topics, record or {}, rate=rate, clock=clock)
+        player = BagPlayer(topics, record or {}, rate=rate, clock=clock, latched=bag.latched())
         for topic in player.unplayed:
             log.warning("%s is not played: message type %s is not installed", topic, topics[topic])
         try:
@@ -51,7 +51,7 @@ def play(
             player.close()
         if record_dir is not None:
             answers = [BagMessage(*message) for message in recorded]
-            write_bag(record_dir, _merged(bag.messages(), answers))
+            write_bag(record_dir, _merged(bag.messages(), answers), bag.qos())
             log.info("%d answers recorded to %s", len(answers), record_dir)
     return count
 

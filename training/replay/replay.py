@@ -22,6 +22,7 @@ from training.replay.bags import Bag, Fixes, open_bag, read_fixes
 from training.replay.drive_figures import Drive
 from training.replay.drive_report import drive_addition
 from training.replay.frames import FRAMES, Frames, extract_frames, image_topic, truth_topic
+from training.replay.switches import read_arrivals
 from training.replay.tracks import delays_s, odometry_topic, read_odometry, receiver_topic
 from training.replay.with_fixes import write_with_fixes
 
@@ -87,6 +88,7 @@ def _read(bag: Bag, topics: Topics, images: str, bundle: Bundle, out_dir: Path) 
         odometry=read_odometry(bag, odometry) if odometry else None,
         fix_delays_s=delays_s(bag, topics.recorded) if topics.recorded else {},
         image_delays_s=delays_s(bag, images),
+        arrivals=read_arrivals(bag, gps) if gps else [],
     )
     return frames, drive
 

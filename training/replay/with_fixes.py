@@ -29,7 +29,7 @@ def write_with_fixes(
     """Write `out_dir`/with_fixes, in the place of an earlier one: the bag's messages and one fix per accepted frame.
 
     delays_s: stamp -> seconds until the bag received the image; a fix comes as much later, and by the ensemble's time.
-    Fixes that the bag already has on FIX_TOPIC are left out. Raises DatasetError.
+    Fixes that the bag already has on FIX_TOPIC are left out; topics keep their QoS. Raises DatasetError.
     """
     path = out_dir / BAG
     if path.resolve() == bag.path.resolve():
@@ -39,7 +39,7 @@ def write_with_fixes(
         log.warning("%s has fixes on %s: the copy has the new ones instead", bag.path, FIX_TOPIC)
     fixes = sorted(fix_messages(predictions, delays_s, altitude), key=lambda message: message.time_ns)
     shutil.rmtree(path, ignore_errors=True)
-    write_bag(path, heapq.merge(bag.messages(own), fixes, key=lambda message: message.time_ns))
+    write_bag(path, heapq.merge(bag.messages(own), fixes, key=lambda message: message.time_ns), bag.qos())
     return path
 
 

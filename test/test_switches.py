@@ -1,0 +1,169 @@
+"""The fallback along a recorded drive: it switches in and out once, within the configured time, as the node would."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, predictions_at, stamps, way_m
+
+from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.gps_monitor import MonitorSettings, ReceiverFix
+from training.replay.bags import Fixes, open_bag, read_fixes
+from training.replay.drive_figures import drive_figures, follow
+from training.replay.drive_report import drive_lines
+from training.replay.outages import find_outages, fused_m, positions_m
+from training.replay.switch_report import switch_figures, switch_line, switch_table
+from training.replay.switches import Arrival, read_arrivals, run_fallback
+
+SAMPLE = ROOT / "sample" / "drive"
+SAMPLE_FRAME = LocalFrame.at(39.5, -3.0)
+VISUAL_DELAY_NS = 200_000_000
+
+
+def arrivals_of(fixes: Fixes, delay_ns: int = 50_000_000) -> list[Arrival]:
+    rows = zip(fixes.stamps_ns.tolist(), fixes.status, fixes.positions, fixes.covariances_enu_m2, strict=True)
+    return [
+        Arrival(stamp + delay_ns, stamp, ReceiverFix(stamp / 1e9, int(status), *position, covariance))
+        for stamp, status, position, covariance in rows
+    ]
+
+
+def visual_at(seconds, offset_m=(3.0, 4.0)) -> tuple[Fixes, np.ndarray]:
+    fixes = fixes_at(seconds, offset_m)
+    return fixes, fixes.stamps_ns + VISUAL_DELAY_NS
+
+
+def sources(run) -> list[tuple[str, str]]:
+    return [(switch.before, switch.after) for switch in run.switches]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """The sample drive's receiver, and the truth in the place of visual fixes."""
+    with open_bag(SAMPLE) as bag:
+        receiver, truth = read_fixes(bag, "/gps/fix"), read_fixes(bag, "/ground_truth/fix")
+        arrivals = read_arrivals(bag, "/gps/fix")
+    visual = truth.where(np.arange(len(truth)) % 5 == 0)
+    run = run_fallback(arrivals, visual, visual.stamps_ns + VISUAL_DELAY_NS)
+    return run, receiver, arrivals, visual
+
+
+def test_on_the_sample_drive_it_switches_in_and_out_once_within_the_configured_time(sample):
+    run, receiver, arrivals, visual = sample
+    assert sources(run) == [("none", "receiver"), ("receiver", "visual"), ("visual", "receiver")]
+    outages = find_outages(receiver, int(visual.stamps_ns[0]), int(visual.stamps_ns[-1]))
+    received_ns = {arrival.stamp_ns: arrival.time_ns for arrival in arrivals}
+    report = switch_figures(run, outages, received_ns, int(visual.stamps_ns[0]))
+    assert (report["outage.1.switch_in_count"], report["outage.1.switch_out_count"]) == (1, 1)
+    # at 2 Hz: the third faulty fix, and good ones for three seconds
+    assert report["outage.1.switch_in_s"] == pytest.approx(1.5, abs=0.05)
+    assert report["outage.1.switch_out_s"] == pytest.approx(3.0, abs=0.05)
+    assert report["switch.late_count"] == 0
+    assert report["switch.2.reason"].startswith("no_fix_status: 3 bad fixes")
+    assert "each within the configured time" in switch_line(report | {"outage.count": 1})
+    assert "| receiver -> visual |" in switch_table(report)
+
+
+def test_on_the_sample_drive_the_topic_fix_stays_near_the_truth_when_the_visual_fix_is_right(sample):
+    run, _, _, visual = sample
+    assert np.all(np.diff(run.fixes.stamps_ns) > 0)
+    _, left, back = run.switches
+    passed = run.fixes.where((run.arrivals_ns > left.time_ns) & (run.arrivals_ns < back.time_ns))
+    truth = visual.interpolate(passed.stamps_ns)
+    away_m = positions_m(passed, SAMPLE_FRAME) - SAMPLE_FRAME.to_local(truth[:, 0], truth[:, 1])
+    assert len(passed) > 70 and np.linalg.norm(away_m, axis=1).max() < 0.01
+
+
+def test_silence_is_left_within_the_greatest_age_and_the_receiver_returns_when_it_was_good_for_long_enough():
+    run = run_fallback(arrivals_of(RECEIVER), *visual_at(np.arange(0, 120, 0.5)))
+    assert sources(run) == [("none", "receiver"), ("receiver", "visual"), ("visual", "receiver")]
+    left, back = run.switches[1:]
+    assert left.reason.startswith("silent") and 2.0 < left.after_s <= left.within_s == pytest.approx(2.1)
+    # five fixes, one a second, and one interval to notice
+    assert back.after_s == pytest.approx(4.0) and back.within_s == pytest.approx(5.0)
+
+
+def test_other_settings_give_other_times():
+    settings = MonitorSettings(max_age_s=6.0, return_fixes=2, return_s=8.0)
+    left, back = run_fallback(arrivals_of(RECEIVER), *visual_at(np.arange(0, 120, 0.5)), settings).switches[1:]
+    assert 6.0 < left.after_s <= left.within_s == pytest.approx(6.1)
+    assert 8.0 <= back.after_s <= back.within_s == pytest.approx(9.0)
+
+
+def test_an_outage_without_an_end_has_no_switch_back():
+    receiver = fixes_at(range(61))
+    run = run_fallback(arrivals_of(receiver), *visual_at(np.arange(0, 120, 0.5)))
+    report = switch_figures(run, find_outages(receiver, *stamps([0, 120])), {}, int(stamps(0)))
+    assert (report["outage.1.switch_in_count"], report["outage.1.switch_out_count"]) == (1, 0)
+    assert report["outage.1.switch_out_s"] is None
+    assert "receiver – s after its end" not in switch_line(report | {"outage.count": 1})
+
+
+def test_a_receiver_that_never_says_anything_leaves_the_visual_fix():
+    run = run_fallback([], *visual_at(np.arange(0, 20, 0.5)))
+    assert sources(run) == [("none", "visual")]
+    report = switch_figures(run, [], {}, int(stamps(0)))
+    assert (report["switch.in_count"], report["switch.late_count"]) == (0, 0)
+
+
+def test_what_passes_is_what_the_nodes_own_fallback_publishes():
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    from ros_helpers import to_seconds
+    from test_fallback import message, no_fix
+
+    from campus_visual_gps.ros.fallback import Fallback
+
+    told = fixes_at([*range(61, 70)], status=-1)
+    receiver = sorted(arrivals_of(RECEIVER) + arrivals_of(told))
+    visual, visual_arrivals_ns = visual_at(np.arange(0, 120, 0.5))
+    run = run_fallback(receiver, visual, visual_arrivals_ns)
+    out = []
+    fallback = Fallback(MonitorSettings(), out.append, lambda *line: None)
+    events = [(arrival.time_ns, 0, arrival.stamp_ns, arrival.fix.status) for arrival in receiver]
+    rows = zip(visual_arrivals_ns.tolist(), visual.stamps_ns.tolist(), strict=True)
+    events += [(time_ns, 1, stamp, 0) for time_ns, stamp in rows]
+    start_ns = min(events)[0]
+    events += [(start_ns + tick * 100_000_000, 2, 0, 0) for tick in range(1250)]
+    for time_ns, kind, stamp_ns, status in sorted(events):
+        fix = (no_fix if status else message)(0.0)
+        fix.header.stamp.sec, fix.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        if kind == 2:
+            fallback.tick(time_ns / 1e9)
+        else:
+            (fallback.visual if kind else fallback.receiver)(fix, time_ns / 1e9)
+    assert [to_seconds(fix.header.stamp) for fix in out] == pytest.approx(run.fixes.stamps_ns / 1e9)
+
+
+def test_the_report_tells_the_fallback_against_the_receiver_alone():
+    times_s = np.arange(0, 120.5, 0.5)
+    table = predictions_at(times_s, offset_m=(3.0, 4.0))
+    drive = drive_at(times_s, arrivals=arrivals_of(RECEIVER))
+    report = drive_figures(table, drive, follow(table, drive))
+    json.dumps(report, allow_nan=False)
+    # two of forty seconds pass until silence is noticed
+    assert 4.0 < report["outage.fallback.mean_error_m"] <= 5.1
+    assert report["drive.fallback.mean_error_m"] < report["drive.receiver_held.mean_error_m"]
+    assert report["outage.1.switch_in_s"] == pytest.approx(2.1, abs=0.11)
+    assert "Fallback: 1 switch(es) to the visual fix and 1 back" in drive_lines(report)
+
+
+def test_fused_is_right_with_right_fixes_and_knows_nothing_of_the_future():
+    times_s = np.arange(30, 110, 0.5)
+    fixes, arrivals_ns = visual_at(np.arange(0, 120, 0.5), offset_m=(0.0, 0.0))
+    fused = fused_m(fixes, arrivals_ns, ODOMETRY, FRAME, stamps(times_s))
+    np.testing.assert_allclose(fused, way_m(times_s), atol=0.05)
+    wrong = Fixes(fixes.stamps_ns, fixes.positions.copy(), fixes.covariances_enu_m2, fixes.status)
+    wrong.positions[arrivals_ns > stamps(70.0)] += 0.001
+    changed = np.linalg.norm(fused_m(wrong, arrivals_ns, ODOMETRY, FRAME, stamps(times_s)) - fused, axis=1) > 1e-6
+    assert not changed[times_s <= 70.0].any() and changed[times_s > 70.5].all()
+
+
+def test_fused_follows_the_certain_fixes():
+    certain, uncertain = fixes_at(np.arange(0, 60, 1.0)), fixes_at(np.arange(0.5, 60, 1.0), offset_m=(50.0, 0.0))
+    uncertain.covariances_enu_m2[:] = np.eye(3) * 1e6
+    both = [np.concatenate(pair) for pair in zip(vars(certain).values(), vars(uncertain).values(), strict=True)]
+    order = np.argsort(both[0])
+    fixes = Fixes(*(column[order] for column in both))
+    fused = fused_m(fixes, fixes.stamps_ns, ODOMETRY, FRAME, stamps([60.0]))
+    np.testing.assert_allclose(fused, way_m([60.0]), atol=0.1)

@@ -1,0 +1,180 @@
+"""The topic `fix` that a node with output `fallback` would have published along a drive, from the node's own logic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.gps_monitor import SILENT, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.source_switch import RECEIVER, TICK_S, SourceSwitch, Switch
+from training.evaluate.predict import covariances_m2
+from training.replay.bags import Bag, Fixes, stamp_ns
+
+_RECEIVER, _VISUAL, _TICK = range(3)
+
+
+class Arrival(NamedTuple):
+    """A receiver's message and when the bag received it, nanoseconds."""
+
+    time_ns: int
+    stamp_ns: int
+    fix: ReceiverFix
+
+
+class SwitchAt(NamedTuple):
+    """A change of the source: when (nanoseconds), from and to what, the monitor's reason.
+
+    `after_s` counts from its cause: the receiver's last good fix, or the first good one of those that restored it. By
+    the settings it may take up to `within_s`, of which one interval of the receiver is until the next fix tells.
+    """
+
+    time_ns: int
+    before: str
+    after: str
+    reason: str
+    after_s: float
+    within_s: float
+
+
+@dataclass(frozen=True)
+class FallbackRun:
+    """What `fix` carried, (N,) by stamp with the arrival of each, nanoseconds; the changes of its source, in order."""
+
+    fixes: Fixes
+    arrivals_ns: np.ndarray
+    switches: list[SwitchAt]
+
+
+def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
+    """All NavSatFix messages of a topic in the order in which they came."""
+    arrivals = []
+    for message in bag.messages([topic]):
+        content = bag.decode(message)
+        stamp, covariance = stamp_ns(content.header), np.asarray(content.position_covariance).reshape(3, 3)
+        position = (content.latitude, content.longitude, content.altitude)
+        fix = ReceiverFix(stamp / 1e9, content.status.status, *position, covariance)
+        arrivals.append(Arrival(message.time_ns, stamp, fix))
+    return arrivals
+
+
+def visual_fixes(
+    accepted: pd.DataFrame, image_delays_s: dict[int, float], fix_delays_s: dict[int, float]
+) -> tuple[Fixes, np.ndarray]:
+    """Rows of predictions.csv as fixes, and when they arrived, (N,) ns.
+
+    The delays are of stamps. A fix that was not recorded comes after its image, later by what the model took.
+    """
+    stamps_ns = accepted["photo_id"].to_numpy().astype(np.int64)
+    covariances = np.tile(np.eye(3), (len(accepted), 1, 1))
+    covariances[:, :2, :2] = covariances_m2(accepted)
+    positions = np.column_stack([accepted["latitude_deg"], accepted["longitude_deg"], np.zeros(len(accepted))])
+    taken_s = (accepted["transform_s"] + accepted["ensemble_s"]).to_numpy(dtype=np.float64)
+    after_s = [
+        fix_delays_s.get(stamp, image_delays_s.get(stamp, 0.0) + taken)
+        for stamp, taken in zip(stamps_ns.tolist(), taken_s, strict=True)
+    ]
+    arrivals_ns = stamps_ns + np.round(np.array(after_s) * 1e9).astype(np.int64)
+    return Fixes(stamps_ns, positions, covariances, np.zeros(len(accepted), dtype=np.int64)), arrivals_ns
+
+
+def run_fallback(
+    receiver: list[Arrival], visual: Fixes, visual_arrivals_ns: np.ndarray, settings: MonitorSettings | None = None
+) -> FallbackRun:
+    """What the node would have done from the first arrival to the last. Settings are by default the node's."""
+    times_ns = np.array([arrival.time_ns for arrival in receiver], dtype=np.int64)
+    period_s = float(np.median(np.diff(times_ns))) / 1e9 if len(times_ns) > 1 else 0.0
+    return _Run(settings or MonitorSettings(), period_s).of(receiver, visual, visual_arrivals_ns)
+
+
+class _Run:
+    """One pass through the events."""
+
+    def __init__(self, settings: MonitorSettings, period_s: float):
+        self._switch = SourceSwitch(settings)
+        self._settings = settings
+        self._period_s = period_s
+        self._switches: list[SwitchAt] = []
+        self._rows: list[tuple[int, int, tuple[float, float, float], np.ndarray]] = []
+        # the receiver's last news, its last good fix, and the first good one since it was last at fault
+        self._heard_ns = self._good_ns = self._good_since_ns = 0
+
+    def of(self, receiver: list[Arrival], visual: Fixes, visual_arrivals_ns: np.ndarray) -> FallbackRun:
+        for time_ns, kind, row in _events(receiver, visual_arrivals_ns):
+            # with nothing good yet, the fault has lasted since the start
+            self._heard_ns, self._good_ns = self._heard_ns or time_ns, self._good_ns or time_ns
+            if kind == _RECEIVER:
+                self._receive(receiver[row])
+            elif kind == _VISUAL:
+                self._see(visual, row, time_ns)
+            else:
+                self._note(self._switch.tick(time_ns / 1e9), time_ns)
+        return FallbackRun(*self._passed(), self._switches)
+
+    def _receive(self, arrival: Arrival) -> None:
+        time_ns, stamp, fix = arrival
+        passes, switch = self._switch.receiver(fix, stamp, time_ns / 1e9)
+        fault = self._switch.monitor.fault
+        if fault is None:
+            self._good_since_ns = self._good_since_ns or time_ns
+        self._note(switch, time_ns)
+        if fault is None:
+            self._good_ns = time_ns
+        if fault != SILENT:
+            self._heard_ns = time_ns
+        if passes:
+            self._rows.append((stamp, time_ns, fix[2:5], self._sound(fix.cov_enu_m2)))
+
+    def _see(self, visual: Fixes, row: int, time_ns: int) -> None:
+        stamp = int(visual.stamps_ns[row])
+        passes, switch = self._switch.visual(stamp, time_ns / 1e9)
+        self._note(switch, time_ns)
+        if passes:
+            self._rows.append((stamp, time_ns, tuple(visual.positions[row]), visual.covariances_enu_m2[row]))
+
+    def _note(self, switch: Switch | None, time_ns: int) -> None:
+        if switch is not None and switch.changes_source:
+            cause_ns = self._good_since_ns if switch.after == RECEIVER else self._good_ns
+            after_s, within_s = (time_ns - cause_ns) / 1e9, self._within_s(switch.after)
+            reason = switch.transition.reason
+            self._switches.append(SwitchAt(time_ns, switch.before, switch.after, reason, after_s, within_s))
+        if self._switch.monitor.fault is not None:
+            self._good_since_ns = 0
+
+    def _within_s(self, after: str) -> float:
+        settings, period_s = self._settings, self._period_s
+        if after == RECEIVER:
+            return max(settings.return_s, (settings.return_fixes - 1) * period_s) + period_s
+        if self._switch.monitor.fault == SILENT:
+            return (self._heard_ns - self._good_ns) / 1e9 + settings.max_age_s + TICK_S
+        # the first faulty fix comes an interval after the last good one
+        return period_s + max(settings.leave_s, (settings.leave_fixes - 1) * period_s) + period_s
+
+    def _sound(self, covariance_m2: np.ndarray) -> np.ndarray:
+        assumed_m2 = self._switch.monitor.settings.assumed_sigma_m**2
+        return np.eye(3) * assumed_m2 if is_unknown(covariance_m2) else covariance_m2
+
+    def _passed(self) -> tuple[Fixes, np.ndarray]:
+        # by stamp: a looping bag goes back in them
+        rows = sorted(self._rows, key=lambda row: row[0])
+        stamps, arrivals, positions, covariances = zip(*rows, strict=True) if rows else ((), (), (), ())
+        fixes = Fixes(
+            np.array(stamps, dtype=np.int64),
+            np.array(positions, dtype=np.float64).reshape(-1, 3),
+            np.array(covariances, dtype=np.float64).reshape(-1, 3, 3),
+            np.zeros(len(rows), dtype=np.int64),
+        )
+        return fixes, np.array(arrivals, dtype=np.int64)
+
+
+def _events(receiver: list[Arrival], visual_arrivals_ns: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(time, kind, row) in the order of time, and at the same time of kind."""
+    heard = sorted((arrival.time_ns, _RECEIVER, row) for row, arrival in enumerate(receiver))
+    seen = sorted((int(time_ns), _VISUAL, row) for row, time_ns in enumerate(visual_arrivals_ns))
+    both = list(merge(heard, seen))
+    ticks = range(both[0][0], both[-1][0] + 1, round(TICK_S * 1e9)) if both else ()
+    return merge(both, ((time_ns, _TICK, 0) for time_ns in ticks))
