@@ -4,6 +4,7 @@ The ROS wheels lack tf2_msgs: a TransformStamped that stands for a message of on
 """
 
 import sys
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,8 @@ from lifecycle_msgs.msg import Transition
 from ros_helpers import Client, RunningNode, image_message, values
 
 from campus_visual_gps.ros import frames
+
+_seeds = count()
 
 
 @pytest.fixture
@@ -43,7 +46,8 @@ def in_tf(status: DiagnosticStatus) -> str | None:
 
 
 def picture():
-    return image_message(textured_rgb(48, 64), frame_id="front_camera")
+    """Another one each time: a frozen camera is a warning of its own."""
+    return image_message(textured_rgb(48, 64, seed=next(_seeds)), frame_id="front_camera")
 
 
 def warnings_of(running: RunningNode) -> list[str]:
