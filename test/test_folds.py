@@ -80,7 +80,7 @@ def test_folds_share_one_cache_of_views(folds, dataset_dir):
     files = list((dataset_dir / "views").iterdir())
     assert [file.suffix for file in files] == [".npy"]
     views = np.load(files[0], mmap_mode="r")
-    assert views.shape[:2] == (2, 45) and not np.array_equal(views[0], views[1])
+    assert views.shape[:2] == (2, 60) and not np.array_equal(views[0], views[1])
 
 
 def test_a_fold_answers_with_a_map_and_a_covariance(folds, dataset_dir):

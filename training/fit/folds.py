@@ -75,12 +75,15 @@ def read_folds(directory: Path) -> list[Fold]:
 
 
 def load_parts(directory: Path, site: Site, config: TrainConfig) -> list[HeldOut]:
-    """What the folds in a directory said of the sessions that they held out.
+    """What the folds in a directory said of the sessions that they held out, but for sessions that do not train here.
 
-    Raises DatasetError where they are of another recipe or data set.
+    What is to be tested must not calibrate. Raises DatasetError where the folds are of another recipe or data set.
     """
     parts = []
+    used = site.photos["session"][site.photos["subset"].isin([TRAIN, VAL])].unique()
     for fold in read_folds(directory):
+        if fold.session not in used:
+            continue
         file = fold.bundle_dir.parent / ANSWERS
         try:
             with np.load(file, allow_pickle=False) as stored:
@@ -96,7 +99,7 @@ def load_parts(directory: Path, site: Site, config: TrainConfig) -> list[HeldOut
 def _train(config: TrainConfig, site: Site, photos: pd.DataFrame, fold: Fold) -> Trained:
     log.info("fold without %s", fold.session)
     others = photos[photos["session"] != fold.session]
-    return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent, pool=photos)
+    return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent)
 
 
 def _answers(fold: Fold, trained: Trained, photos: pd.DataFrame) -> HeldOut:

@@ -41,7 +41,7 @@ class TrainingSet:
     """Photos of the train and val subsets: files, and (N, 2) east/north metres of the site's frame.
 
     `cells_enu_m` (K, 2) are those of a head that gives a map. `pool` are the files whose views are cached together, all
-    of train and val among them: folds share one cache.
+    of train and val among them: folds and splits share one cache.
     """
 
     train_paths: list[Path]
@@ -49,8 +49,8 @@ class TrainingSet:
     val_paths: list[Path]
     val_enu_m: np.ndarray
     fingerprint: str
-    cells_enu_m: np.ndarray | None = None
-    pool: list[Path] | None = None
+    cells_enu_m: np.ndarray | None
+    pool: list[Path]
 
 
 def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: ImageSpec, run_dir: Path) -> Path:
@@ -149,9 +149,8 @@ def _photo_datasets(config: TrainConfig, data: TrainingSet, image: ImageSpec) ->
 def _view_datasets(
     config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
 ) -> tuple[ViewDataset, ViewDataset]:
-    pool = data.pool or [*data.train_paths, *data.val_paths]
-    views = cached_views(config, image, pool, module.trunk)
-    row_of = {path: row for row, path in enumerate(pool)}
+    views = cached_views(config, image, data.pool, module.trunk)
+    row_of = {path: row for row, path in enumerate(data.pool)}
     train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
     return ViewDataset(views, train, data.train_enu_m, True), ViewDataset(views, val, data.val_enu_m, False)
 

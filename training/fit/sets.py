@@ -64,10 +64,8 @@ def image_spec(config: TrainConfig) -> ImageSpec:
     return ImageSpec(config.size_px, backbone.mean, backbone.std)
 
 
-def training_set(
-    config: TrainConfig, site: Site, train: pd.DataFrame, val: pd.DataFrame, pool: pd.DataFrame | None = None
-) -> TrainingSet:
-    """Photos to train and to validate on; `pool` are those whose cached views are shared, all of train and val in it.
+def training_set(config: TrainConfig, site: Site, train: pd.DataFrame, val: pd.DataFrame) -> TrainingSet:
+    """Photos to train and to validate on; cached views are those of the whole site, for all splits and folds.
 
     Raises DatasetError where validation photos are missing and the epoch depends on them.
     """
@@ -93,7 +91,7 @@ def training_set(
         site.positions_m(val),
         hashlib.sha256(table.encode()).hexdigest()[:16],
         cells,
-        None if pool is None else site.paths(pool),
+        site.paths(site.photos),
     )
 
 

@@ -81,11 +81,9 @@ class TrainingSummary:
     floor_sigma_m: float
 
 
-def train_members(
-    config: TrainConfig, site: Site, train: pd.DataFrame, val: pd.DataFrame, out: Path, pool: pd.DataFrame | None = None
-) -> Trained:
+def train_members(config: TrainConfig, site: Site, train: pd.DataFrame, val: pd.DataFrame, out: Path) -> Trained:
     """Train every seed on some photos of the site, in `<out>/seed-<seed>`. Members that are complete are kept."""
-    data = training_set(config, site, train, val, pool)
+    data = training_set(config, site, train, val)
     log.info("%d training and %d validation photos", len(data.train_paths), len(data.val_paths))
     members = [
         (seed, config.model, train_member(config, seed, data, site.image, out / f"seed-{seed}"))
