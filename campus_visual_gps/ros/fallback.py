@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from copy import copy
+from copy import deepcopy
 
 import numpy as np
 from sensor_msgs.msg import NavSatFix
@@ -97,7 +97,7 @@ class Fallback:
         unknown = is_unknown(_covariance(message))
         if message.header.frame_id and not unknown:
             return message
-        message = copy(message)
+        message = deepcopy(message)  # the header too: others may read the receiver's message
         if unknown:
             message.position_covariance = (np.eye(3) * self._assumed_m2).ravel().tolist()
             message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_APPROXIMATED
