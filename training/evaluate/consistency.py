@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
+from campus_visual_gps.uncertainty import sigma_m
 from training.evaluate.bootstrap import CONFIDENCE, BlockBootstrap, Interval
 from training.evaluate.metrics import Figures, share_figures, with_interval
 from training.evaluate.risk_coverage import risk_figures
@@ -53,11 +54,6 @@ def gaussian_nll(nees_values: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
     return 0.5 * nees_values + 0.5 * np.linalg.slogdet(covs_m2)[1] + np.log(2.0 * np.pi)
 
 
-def sigmas_m(covs_m2: np.ndarray) -> np.ndarray:
-    """Claimed sigma per axis (N,): sqrt(trace / 2)."""
-    return np.sqrt(np.trace(np.asarray(covs_m2), axis1=1, axis2=2) / 2.0)
-
-
 def usable(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
     """(N,) bool: there is a position, and a covariance that is finite and positive definite."""
     finite = np.isfinite(offsets_m).all(axis=1) & np.isfinite(covs_m2).all(axis=(1, 2))
@@ -83,7 +79,7 @@ def consistency_figures(
     offsets, covs, bootstrap = offsets_m[known], covs_m2[known], BlockBootstrap(np.asarray(blocks)[known])
     figures |= _ellipse_figures(nees(offsets, covs), covs, bootstrap)
     errors_m = np.hypot(*offsets.T)
-    figures |= risk_figures(sigmas_m(covs), errors_m, bootstrap)
+    figures |= risk_figures(sigma_m(covs), errors_m, bootstrap)
     for percent, radii in (radii_m or {}).items():
         figures |= _conformal_figures(percent, radii[known], errors_m, np.asarray(blocks)[known])
     return figures
@@ -98,7 +94,7 @@ def _ellipse_figures(values: np.ndarray, covs_m2: np.ndarray, bootstrap: BlockBo
         figures |= share_figures(f"coverage_{level * 100:.0f}_share", covered(values, level), bootstrap)
     nll = gaussian_nll(values, covs_m2)
     figures |= with_interval("nll_mean", nll.mean(), bootstrap.interval(bootstrap.means(nll)))
-    return figures | {"sigma_median_m": float(np.median(sigmas_m(covs_m2)))}
+    return figures | {"sigma_median_m": float(np.median(sigma_m(covs_m2)))}
 
 
 def _conformal_figures(percent: int, radii_m: np.ndarray, errors_m: np.ndarray, blocks: np.ndarray) -> Figures:

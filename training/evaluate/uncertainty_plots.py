@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from training.evaluate.consistency import sigmas_m, usable
+from campus_visual_gps.uncertainty import sigma_m
+from training.evaluate.consistency import usable
 from training.evaluate.figures import Report
 from training.evaluate.palette import LIMIT, OURS, look_of, plain
 from training.evaluate.predict import covariances_m2, positions_m
@@ -38,7 +39,7 @@ def _claim(predictions: pd.DataFrame, prefix: str = "") -> _Claim:
     offsets = positions_m(predictions, prefix) - positions_m(predictions, "true_")
     covs = covariances_m2(predictions, prefix)
     known = usable(offsets, covs)
-    return _Claim(sigmas_m(covs[known]), np.hypot(*offsets[known].T))
+    return _Claim(sigma_m(covs[known]), np.hypot(*offsets[known].T))
 
 
 def error_by_sigma(predictions: pd.DataFrame) -> Figure:

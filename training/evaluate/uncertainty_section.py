@@ -128,9 +128,8 @@ def _worth(report: Report) -> str:
         return ""
     return (
         f"**Refusing the least certain 20 % leaves {with_bounds(report, 'kept80_ratio', 2)} of the mean error.** "
-        f"The area under the risk-coverage curve (AURC) is {number(report, 'aurc_m')} m, between "
-        f"{number(report, 'aurc_oracle_m')} m of an oracle that knows the errors and "
-        f"{number(report, 'aurc_random_m')} m of refusing at random."
+        f"The area under the risk-coverage curve (AURC) is {number(report, 'aurc_m')} m; an oracle that knows the "
+        f"errors has {number(report, 'aurc_oracle_m')} m, refusing at random {number(report, 'aurc_random_m')} m."
     )
 
 

@@ -127,6 +127,8 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
             cov_ee_m2=cov[:, 0, 0],
             cov_en_m2=cov[:, 0, 1],
             cov_nn_m2=cov[:, 1, 1],
+            radius90_m=np.nan,  # a NavSatFix carries none
+            radius95_m=np.nan,
             refusal=refused,
         )
 
