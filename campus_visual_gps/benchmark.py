@@ -3,7 +3,9 @@
 The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
 fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
 measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is a
-search among random reference features of the bundle's size, their density over a map's cells, and the product.
+search among random reference features of the bundle's size, their density over a map's cells, and the product. Three
+members with the paper's head and three with a map over as many cells answer in turns too, up to position and
+covariance, which tells what a map costs.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -34,7 +37,7 @@ RANDOM_BACKBONE, RANDOM_SEEDS, RANDOM_SIZE_PX = "resnet18", (0, 1, 2), 320
 
 
 def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
-    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms, evidence_10000_ms.
+    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms, points_ms, maps_ms, evidence_10000_ms.
 
     Raises VisualGpsError.
     """
@@ -43,6 +46,7 @@ def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
         "overhead_raw_ms": overhead_ms(model_dir, rgb, compressed=False, frames=frames),
         "overhead_jpeg_ms": overhead_ms(model_dir, rgb, compressed=True, frames=frames),
         **ensemble_and_naive_ms(model_dir, rgb),
+        **points_and_maps_ms(model_dir, rgb),
         f"evidence_{EVIDENCE_PHOTOS}_ms": evidence_ms(model_dir),
     }
 
@@ -107,6 +111,47 @@ def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVID
         fuse(probabilities, density(index.nearest(query, k=20), cells, 10.0, 0.05), 0.5)
         times_s.append(perf_counter() - start)
     return 1e3 * float(np.median(times_s))
+
+
+def points_and_maps_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE_RUNS) -> dict[str, float]:
+    """Medians of three untrained members of the bundle's backbone with the paper's head, and with a map, in turns."""
+    from campus_visual_gps.bundle import load_bundle
+    from campus_visual_gps.ensemble import Ensemble
+    from campus_visual_gps.site_map import SiteCells
+    from campus_visual_gps.uncertainty import Calibration, believe
+
+    bundle = load_bundle(model_dir)
+    cells, calibration = SiteCells(_square_of_cells(EVIDENCE_CELLS), 6.0), Calibration(5.0)
+    ensembles = {
+        f"{name}s_ms": Ensemble(_untrained(bundle.members[0].model, head, cells.centres_enu_m), bundle.image)
+        for name, head in (("point", "mlp"), ("map", "probability_map"))
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ensembles}
+    for _ in range(runs + 2):
+        for name, ensemble in ensembles.items():
+            start = perf_counter()
+            output = ensemble.predict(rgb)
+            own = None if output.log_maps is None else cells
+            belief = believe(output.means_enu_m, output.covs_enu_m2, output.log_maps, own, calibration, calibration)
+            if own is not None:
+                cells.modes(belief.site_map)
+            seconds[name].append(perf_counter() - start)
+    return {name: 1e3 * float(np.median(times[2:])) for name, times in seconds.items()}
+
+
+def _untrained(model, head: str, cells_enu_m: np.ndarray) -> list:
+    import torch
+
+    from campus_visual_gps.models.regressor import build_model
+
+    config, cells = replace(model, head=head), torch.from_numpy(cells_enu_m)
+    return [build_model(config, cells_enu_m=cells) for _ in RANDOM_SEEDS]
+
+
+def _square_of_cells(count: int) -> np.ndarray:
+    """(count, 2) metres."""
+    side = int(np.ceil(np.sqrt(count)))
+    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)[:count] * 6.0
 
 
 def photo_like(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -202,9 +247,11 @@ def _table(results: dict[str, float], model: str | None) -> str:
         "overhead_jpeg_ms": f"node overhead, {width} x {height} JPEG",
         "ensemble_ms": "ensemble",
         "naive_ms": "plain float32 loop over the members",
+        "points_ms": "three untrained members, points",
+        "maps_ms": f"three untrained members, maps of {EVIDENCE_CELLS} cells",
         f"evidence_{EVIDENCE_PHOTOS}_ms": f"evidence of {EVIDENCE_PHOTOS} reference photos",
     }
-    rows = [f"{text:38} {results[name]:9.2f} ms" for name, text in texts.items()]
+    rows = [f"{text:46} {results[name]:9.2f} ms" for name, text in texts.items()]
     of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
     of = f"{of}; medians of {FRAMES} frames, ensemble and loop of {ENSEMBLE_RUNS} in turns, evidence of {EVIDENCE_RUNS}"
     return "\n".join([f"model {of}", *rows])

@@ -43,7 +43,9 @@ def assert_nearest(features: np.ndarray, query: np.ndarray, k: int) -> Neighbour
     np.testing.assert_array_equal(found.rows, order)
     np.testing.assert_allclose(found.similarities, truth[order], atol=1e-7)
     np.testing.assert_array_equal(found.positions_enu_m[:, 0], 2.0 * order)
-    assert found.distance == 1.0 - found.similarities[0]
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1)
+    apart = np.linalg.norm(features.astype(np.float64)[found.rows] - query, axis=1).min()
+    assert found.distance == pytest.approx(apart / np.median(lengths), rel=2e-3, abs=2e-3)
     return found
 
 
@@ -130,7 +132,7 @@ def test_zeros_are_like_nothing():
     np.testing.assert_array_equal(index_of(features).nearest(np.array([0.0, 2.0]), 3).similarities, [1.0, 0.0, -1.0])
     found = index_of(features).nearest(np.zeros(2), 2)
     np.testing.assert_array_equal(found.rows, [0, 1])
-    assert found.distance == 1.0
+    assert found.distance == 0.0  # one of them is zeros too
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

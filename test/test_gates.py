@@ -149,7 +149,7 @@ def test_modes_far_apart_are_refused_where_their_errors_are_large():
     assert modes_limit_m(errors_m, apart_m, 70.0) is None
     gates = with_belief_gates(Gates(), errors_m, errors_m, apart_m, np.linspace(0.1, 0.3, 600), 15.0)
     assert gates.max_modes_apart_m == 40.0 and gates.max_sigma_m is None
-    assert gates.max_feature_distance == pytest.approx(0.33, abs=0.01)
+    assert gates.max_feature_distance == pytest.approx(0.296, abs=0.001)
 
 
 def test_without_an_error_that_is_asked_for_only_the_unfamiliar_is_refused():

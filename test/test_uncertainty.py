@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.uncertainty import Calibration, combine, spread_m
+from campus_visual_gps.site_map import POINT_RULES, SiteCells
+from campus_visual_gps.uncertainty import Calibration, Scaling, believe, combine, spread_m
 
 coordinates = st.floats(-5000, 5000, allow_nan=False)
 
@@ -54,3 +55,68 @@ def test_spread_is_the_distance_from_the_mean():
 def test_a_calibration_without_a_floor_is_refused(values):
     with pytest.raises(BundleError):
         Calibration(**values)
+
+
+CELLS = SiteCells(np.stack(np.meshgrid(np.arange(8), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0, 6.0)
+
+
+def _check_claim(cov, floor_sigma_m):
+    assert np.all(np.isfinite(cov))
+    np.testing.assert_array_equal(cov, cov.T)
+    assert np.linalg.eigvalsh(cov).min() >= floor_sigma_m**2 * (1 - 1e-6) - 1e-6
+
+
+@given(
+    st.integers(0, 10_000),
+    st.floats(0.01, 300.0),
+    st.floats(1.0, 50.0),
+    st.floats(0.2, 5.0),
+    st.sampled_from(POINT_RULES),
+)
+@settings(deadline=None, max_examples=80)
+def test_whatever_maps_the_members_give_the_claim_stands_above_its_floor(seed, logit_scale, floor, temperature, point):
+    logits = logit_scale * np.random.default_rng(seed).normal(size=(3, len(CELLS)))
+    log_maps = (
+        logits
+        - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+        - logits.max(1, keepdims=True)
+    )
+    calibration = Calibration(floor, scale=0.5, temperature=temperature, point=point)
+    belief = believe(np.zeros((3, 2)), np.zeros((3, 2, 2)), log_maps, CELLS, calibration, calibration)
+    _check_claim(belief.cov_enu_m2, floor)
+    assert np.all(belief.mean_enu_m >= -1e-6) and np.all(belief.mean_enu_m <= [42.0 + 1e-6, 24.0 + 1e-6])
+    assert belief.site_map.sum() == pytest.approx(1.0)
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 1e4), st.floats(1.0, 50.0), st.floats(1e-3, 50.0))
+@settings(deadline=None, max_examples=80)
+def test_whatever_gaussians_the_members_give_the_claim_stands_above_its_floor(seed, spread, floor, scale):
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(3, 2, 2)) * spread
+    calibration = Calibration(floor, scale=scale)
+    covs = factors @ np.swapaxes(factors, -1, -2)
+    belief = believe(rng.normal(size=(3, 2)) * spread, covs, None, None, calibration, calibration)
+    _check_claim(belief.cov_enu_m2, floor)
+
+
+def test_a_map_with_a_nan_gives_no_position():
+    calibration = Calibration(5.0)
+    log_maps = np.full((2, len(CELLS)), np.log(1 / len(CELLS)))
+    log_maps[0, 3] = np.nan
+    belief = believe(np.zeros((2, 2)), np.zeros((2, 2, 2)), log_maps, CELLS, calibration, calibration)
+    assert np.isnan(belief.mean_enu_m).all()
+
+
+def test_the_night_has_its_own_scaling_below_its_brightness():
+    night = Scaling(20.0, 2.0)
+    calibration = Calibration(5.0, night=night, night_below=40.0)
+    assert calibration.scaling(39.0) is night
+    assert calibration.scaling(40.0) is calibration and calibration.scaling(None) is calibration
+    with pytest.raises(BundleError, match="night_below"):
+        Calibration(5.0, night=night)
+
+
+def test_the_conformal_radius_is_so_many_sigma():
+    scaling = Scaling(5.0, conformal_90=2.5)
+    assert scaling.radius_m(16.0 * np.eye(2), 90) == pytest.approx(10.0)
+    assert scaling.radius_m(16.0 * np.eye(2), 95) is None

@@ -159,7 +159,8 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "max_sigma_m": ("A fix less certain than that is refused: sigma per axis, metres." + _GATE, gate),
         "max_modes_apart_m": ("A map with modes farther apart is refused, metres." + _GATE, gate),
         "max_feature_distance": (
-            "An image less like any reference photo is refused: 1 - cosine similarity of the features." + _GATE,
+            "An image less like any reference photo is refused: distance of the features, their length being 1."
+            + _GATE,
             gate,
         ),
         "min_brightness": ("A darker image is refused: mean grey level, 0 to 255." + _GATE, gate),

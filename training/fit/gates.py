@@ -16,7 +16,9 @@ MIN_PHOTOS = 50
 # The extremes of the photos but for one in two hundred, which may itself be a covered lens.
 TAIL = 0.005
 # A robot's camera differs from the phone: only what is far outside of everything seen is refused.
-DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN, FEATURE_MARGIN = 0.5, 0.5, 0.25, 2.0, 1.1
+DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
+# Photos of other places lie among the last few of the site's own held-out ones: a wider gate would let them in.
+UNFAMILIAR = 0.02
 MODE_LIMITS_M = (40.0, 60.0, 80.0, 120.0, 160.0, 240.0)
 
 
@@ -49,15 +51,15 @@ def with_belief_gates(
     """`gates` with thresholds from N held-out photos: errors, claimed sigmas, distances of the modes, all (N,) metres,
     and distances (N,) of the features to the nearest reference photo.
 
-    Features farther from all reference photos than those of any held-out photo but the TAIL are of no place that the
-    networks know. Where a mean error is asked of the accepted fixes, the least certain are refused first, and before
-    them those whose modes lie so far apart that their own mean error is above it.
+    Features farther from all reference photos than those of all held-out photos but for UNFAMILIAR of them are of no
+    place that the networks know. Where a mean error is asked of the accepted fixes, the least certain are refused
+    first, and before them those whose modes lie so far apart that their own mean error is above it.
     """
     if len(errors_m) < MIN_PHOTOS:
         log.warning("%d held-out photos are too few to measure the gates of the belief: they stay off", len(errors_m))
         return gates
-    farthest = float(np.quantile(feature_distances, 1.0 - TAIL))
-    gates = replace(gates, max_feature_distance=round(FEATURE_MARGIN * farthest, 4))
+    farthest = float(np.quantile(feature_distances, 1.0 - UNFAMILIAR))
+    gates = replace(gates, max_feature_distance=round(farthest, 4))
     if accepted_error_m is None:
         return gates
     apart = modes_limit_m(errors_m, modes_apart_m, accepted_error_m)

@@ -28,8 +28,6 @@ from training.fit.sets import Site, site_polygon, training_set
 
 log = logging.getLogger(__name__)
 
-REFERENCE_NORM = 64.0
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -53,10 +51,10 @@ class Trained:
 
     @cached_property
     def reference(self) -> ReferenceFeatures:
-        features = self.seen.features.astype(np.float64)
-        # only directions are ever compared; at this length float16 holds them, however large the network's numbers are
-        scaled = features * (REFERENCE_NORM / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-30))
-        return ReferenceFeatures(scaled.astype(np.float16), self.data.train_enu_m)
+        # a network whose features do not fit float16 has diverged; its bundle must still be written to be told so
+        largest = float(np.finfo(np.float16).max)
+        features = self.seen.features.clip(-largest, largest)
+        return ReferenceFeatures(features.astype(np.float16), self.data.train_enu_m)
 
     @property
     def cells(self) -> SiteCells | None:
