@@ -3,8 +3,34 @@
 from __future__ import annotations
 
 from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.models.heads import GAUSSIAN, PROBABILITY_MAP
 from campus_visual_gps.uncertainty import Calibration
 from training.config import TrainConfig
+
+
+_CLAIMS = {
+    GAUSSIAN: "mean of the members' covariances plus the spread of their means",
+    PROBABILITY_MAP: "second moment of the average map about the reported point",
+    "point": "spread of the members",
+}
+
+
+def _kind(config: TrainConfig) -> str:
+    return config.model.head if config.model.head in _CLAIMS else "point"
+
+
+def _night(calibration: Calibration) -> str:
+    return "" if calibration.night is None else " (of its own for the night)"
+
+
+def _held(calibration: Calibration) -> str:
+    measured = calibration.measured
+    if "coverage_95_after" not in measured:
+        return ""
+    return (
+        f"\n  On the held-out photos: mean NEES {measured['nees_after']:.2f} (ideal 2), "
+        f"{100 * measured['coverage_95_after']:.0f} % of the truths in the 95 % ellipse."
+    )
 
 
 def model_card(config: TrainConfig, training: dict, calibration: Calibration, frame: LocalFrame) -> str:
@@ -16,11 +42,12 @@ def model_card(config: TrainConfig, training: dict, calibration: Calibration, fr
 {", ".join(map(str, config.seeds))}), trained {training["trained_at"]} from `{config.weights}` weights.
 
 - Site: around {frame.latitude_ref_deg:.5f}, {frame.longitude_ref_deg:.5f}. It answers nowhere else.
-- Photos: {training["train_photos"]} for training; {training["val_photos"]} for validation, which chose the epoch
-  and the covariance's floor.
-- Mean error on the validation photos: {training["val_mean_error_m"]:.2f} m. If they share sessions with the training
-  photos this flatters; `python -m training evaluate` on a session of another day tells the truth.
-- Covariance: spread of the members plus a floor of {calibration.floor_sigma_m:.2f} m per axis.
+- Photos: {training["train_photos"]} for training; calibrated on {training["val_photos"]} held-out photos
+  ({training["calibrated_on"]}).
+- Mean error on those: {training["val_mean_error_m"]:.2f} m. Where they are validation photos of sessions that were
+  trained on, this flatters; `python -m training evaluate` on a session of another day tells the truth.
+- Covariance: {_CLAIMS[_kind(config)]}, times {calibration.scale:.2f}, plus a floor of
+  {calibration.floor_sigma_m:.2f} m per axis{_night(calibration)}.{_held(calibration)}
 
 Training sessions:
 
