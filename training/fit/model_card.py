@@ -7,7 +7,6 @@ from campus_visual_gps.models.heads import GAUSSIAN, PROBABILITY_MAP
 from campus_visual_gps.uncertainty import Calibration
 from training.config import TrainConfig
 
-
 _CLAIMS = {
     GAUSSIAN: "mean of the members' covariances plus the spread of their means",
     PROBABILITY_MAP: "second moment of the average map about the reported point",
