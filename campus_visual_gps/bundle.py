@@ -5,7 +5,6 @@ Nothing is ever unpickled. A missing file, a hash that differs, or an unknown fo
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
 from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.serial import plain, sha256_of
 from campus_visual_gps.uncertainty import Calibration
 
 FORMAT_VERSION = 1
@@ -124,7 +124,7 @@ def save_bundle(
         for seed, model, source in members:
             name = f"member-{seed}.safetensors"
             shutil.copyfile(source, staging / name)
-            entries.append({"seed": seed, "file": name, "sha256": sha256(staging / name), **asdict(model)})
+            entries.append({"seed": seed, "file": name, "sha256": sha256_of(staging / name), **asdict(model)})
         save_file(
             {
                 "features": np.ascontiguousarray(reference.features, dtype=np.float16),
@@ -136,13 +136,13 @@ def save_bundle(
             "format_version": FORMAT_VERSION,
             "model_id": model_id,
             "frame": asdict(frame),
-            "image": _plain(asdict(image)),
+            "image": plain(asdict(image)),
             "altitude": asdict(altitude),
             "members": entries,
             "calibration": asdict(calibration),
             "gates": asdict(gates),
             "site_polygon_enu_m": np.round(np.asarray(site_polygon_enu_m, dtype=float), 3).tolist(),
-            "reference_sha256": sha256(staging / REFERENCE),
+            "reference_sha256": sha256_of(staging / REFERENCE),
             "training": training,
         }
         (staging / MODEL_CARD).write_text(model_card, encoding="utf-8")
@@ -227,19 +227,10 @@ def _load_member(directory: Path, member: Member) -> Regressor:
 def _checked(path: Path, digest: str) -> Path:
     if not path.is_file():
         raise BundleError(f"{path} is missing; copy the whole bundle directory again")
-    found = sha256(path)
+    found = sha256_of(path)
     if found != digest:
         raise BundleError(f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again")
     return path
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as hex."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _swap(staging: Path, path: Path) -> None:
@@ -255,10 +246,3 @@ def _swap(staging: Path, path: Path) -> None:
         previous.rename(path)
         raise
     shutil.rmtree(previous)
-
-
-def _plain(value):
-    """Tuples as lists, which is what YAML has."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -14,6 +14,7 @@ import yaml
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.regressor import ModelConfig
+from campus_visual_gps.serial import plain
 from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, POINT_RULES
 
 BEST, LAST = KEPT_EPOCHS = ("best", "last")
@@ -212,7 +213,7 @@ def _set(data: dict[str, Any], setting: str) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The resolved configuration as plain YAML types."""
-    return yaml.safe_load(yaml.safe_dump(_plain(dataclasses.asdict(config))))
+    return yaml.safe_load(yaml.safe_dump(plain(dataclasses.asdict(config))))
 
 
 def _build(cls: type, data: Any, where: str) -> Any:
@@ -255,9 +256,3 @@ def _convert_tuple(arguments: tuple, value: Any, where: str) -> tuple:
     if len(value) != len(arguments):
         raise ConfigError(f"{where} must have {len(arguments)} values, got {len(value)}")
     return tuple(_convert(hint, item, where) for hint, item in zip(arguments, value, strict=True))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,9 +1,8 @@
-"""Writing files so that a killed run leaves none of them half written, and telling contents apart."""
+"""Writing files so that a killed run leaves none of them half written."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +36,3 @@ def remove_parts(directory: Path) -> None:
     """Removes what a killed run was still writing."""
     for part in directory.glob(f".*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

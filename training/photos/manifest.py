@@ -19,7 +19,8 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.files import sha256_of, written_whole
+from campus_visual_gps.serial import sha256_of
+from training.photos.files import written_whole
 from training.photos.tables import Row, read_rows, write_table
 
 PHOTO_COLUMNS = {
