@@ -8,6 +8,7 @@ A data set directory holds, by the stage that writes it:
     correct  labels.csv     photos.csv with every batch of corrections/ applied (LABEL_COLUMNS), and labels.yaml
              review.csv     photos whose camera reported a poor GPS accuracy
     split    splits.csv     photo_id, session, subset; splits.yaml says how they were chosen
+    train    views/         activations of cached views, one file per recipe; may be deleted at any time
 """
 
 from __future__ import annotations
