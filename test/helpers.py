@@ -28,9 +28,10 @@ def make_bundle(
     size_px: int = 64,
     site_half_m: float = 200.0,
     output_scale_m: float = 20.0,
+    cells_enu_m: np.ndarray | None = None,
     **overrides,
 ) -> Path:
-    """A valid bundle of small untrained members whose outputs differ from image to image."""
+    """A valid bundle of small untrained members whose outputs differ from image to image; with cells, of maps."""
     import torch
     from safetensors.torch import save_file
 
@@ -42,7 +43,9 @@ def make_bundle(
     from campus_visual_gps.preprocess import ImageSpec
     from campus_visual_gps.uncertainty import Calibration
 
-    config = ModelConfig(backbone=backbone, head="linear", output_scale_m=output_scale_m)
+    head = "linear" if cells_enu_m is None else "probability_map"
+    config = ModelConfig(backbone=backbone, head=head, output_scale_m=output_scale_m)
+    cells = None if cells_enu_m is None else torch.from_numpy(cells_enu_m)
     described = get_backbone(backbone)
     scratch = directory.parent / f"{directory.name}-members"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,7 @@ def make_bundle(
     for seed in seeds:
         torch.manual_seed(seed)
         file = scratch / f"{seed}.safetensors"
-        save_file(build_model(config).state_dict(), file)
+        save_file(build_model(config, cells_enu_m=cells).state_dict(), file)
         members.append((seed, config, file))
     side = site_half_m
     content = {

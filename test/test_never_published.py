@@ -1,0 +1,93 @@
+"""Whatever the members say, no message that harms a filter is published: no NaN, no infinity, no zero covariance."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import make_bundle, textured_rgb
+from hypothesis import given
+from hypothesis import strategies as st
+from ros_helpers import image_message, to_stamp
+
+from campus_visual_gps import Localizer
+from campus_visual_gps.ensemble import EnsembleOutput
+from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.evidence import EvidenceConfig
+from campus_visual_gps.integrity import Gates
+from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.flow import Frame
+from campus_visual_gps.ros.pipeline import Pipeline
+from campus_visual_gps.uncertainty import Calibration
+
+PICTURE = image_message(textured_rgb(48, 64))
+FEATURES = 512  # of resnet18
+CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
+
+number = st.floats(width=64, allow_nan=True, allow_infinity=True)
+near = st.floats(-500.0, 500.0)
+member_rows = st.lists(
+    st.tuples(*[st.one_of(near, number)] * 2, *[st.one_of(st.just(0.0), number)] * 3), min_size=2, max_size=2
+)
+some_features = st.one_of(st.just(0.0), st.just(1.0), number)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    return Localizer.load(make_bundle(tmp_path_factory.mktemp("points") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    calibration = Calibration(5.0, temperature=1.5, evidence=EvidenceConfig(0.5, 8.0, 0.1))
+    directory = tmp_path_factory.mktemp("maps") / "bundle"
+    gates = Gates(max_feature_distance=1e3)
+    return Localizer.load(make_bundle(directory, cells_enu_m=CELLS, calibration=calibration, gates=gates))
+
+
+def assert_harmless(localizer: Localizer, output: EnsembleOutput) -> None:
+    """What becomes of the output is a refusal, an error before publishing, or messages that a filter can take."""
+    localizer.ensemble.predict = lambda rgb: output
+    with np.errstate(all="ignore"):
+        result = Pipeline(localizer)(Frame(PICTURE, 1, 0.0))
+    if result.refusal is not None:
+        return
+    try:
+        fix = messages.to_navsatfix(result.estimate, to_stamp(1.0), "camera")
+        pose = messages.to_pose(result.estimate, to_stamp(1.0), "map")
+    except EstimateError:
+        return
+    assert all(math.isfinite(value) for value in (fix.latitude, fix.longitude, fix.altitude))
+    for covariance, size in ((fix.position_covariance, 3), (pose.pose.covariance, 6)):
+        matrix = np.array(covariance).reshape(size, size)
+        assert np.all(np.isfinite(matrix))
+        assert np.all(np.diag(matrix) > 0.0)
+
+
+def _output(means, covs, log_maps, feature: float) -> EnsembleOutput:
+    features, square = np.full(FEATURES, feature, np.float32), np.zeros((8, 8, 3), np.uint8)
+    return EnsembleOutput(means, covs, log_maps, features, square, 0.0, 0.0)
+
+
+@given(member_rows, some_features)
+def test_of_points_and_gaussians(points, rows, feature):
+    table = np.array(rows)
+    covs = np.stack([[[row[2], row[3]], [row[3], row[4]]] for row in table])
+    with np.errstate(all="ignore"):
+        assert_harmless(points, _output(table[:, :2], covs, None, feature))
+
+
+@given(
+    st.lists(st.one_of(st.floats(-50.0, 0.0), number), min_size=2 * len(CELLS), max_size=2 * len(CELLS)), some_features
+)
+def test_of_maps(maps, values, feature):
+    log_maps = np.array(values).reshape(2, -1)
+    with np.errstate(all="ignore"):
+        assert_harmless(maps, _output(np.zeros((2, 2)), np.zeros((2, 2, 2)), log_maps, feature))
+
+
+def test_a_sound_map_is_published(maps):
+    log_maps = np.full((2, len(CELLS)), -np.log(len(CELLS)))
+    maps.ensemble.predict = lambda rgb: _output(np.zeros((2, 2)), np.zeros((2, 2, 2)), log_maps, 0.1)
+    estimate = Pipeline(maps)(Frame(PICTURE, 1, 0.0)).estimate
+    fix = messages.to_navsatfix(estimate, to_stamp(1.0), "camera")
+    assert fix.position_covariance[0] == pytest.approx(estimate.cov_enu_m2[0, 0])
