@@ -12,6 +12,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 def run_until_signal(make_node: Callable, args: list[str] | None = None) -> None:
     """Spin the node that `make_node` makes; it has a method `close`, which is called before it is destroyed."""
     node = None
+    # before rclpy's own handler, which calls this one
+    signal.signal(signal.SIGINT, _interrupt_once())
     try:
         rclpy.init(args=args)
         node = make_node()
@@ -32,3 +34,19 @@ def run_until_signal(make_node: Callable, args: list[str] | None = None) -> None
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _interrupt_once() -> Callable:
+    """A handler of SIGINT that raises KeyboardInterrupt the first time only.
+
+    A second Ctrl-C may come before the orderly end has had the time to ignore it.
+    """
+    interrupted = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+
+    return handle
