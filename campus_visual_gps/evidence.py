@@ -14,6 +14,8 @@ import numpy as np
 
 from campus_visual_gps.errors import BundleError
 
+# How many reference photos are looked at. Calibration and robot look at as many: the distance is the least of theirs.
+NEIGHBOURS = 20
 # The share of a density that lies evenly over the site: neighbours that are all wrong must not veto the true cell.
 UNIFORM_SHARE = 1e-3
 # Rows and queries have norms of 2^7 to 2^8: no product can leave float16's range, and its smallest steps do not show.
@@ -32,7 +34,7 @@ class EvidenceConfig:
     weight: float
     kernel_sigma_m: float
     temperature: float
-    k: int = 20
+    k: int = NEIGHBOURS
 
     def __post_init__(self):
         if not (np.isfinite(self.weight) and self.weight >= 0.0):

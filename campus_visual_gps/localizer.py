@@ -13,7 +13,7 @@ from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import Neighbours, ReferenceIndex, density
+from campus_visual_gps.evidence import NEIGHBOURS, Neighbours, ReferenceIndex, density
 from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
 from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
 
@@ -136,7 +136,7 @@ class Localizer:
         evidence = self.bundle.calibration.evidence
         if self._reference is None or not np.all(np.isfinite(features)):
             return None
-        return self._reference.nearest(features, evidence.k if evidence else 1)
+        return self._reference.nearest(features, evidence.k if evidence else NEIGHBOURS)
 
     def _density(self, neighbours: Neighbours | None) -> np.ndarray | None:
         evidence = self.bundle.calibration.evidence

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from campus_visual_gps.evidence import ReferenceIndex
+from campus_visual_gps.evidence import NEIGHBOURS, ReferenceIndex
 from campus_visual_gps.site_map import SiteCells
 from campus_visual_gps.uncertainty import Calibration, Scaling
 from training.fit.calibrate import (
@@ -13,7 +13,7 @@ from training.fit.calibrate import (
     fit_scale_and_floor,
     gaussian_nll,
 )
-from training.fit.held_out import NEIGHBOURS, HeldOut, Outputs
+from training.fit.held_out import HeldOut, Outputs
 
 N = 600
 COLUMNS, ROWS = np.meshgrid(np.arange(30), np.arange(12))

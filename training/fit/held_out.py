@@ -11,16 +11,13 @@ import pandas as pd
 
 from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import EvidenceConfig, Neighbours, ReferenceIndex, density
+from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, ReferenceIndex, density
 from campus_visual_gps.integrity import brightness_and_sharpness
 from campus_visual_gps.site_map import SiteCells
 from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, believe
 from training.evaluate.bootstrap import walk_blocks
 from training.evaluate.figures import capture_times_s
 from training.evaluate.predict import decoded_ahead
-
-# As many neighbours as any evidence asks for.
-NEIGHBOURS = 20
 
 
 @dataclass(frozen=True)
