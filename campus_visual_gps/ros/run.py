@@ -4,49 +4,44 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from threading import Event
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+_WAKE_S = 0.5
 
 
 def run_until_signal(make_node: Callable, args: list[str] | None = None) -> None:
     """Spin the node that `make_node` makes; it has a method `close`, which is called before it is destroyed."""
+    # Python's own handler raises KeyboardInterrupt wherever the main thread happens to be, in the orderly end as well,
+    # and a second Ctrl-C may come at any point. rclpy's, which calls this one, ends the spinning by itself.
+    interrupted = Event()
+    signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
+    rclpy.init(args=args)
     node = None
-    # before rclpy's own handler, which calls this one
-    signal.signal(signal.SIGINT, _interrupt_once())
     try:
-        rclpy.init(args=args)
+        if interrupted.is_set():
+            return
         node = make_node()
+        # rclpy wakes the executor a moment before it shuts the context down: one that went back to waiting too early
+        # would wait for ever, as it would in simulated time that stands still
+        node.create_timer(_WAKE_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except Exception:
         # a signal invalidates the context at any point, and what was under way there fails with errors of its own
-        if node is None or node.context.ok():
+        if rclpy.ok():
             raise
     finally:
-        # neither a second Ctrl-C nor a launch file that loses patience may break off the orderly end
+        # neither a second signal nor a launch file that loses patience may break off the orderly end
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _interrupt_once() -> Callable:
-    """A handler of SIGINT that raises KeyboardInterrupt the first time only.
-
-    A second Ctrl-C may come before the orderly end has had the time to ignore it.
-    """
-    interrupted = False
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
-            raise KeyboardInterrupt
-
-    return handle
