@@ -95,12 +95,15 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
 
 
 def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVIDENCE_RUNS) -> float:
-    """Median of what a photo's evidence costs beside `photos` reference photos, with features of the bundle's size."""
+    """Median of what a photo's evidence and novelty cost beside `photos` reference photos like the bundle's."""
     from campus_visual_gps.bundle import load_bundle
     from campus_visual_gps.evidence import ReferenceIndex, density, fuse
+    from campus_visual_gps.novelty import SiteAppearance
 
     random = np.random.default_rng(0)
-    size = load_bundle(model_dir).load_reference().features.shape[1]
+    reference = load_bundle(model_dir).load_reference()
+    size, channels = reference.features.shape[1], reference.appearances.shape[1]
+    appearance = SiteAppearance(random.standard_normal((photos, channels)))
     features = random.standard_normal((photos, size), dtype=np.float32)
     index = ReferenceIndex(features, random.uniform(0.0, 200.0, (photos, 2)))
     cells = random.uniform(0.0, 200.0, (EVIDENCE_CELLS, 2))
@@ -108,6 +111,7 @@ def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVID
     times_s = []
     for query in random.standard_normal((runs, size)):
         start = perf_counter()
+        appearance.distance(query[:channels])
         fuse(probabilities, density(index.nearest(query, k=20), cells, 10.0, 0.05), 0.5)
         times_s.append(perf_counter() - start)
     return 1e3 * float(np.median(times_s))
@@ -210,7 +214,7 @@ def random_bundle(directory: Path) -> Path:
         calibration=Calibration(10.0),
         gates=Gates(site_margin_m=None),
         site_polygon_enu_m=np.array([[-half_m, -half_m], [half_m, -half_m], [0.0, half_m]]),
-        reference=bundle.ReferenceFeatures(np.zeros((1, backbone.feature_dim)), np.zeros((1, 2))),
+        reference=bundle.ReferenceFeatures(np.zeros((0, backbone.feature_dim)), np.zeros((0, 1)), np.zeros((0, 2))),
         training={"weights": "none"},
         model_card="# Untrained: for measuring only\n",
     )

@@ -23,7 +23,7 @@ from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.serial import plain, sha256_of
 from campus_visual_gps.uncertainty import Calibration
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
@@ -53,9 +53,11 @@ class Member:
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """What the training photos look like to the first member: features (N, d) float16, positions (N, 2) metres."""
+    """What the training photos look like to the first member: features (N, d) float16, channel means of its middle
+    stage (N, c) float32, positions (N, 2) metres."""
 
     features: np.ndarray
+    appearances: np.ndarray
     positions_enu_m: np.ndarray
 
 
@@ -80,13 +82,14 @@ class Bundle:
         return [_load_member(self.path, member) for member in self.members]
 
     def load_reference(self) -> ReferenceFeatures:
-        """The training photos' features and positions. Raises BundleError."""
+        """The training photos' features, appearances and positions. Raises BundleError."""
         from safetensors.numpy import load_file
 
         path = _checked(self.path / REFERENCE, self.reference_sha256)
         tensors = load_file(path)
         try:
-            return ReferenceFeatures(tensors["features"], tensors["positions_enu_m"].astype(np.float64))
+            positions_enu_m = tensors["positions_enu_m"].astype(np.float64)
+            return ReferenceFeatures(tensors["features"], tensors["appearances"], positions_enu_m)
         except KeyError as error:
             raise BundleError(f"{path}: tensor {error} is missing") from error
 
@@ -128,6 +131,7 @@ def save_bundle(
         save_file(
             {
                 "features": np.ascontiguousarray(reference.features, dtype=np.float16),
+                "appearances": np.ascontiguousarray(reference.appearances, dtype=np.float32),
                 "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
             },
             staging / REFERENCE,

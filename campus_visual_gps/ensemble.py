@@ -1,4 +1,4 @@
-"""Runs the members on one image: RGB -> member means (M, 2), covariances (M, 2, 2), maps (M, K), features (d,)."""
+"""Runs the members on one image: RGB -> means (M, 2), covariances (M, 2, 2), maps (M, K), features, appearance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.regressor import Regressor
+from campus_visual_gps.models.stages import channel_means, middle_activations
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -20,6 +21,7 @@ class EnsembleOutput(NamedTuple):
     """float64 metres of the local frame, float32 features of the first member, and stage times in seconds.
 
     `log_maps` (M, K) are the logarithms of the members' maps over the ensemble's cells, None for heads without one.
+    `appearance` (c,) float32 are the channel means of the first member's middle stage.
     `square` is the (S, S, 3) uint8 RGB that the members saw, before normalisation.
     """
 
@@ -27,6 +29,7 @@ class EnsembleOutput(NamedTuple):
     covs_enu_m2: np.ndarray
     log_maps: np.ndarray | None
     features: np.ndarray
+    appearance: np.ndarray
     square: np.ndarray
     transform_s: float
     ensemble_s: float
@@ -73,7 +76,7 @@ class Ensemble:
         pixels = torch.from_numpy(square).unsqueeze(0)
         images = normalise(pixels.to(self.device, non_blocking=True), self.image)
         transformed = perf_counter()
-        with self._autocast():
+        with self._autocast(), middle_activations(self.members[0].backbone) as activations:
             outputs = [member(images) for member in self.members]
         # the first copy to the host waits for the device, so the clock is read after all of them
         means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
@@ -82,8 +85,9 @@ class Ensemble:
         if self.cells_enu_m is not None:
             log_maps = torch.stack([output.belief.log_map[0] for output in outputs]).double().cpu().numpy()
         features = outputs[0].features[0].cpu().numpy()
+        appearance = channel_means(activations[0])[0].cpu().numpy()
         times = (transformed - start, perf_counter() - transformed)
-        return EnsembleOutput(means, covs, log_maps, features, square, *times)
+        return EnsembleOutput(means, covs, log_maps, features, appearance, square, *times)
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""

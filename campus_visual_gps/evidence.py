@@ -14,7 +14,7 @@ import numpy as np
 
 from campus_visual_gps.errors import BundleError
 
-# How many reference photos are looked at. Calibration and robot look at as many: the distance is the least of theirs.
+# How many reference photos are looked at.
 NEIGHBOURS = 20
 # The share of a density that lies evenly over the site: neighbours that are all wrong must not veto the true cell.
 UNIFORM_SHARE = 1e-3
@@ -50,15 +50,12 @@ class Neighbours(NamedTuple):
     """The k reference photos most like a query, best first; equals in the order of their rows.
 
     rows (k,) int64; similarities (k,) float64 cosines, -1..1, 0 for a vector of zeros, NaN where the query is not
-    finite; positions_enu_m (k, 2). distance: how far the nearest of them is from the query as a vector, in units of the
-    reference photos' median length, NaN where the query is not finite. Unlike the cosine it counts how strongly a
-    feature is there: photos of other places and noise have the right directions at the wrong lengths.
+    finite; positions_enu_m (k, 2).
     """
 
     rows: np.ndarray
     similarities: np.ndarray
     positions_enu_m: np.ndarray
-    distance: float
 
 
 class ReferenceIndex:
@@ -80,8 +77,7 @@ class ReferenceIndex:
         if not np.all(np.isfinite(positions)):
             raise BundleError("reference positions are not finite; build the bundle again")
         self.positions_enu_m = positions
-        halves, self._norms, self._lengths = _scaled_halves(features)
-        self._unit_length = float(np.median(self._lengths)) or 1.0
+        halves, self._norms = _scaled_halves(features)
         self._rows = torch.from_numpy(halves).to(device)
 
     def __len__(self) -> int:
@@ -95,8 +91,8 @@ class ReferenceIndex:
         k = min(k, len(self))
         norm = float(np.linalg.norm(feature))
         if not np.isfinite(norm):
-            return self._neighbours(np.arange(k), np.full(k, np.nan), norm)
-        return self._neighbours(*self._search(feature / norm if norm > 0.0 else feature, k), norm)
+            return self._neighbours(np.arange(k), np.full(k, np.nan))
+        return self._neighbours(*self._search(feature / norm if norm > 0.0 else feature, k))
 
     def _search(self, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (k,) and similarities (k,) of a query (d,) of norm 1, or 0."""
@@ -126,11 +122,8 @@ class ReferenceIndex:
         # no matrix product here: its kernels sum some rows in another order, and duplicates would differ
         return np.clip((features * unit).sum(axis=1) / self._norms[rows], -1.0, 1.0)
 
-    def _neighbours(self, rows: np.ndarray, similarities: np.ndarray, length: float) -> Neighbours:
-        lengths = self._lengths[rows]
-        squared = (length - lengths) ** 2 + 2.0 * length * lengths * (1.0 - similarities)
-        distance = float(np.sqrt(squared).min()) / self._unit_length if np.isfinite(length) else np.nan
-        return Neighbours(rows, similarities, self.positions_enu_m[rows], distance)
+    def _neighbours(self, rows: np.ndarray, similarities: np.ndarray) -> Neighbours:
+        return Neighbours(rows, similarities, self.positions_enu_m[rows])
 
 
 def density(neighbours: Neighbours, cells_enu_m: np.ndarray, kernel_sigma_m: float, temperature: float) -> np.ndarray:
@@ -173,24 +166,22 @@ def rounding_bound(d: int) -> float:
     return 2.0 * (2.0 * 2.0**-11 + d * 2.0**-24)
 
 
-def _scaled_halves(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, d) -> the same directions in float16, their norms (N,), 1 for zeros, and the features' own lengths (N,).
-    Raises BundleError if not finite.
+def _scaled_halves(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, d) -> the same directions in float16 and their norms (N,), 1 for zeros. Raises BundleError if not finite.
 
     Powers of two change no digit of a float16 (but of numbers below 2^-21 of their row's norm), so the directions of
     stored features stay what they were.
     """
-    halves, norms, lengths = np.empty(features.shape, dtype=np.float16), *np.empty((2, len(features)))
+    halves, norms = np.empty(features.shape, dtype=np.float16), np.empty(len(features))
     with np.errstate(over="ignore", invalid="ignore"):  # told below
         for rows in _chunks(np.arange(len(features))):
             block = features[rows].astype(np.float64)
-            lengths[rows] = np.linalg.norm(block, axis=1)
-            exponents = np.frexp(lengths[rows, None])[1]
+            exponents = np.frexp(np.linalg.norm(block, axis=1, keepdims=True))[1]
             halves[rows] = np.ldexp(block, _NORM_EXPONENT - exponents)
             norms[rows] = np.linalg.norm(halves[rows].astype(np.float64), axis=1)
     if not np.all(np.isfinite(norms)):
         raise BundleError("reference features are not finite; build the bundle again")
-    return halves, np.where(norms > 0.0, norms, 1.0), lengths
+    return halves, np.where(norms > 0.0, norms, 1.0)
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:

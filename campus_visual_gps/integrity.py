@@ -36,8 +36,8 @@ class ImageStatistics(NamedTuple):
 
 class Signs(NamedTuple):
     """What speaks for or against an estimate: root mean square distance of the members from their mean; the claimed
-    sigma per axis; distance of the modes, 0 for one; distance of the features to the nearest reference photo's, in
-    units of the reference's median length, NaN where there is none; and the image's statistics."""
+    sigma per axis; distance of the modes, 0 for one; distance of the image's appearance from the nearest reference
+    photo's (`novelty.SiteAppearance`), NaN where there is none; and the image's statistics."""
 
     spread_m: float
     sigma_m: float

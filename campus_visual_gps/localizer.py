@@ -13,7 +13,8 @@ from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import NEIGHBOURS, Neighbours, ReferenceIndex, density
+from campus_visual_gps.evidence import ReferenceIndex, density
+from campus_visual_gps.novelty import SiteAppearance
 from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
 from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
 
@@ -51,7 +52,7 @@ class PositionEstimate:
 class Localizer:
     """A bundle's ensemble on one device. One thread at a time may call `localize`.
 
-    `reference` holds the features of the training photos, `gates` are the bundle's unless others are given.
+    `reference` and `appearance` are of the training photos, `gates` are the bundle's unless others are given.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Localizer:
         bundle: Bundle,
         ensemble: Ensemble,
         reference: ReferenceIndex | None = None,
+        appearance: SiteAppearance | None = None,
         gates: integrity.Gates | None = None,
     ):
         self.bundle = bundle
@@ -66,6 +68,7 @@ class Localizer:
         self.gates = gates or bundle.gates
         self.cells = _site_cells(bundle, ensemble)
         self._reference = reference
+        self._appearance = appearance
         self._inspector = integrity.ImageInspector()
 
     @classmethod
@@ -77,7 +80,7 @@ class Localizer:
         ensemble = Ensemble(bundle.load_members(), bundle.image, device, precision)
         if warm_up:
             ensemble.warm_up()
-        return cls(bundle, ensemble, _reference_index(bundle))
+        return cls(bundle, ensemble, *_of_training_photos(bundle))
 
     def localize(self, rgb: np.ndarray) -> PositionEstimate:
         """(H, W, 3) uint8 RGB, 0..255 -> PositionEstimate. Raises ImageError for anything else."""
@@ -85,7 +88,6 @@ class Localizer:
         image = self._inspector.inspect(output.square)
         calibration = self.bundle.calibration
         scaling = calibration.scaling(image.brightness)
-        neighbours = self._neighbours(output.features)
         belief = believe(
             output.means_enu_m,
             output.covs_enu_m2,
@@ -93,14 +95,14 @@ class Localizer:
             self.cells,
             calibration,
             scaling,
-            self._density(neighbours),
+            self._density(output.features),
         )
         modes = () if belief.site_map is None else tuple(self.cells.modes(belief.site_map))
         signs = integrity.Signs(
             spread_m=float(spread_m(output.means_enu_m)),
             sigma_m=float(sigma_m(belief.cov_enu_m2)),
             modes_apart_m=modes_apart_m(modes),
-            feature_distance=np.nan if neighbours is None else neighbours.distance,
+            feature_distance=np.nan if self._appearance is None else self._appearance.distance(output.appearance),
             image=image,
         )
         return self._estimate(output, belief, scaling, modes, signs)
@@ -132,22 +134,19 @@ class Localizer:
             ensemble_s=output.ensemble_s,
         )
 
-    def _neighbours(self, features: np.ndarray) -> Neighbours | None:
+    def _density(self, features: np.ndarray) -> np.ndarray | None:
         evidence = self.bundle.calibration.evidence
-        if self._reference is None or not np.all(np.isfinite(features)):
+        if self._reference is None or self.cells is None or evidence is None or not evidence.weight:
             return None
-        return self._reference.nearest(features, evidence.k if evidence else NEIGHBOURS)
-
-    def _density(self, neighbours: Neighbours | None) -> np.ndarray | None:
-        evidence = self.bundle.calibration.evidence
-        if neighbours is None or evidence is None or self.cells is None or not evidence.weight:
+        if not np.all(np.isfinite(features)):
             return None
+        neighbours = self._reference.nearest(features, evidence.k)
         return density(neighbours, self.cells.centres_enu_m, evidence.kernel_sigma_m, evidence.temperature)
 
     def on_cpu(self) -> Localizer:
         """The same members moved to the CPU; this localizer is of no use any more. Needs no files of the bundle."""
         ensemble = Ensemble(self.ensemble.members, self.bundle.image, "cpu")
-        return Localizer(self.bundle, ensemble, self._reference, self.gates)
+        return Localizer(self.bundle, ensemble, self._reference, self._appearance, self.gates)
 
 
 def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
@@ -159,9 +158,11 @@ def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
         raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
 
 
-def _reference_index(bundle: Bundle) -> ReferenceIndex | None:
+def _of_training_photos(bundle: Bundle) -> tuple[ReferenceIndex | None, SiteAppearance | None]:
     reference = bundle.load_reference()
-    return ReferenceIndex(reference.features, reference.positions_enu_m) if len(reference.features) else None
+    if not len(reference.features):
+        return None, None
+    return ReferenceIndex(reference.features, reference.positions_enu_m), SiteAppearance(reference.appearances)
 
 
 def _or_nan(value: float | None) -> float:

@@ -20,6 +20,10 @@ def shared_data(*parts: str) -> Path:
     return path
 
 
+# What leaves the middle stage of the backbones that tests use.
+MIDDLE_CHANNELS = {"resnet18": 128, "efficientnet_lite0": 80}
+
+
 def make_bundle(
     directory: Path,
     *,
@@ -67,6 +71,7 @@ def make_bundle(
         "site_polygon_enu_m": np.array([[-side, -side], [side, -side], [side, side], [-side, side]]),
         "reference": bundles.ReferenceFeatures(
             np.random.default_rng(0).normal(size=(6, described.feature_dim)),
+            np.random.default_rng(2).normal(size=(6, MIDDLE_CHANNELS[backbone])),
             np.random.default_rng(1).uniform(-side, side, (6, 2)),
         ),
         "training": {"weights": "none", "dataset": "", "photo_ids": [f"{i:016x}" for i in range(6)]},

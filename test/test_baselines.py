@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_bundle
+from helpers import MIDDLE_CHANNELS, make_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +44,8 @@ def test_own_row_is_found_by_photo_id():
 @pytest.fixture(scope="module")
 def reference():
     rng = np.random.default_rng(4)
-    return ReferenceFeatures(rng.normal(size=(6, 512)).astype(np.float16), rng.uniform(-50, 50, (6, 2)))
+    features, channels = rng.normal(size=(6, 512)).astype(np.float16), MIDDLE_CHANNELS["resnet18"]
+    return ReferenceFeatures(features, rng.normal(size=(6, channels)), rng.uniform(-50, 50, (6, 2)))
 
 
 def baselines(tmp_path, reference, photo_ids, features, **overrides):

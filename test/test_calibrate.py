@@ -28,7 +28,8 @@ def part(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, sessi
     covs = claimed[:, None, None, None] ** 2 * np.eye(2)
     features = rng.normal(size=(n, 8))
     index = ReferenceIndex(features, truth)
-    outputs = Outputs(means, covs, None, features, np.full(n, brightness) + rng.normal(size=n), np.full(n, 100.0))
+    brightness = np.full(n, brightness) + rng.normal(size=n)
+    outputs = Outputs(means, covs, None, features, features, brightness, np.full(n, 100.0))
     near = [index.nearest(feature, NEIGHBOURS) for feature in features]
     return HeldOut(outputs, None, truth, np.full(n, session, object), np.arange(n), np.full(n, night), near)
 
@@ -42,7 +43,8 @@ def map_part(rng, width_m, error_sigma_m, n=200) -> HeldOut:
     log_maps = np.log(maps / maps.sum(1, keepdims=True))[:, None]
     features = np.column_stack([truth, np.full(n, 100.0)])
     index = ReferenceIndex(features, truth)
-    outputs = Outputs(centre[:, None], np.zeros((n, 1, 2, 2)), log_maps, features, np.full(n, 120.0), np.full(n, 100.0))
+    grey, sharp = np.full(n, 120.0), np.full(n, 100.0)
+    outputs = Outputs(centre[:, None], np.zeros((n, 1, 2, 2)), log_maps, features, features, grey, sharp)
     near = [index.nearest(feature, NEIGHBOURS) for feature in features]
     return HeldOut(outputs, CELLS, truth, np.full(n, "a", object), np.arange(n), np.full(n, np.nan), near)
 

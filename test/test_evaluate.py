@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_bundle, textured_rgb
+from helpers import MIDDLE_CHANNELS, make_bundle, textured_rgb
 from PIL import Image
 from rich.console import Console
 
@@ -56,7 +56,7 @@ def write_bundle(directory, dataset, **overrides):
     features = np.random.default_rng(0).normal(size=(N_TRAIN, 1280))
     known = {
         "backbone": "efficientnet_lite0",
-        "reference": ReferenceFeatures(features, positions),
+        "reference": ReferenceFeatures(features, features[:, : MIDDLE_CHANNELS["efficientnet_lite0"]], positions),
         "training": {
             "weights": "none",
             "dataset": str(dataset),

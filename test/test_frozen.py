@@ -5,8 +5,9 @@ import torch
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
+from campus_visual_gps.models.stages import stage_names
 from training.config import load_config
-from training.fit.frozen import put_back, stage_names, take_trunk
+from training.fit.frozen import put_back, take_trunk
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -22,12 +22,14 @@ from campus_visual_gps.integrity import (
     brightness_and_sharpness,
     check_image,
 )
+from campus_visual_gps.novelty import SiteAppearance
 from training.fit.gates import (
     MIN_PHOTOS,
     modes_limit_m,
     sigma_limit_m,
     with_belief_gates,
     with_image_gates,
+    with_novelty_gate,
     with_spread_gate,
 )
 
@@ -147,13 +149,31 @@ def test_modes_far_apart_are_refused_where_their_errors_are_large():
     errors_m = np.r_[np.full(400, 10.0), np.full(100, 12.0), np.full(100, 60.0)]
     assert modes_limit_m(errors_m, apart_m, 15.0) == 40.0
     assert modes_limit_m(errors_m, apart_m, 70.0) is None
-    gates = with_belief_gates(Gates(), errors_m, errors_m, apart_m, np.linspace(0.1, 0.3, 600), 15.0)
+    gates = with_belief_gates(Gates(), errors_m, errors_m, apart_m, 15.0)
     assert gates.max_modes_apart_m == 40.0 and gates.max_sigma_m is None
-    assert gates.max_feature_distance == pytest.approx(0.296, abs=0.001)
 
 
-def test_without_an_error_that_is_asked_for_only_the_unfamiliar_is_refused():
+def test_without_an_error_that_is_asked_for_nothing_uncertain_is_refused():
     values = np.linspace(1.0, 50.0, 600)
-    gates = with_belief_gates(Gates(), values, values, values, values / 100.0, None)
-    assert gates == Gates(max_feature_distance=gates.max_feature_distance)
-    assert with_belief_gates(Gates(), *(values[: MIN_PHOTOS - 1] for _ in range(4)), 15.0) == Gates()
+    assert with_belief_gates(Gates(), values, values, values, None) == Gates()
+    assert with_belief_gates(Gates(), *(values[: MIN_PHOTOS - 1] for _ in range(3)), 15.0) == Gates()
+
+
+def test_what_looks_like_no_photo_of_another_session_is_unfamiliar():
+    rng = np.random.default_rng(3)
+    # three walks past the same things, in slightly other light
+    things, sessions = rng.normal(size=(100, 8)), np.repeat(["a", "b", "c"], 100)
+    appearances = np.concatenate([things + rng.normal(scale=0.05, size=things.shape) for _ in range(3)])
+    limit = with_novelty_gate(Gates(), appearances, sessions).max_feature_distance
+    known = SiteAppearance(appearances)
+    again = [known.distance(thing + rng.normal(scale=0.05, size=8)) for thing in things]
+    elsewhere = [known.distance(thing) for thing in rng.normal(size=(100, 8)) + 4.0]
+    assert np.mean(np.array(again) > limit) <= 0.05
+    assert np.mean(np.array(elsewhere) > limit) >= 0.95
+
+
+def test_one_session_alone_cannot_say_what_is_unfamiliar():
+    appearances = np.random.default_rng(3).normal(size=(100, 8))
+    assert with_novelty_gate(Gates(), appearances, np.full(100, "a")) == Gates()
+    few = np.repeat(["a", "b"], MIN_PHOTOS // 2 - 1)
+    assert with_novelty_gate(Gates(), appearances[: len(few)], few) == Gates()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import make_bundle, textured_rgb
+from helpers import MIDDLE_CHANNELS, make_bundle, textured_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 from ros_helpers import image_message, to_stamp
@@ -65,7 +65,8 @@ def assert_harmless(localizer: Localizer, output: EnsembleOutput) -> None:
 
 def _output(means, covs, log_maps, feature: float) -> EnsembleOutput:
     features, square = np.full(FEATURES, feature, np.float32), np.zeros((8, 8, 3), np.uint8)
-    return EnsembleOutput(means, covs, log_maps, features, square, 0.0, 0.0)
+    appearance = np.full(MIDDLE_CHANNELS["resnet18"], feature, np.float32)
+    return EnsembleOutput(means, covs, log_maps, features, appearance, square, 0.0, 0.0)
 
 
 @given(member_rows, some_features)

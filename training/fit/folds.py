@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.evidence import ReferenceIndex
 from campus_visual_gps.site_map import SiteCells
 from training.config import TrainConfig, to_dict
 from training.fit.held_out import HeldOut, Outputs, held_out
@@ -127,10 +127,10 @@ def _part(content: dict[str, np.ndarray], site: Site, config: TrainConfig) -> He
         raise DatasetError(f"{site.dataset_dir} lacks photos that the folds were trained on: run `folds` again")
     # the folds' frame may have another origin, if the split was another: all metres are moved to the site's
     origin = site.frame.to_local(*(float(value) for value in content["frame"]))
-    names = ("means_enu_m", "covs_enu_m2", "log_maps", "features", "brightness", "sharpness")
+    names = ("means_enu_m", "covs_enu_m2", "log_maps", "features", "appearances", "brightness", "sharpness")
     outputs = Outputs(**{name: content.get(name) for name in names})
     outputs.means_enu_m[...] += origin
-    reference = ReferenceFeatures(content["reference_features"], content["reference_enu_m"] + origin)
+    reference = ReferenceIndex(content["reference_features"], content["reference_enu_m"] + origin)
     cells = SiteCells(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
     return held_out(outputs, photos.reset_index(drop=True), site.positions_m(photos), reference, cells)
 

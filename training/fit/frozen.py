@@ -7,20 +7,7 @@ from itertools import chain
 from torch import nn
 
 from campus_visual_gps.errors import ConfigError
-
-
-def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
-    """Names of the submodules of each leading stage, in the order of the forward pass; the stem is the first.
-
-    Raises ConfigError for a backbone of an unknown make.
-    """
-    if hasattr(backbone, "features"):  # torchvision's ConvNeXt, EfficientNet and Swin
-        return [(f"features.{index}",) for index in range(len(backbone.features))]
-    if hasattr(backbone, "layer4"):  # ResNet
-        return [("conv1", "bn1", "relu", "maxpool"), *((f"layer{index}",) for index in range(1, 5))]
-    if hasattr(backbone, "conv_stem"):  # timm's EfficientNet
-        return [("conv_stem", "bn1"), *((f"blocks.{index}",) for index in range(len(backbone.blocks)))]
-    raise ConfigError(f"the stages of {type(backbone).__name__} are not known: set optimizer.frozen_stages to 0")
+from campus_visual_gps.models.stages import stage_names
 
 
 class Trunk(nn.Sequential):

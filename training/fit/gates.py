@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from campus_visual_gps.integrity import Gates
+from campus_visual_gps.novelty import SiteAppearance
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +18,8 @@ MIN_PHOTOS = 50
 TAIL = 0.005
 # A robot's camera differs from the phone: only what is far outside of everything seen is refused.
 DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
-# Photos of other places lie among the last few of the site's own held-out ones: a wider gate would let them in.
-UNFAMILIAR = 0.02
+# The share of the site's own photos that look like no photo of another session: a wider gate lets other places in.
+UNFAMILIAR = 0.01
 MODE_LIMITS_M = (40.0, 60.0, 80.0, 120.0, 160.0, 240.0)
 
 
@@ -45,27 +46,38 @@ def with_belief_gates(
     errors_m: np.ndarray,
     sigmas_m: np.ndarray,
     modes_apart_m: np.ndarray,
-    feature_distances: np.ndarray,
     accepted_error_m: float | None,
 ) -> Gates:
-    """`gates` with thresholds from N held-out photos: errors, claimed sigmas, distances of the modes, all (N,) metres,
-    and distances (N,) of the features to the nearest reference photo.
+    """`gates` with thresholds from N held-out photos: errors, claimed sigmas and distances of the modes, (N,) metres.
 
-    Features farther from all reference photos than those of all held-out photos but for UNFAMILIAR of them are of no
-    place that the networks know. Where a mean error is asked of the accepted fixes, the least certain are refused
-    first, and before them those whose modes lie so far apart that their own mean error is above it.
+    Where a mean error is asked of the accepted fixes, the least certain are refused first, and before them those whose
+    modes lie so far apart that their own mean error is above it.
     """
+    if accepted_error_m is None:
+        return gates
     if len(errors_m) < MIN_PHOTOS:
         log.warning("%d held-out photos are too few to measure the gates of the belief: they stay off", len(errors_m))
-        return gates
-    farthest = float(np.quantile(feature_distances, 1.0 - UNFAMILIAR))
-    gates = replace(gates, max_feature_distance=round(farthest, 4))
-    if accepted_error_m is None:
         return gates
     apart = modes_limit_m(errors_m, modes_apart_m, accepted_error_m)
     kept = modes_apart_m <= (np.inf if apart is None else apart)
     limit = sigma_limit_m(errors_m[kept], sigmas_m[kept], accepted_error_m)
     return replace(gates, max_modes_apart_m=apart, max_sigma_m=limit)
+
+
+def with_novelty_gate(gates: Gates, appearances: np.ndarray, sessions: np.ndarray) -> Gates:
+    """`gates` with the distance that UNFAMILIAR of the training photos (N, c) exceed from all those of other sessions.
+
+    Photos of another day, in other light, are what a robot will bring. Off for one session (N,) alone and for too few.
+    """
+    if len(appearances) < MIN_PHOTOS or len(set(sessions)) < 2 or not np.all(np.isfinite(appearances)):
+        log.warning(
+            "%d photos of %d sessions cannot measure the gate of novelty: it stays off",
+            len(appearances),
+            len(set(sessions)),
+        )
+        return gates
+    distances = SiteAppearance(appearances).distances_to_other_sessions(sessions)
+    return replace(gates, max_feature_distance=round(float(np.quantile(distances, 1.0 - UNFAMILIAR)), 4))
 
 
 def modes_limit_m(errors_m: np.ndarray, modes_apart_m: np.ndarray, accepted_error_m: float) -> float | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.ensemble import Ensemble
 from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, ReferenceIndex, density
 from campus_visual_gps.integrity import brightness_and_sharpness
@@ -23,12 +22,13 @@ from training.evaluate.predict import decoded_ahead
 @dataclass(frozen=True)
 class Outputs:
     """Members' answers for N photos: means (N, M, 2), covariances (N, M, 2, 2), log maps (N, M, K) or None, the first
-    member's features (N, d), and brightness and sharpness (N,) of what they saw."""
+    member's features (N, d) and appearances (N, c), and brightness and sharpness (N,) of what they saw."""
 
     means_enu_m: np.ndarray
     covs_enu_m2: np.ndarray
     log_maps: np.ndarray | None
     features: np.ndarray
+    appearances: np.ndarray
     brightness: np.ndarray
     sharpness: np.ndarray
 
@@ -61,6 +61,7 @@ class HeldOut:
             out.covs_enu_m2[chosen],
             maps,
             out.features[chosen],
+            out.appearances[chosen],
             out.brightness[chosen],
             out.sharpness[chosen],
         )
@@ -115,6 +116,7 @@ def run(ensemble: Ensemble, paths: Sequence[Path]) -> Outputs:
         np.stack([row.covs_enu_m2 for row in rows]),
         maps,
         np.stack([row.features for row in rows]),
+        np.stack([row.appearance for row in rows]),
         brightness,
         sharpness,
     )
@@ -124,11 +126,10 @@ def held_out(
     outputs: Outputs,
     photos: pd.DataFrame,
     truth_enu_m: np.ndarray,
-    reference: ReferenceFeatures,
+    reference: ReferenceIndex,
     cells: SiteCells | None,
 ) -> HeldOut:
-    """HeldOut of photos (rows as of `load_dataset`) with the reference of the ensemble that answered for them."""
-    index = ReferenceIndex(reference.features, reference.positions_enu_m)
+    """HeldOut of photos (rows as of `load_dataset`); the reference is that of the ensemble that answered for them."""
     blocks, _ = walk_blocks(photos["session"].tolist(), capture_times_s(photos["captured_at"]))
     return HeldOut(
         outputs,
@@ -137,7 +138,7 @@ def held_out(
         photos["session"].to_numpy(dtype=object),
         blocks,
         photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        [index.nearest(feature, NEIGHBOURS) for feature in outputs.features],
+        [reference.nearest(feature, NEIGHBOURS) for feature in outputs.features],
     )
 
 

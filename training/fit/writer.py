@@ -14,13 +14,14 @@ import pandas as pd
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
 from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.evidence import ReferenceIndex
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
 from campus_visual_gps.site_map import SiteCells, modes_apart_m
 from campus_visual_gps.uncertainty import Calibration, sigma_m, spread_m
 from training.config import TrainConfig, to_dict
 from training.fit.calibrate import fit_calibration
-from training.fit.gates import with_belief_gates, with_image_gates, with_spread_gate
+from training.fit.gates import with_belief_gates, with_image_gates, with_novelty_gate, with_spread_gate
 from training.fit.held_out import HeldOut, Outputs, held_out, joined, run
 from training.fit.member import TrainingSet, train_member
 from training.fit.model_card import model_card
@@ -54,7 +55,7 @@ class Trained:
         # a network whose features do not fit float16 has diverged; its bundle must still be written to be told so
         largest = float(np.finfo(np.float16).max)
         features = self.seen.features.clip(-largest, largest)
-        return ReferenceFeatures(features.astype(np.float16), self.data.train_enu_m)
+        return ReferenceFeatures(features.astype(np.float16), self.seen.appearances, self.data.train_enu_m)
 
     @property
     def cells(self) -> SiteCells | None:
@@ -65,7 +66,8 @@ class Trained:
     def held_out(self, photos: pd.DataFrame) -> HeldOut:
         """What the ensemble says of photos (rows as of `load_dataset`) that it has not been trained on."""
         outputs = run(Ensemble(self.networks, self.site.image, precision="fp32"), self.site.paths(photos))
-        return held_out(outputs, photos, self.site.positions_m(photos), self.reference, self.cells)
+        reference = ReferenceIndex(self.reference.features, self.reference.positions_enu_m)
+        return held_out(outputs, photos, self.site.positions_m(photos), reference, self.cells)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _gates(trained: Trained, parts: Sequence[HeldOut], calibration: Calibration)
     gates = with_image_gates(
         gates, np.concatenate([part.brightness for part in seen]), np.concatenate([part.sharpness for part in seen])
     )
+    gates = with_novelty_gate(gates, trained.seen.appearances, trained.photos["session"].to_numpy())
     gates = with_spread_gate(gates, joined(parts, lambda part: spread_m(part.outputs.means_enu_m)))
     beliefs = [part.believe(calibration) for part in parts]
     apart = [
@@ -148,7 +151,6 @@ def _gates(trained: Trained, parts: Sequence[HeldOut], calibration: Calibration)
         _errors_m(parts, calibration),
         np.concatenate([sigma_m(belief.cov_enu_m2) for belief in beliefs]),
         np.concatenate(apart),
-        joined(parts, lambda part: np.array([near.distance for near in part.neighbours])),
         settings.accepted_error_m,
     )
 
