@@ -97,7 +97,7 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
 def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVIDENCE_RUNS) -> float:
     """Median of what a photo's evidence and novelty cost beside `photos` reference photos like the bundle's."""
     from campus_visual_gps.bundle import load_bundle
-    from campus_visual_gps.evidence import ReferenceIndex, density, fuse
+    from campus_visual_gps.evidence import StandardisedIndex, density, fuse
     from campus_visual_gps.novelty import SiteAppearance
 
     random = np.random.default_rng(0)
@@ -105,7 +105,7 @@ def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVID
     size, channels = reference.features.shape[1], reference.appearances.shape[1]
     appearance = SiteAppearance(random.standard_normal((photos, channels)))
     features = random.standard_normal((photos, size), dtype=np.float32)
-    index = ReferenceIndex(features, random.uniform(0.0, 200.0, (photos, 2)))
+    index = StandardisedIndex(features, random.uniform(0.0, 200.0, (photos, 2)))
     cells = random.uniform(0.0, 200.0, (EVIDENCE_CELLS, 2))
     probabilities = random.dirichlet(np.ones(EVIDENCE_CELLS))
     times_s = []

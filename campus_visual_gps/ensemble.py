@@ -11,17 +11,18 @@ import torch
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.regressor import Regressor
-from campus_visual_gps.models.stages import channel_means, middle_activations
+from campus_visual_gps.models.stages import channel_statistics, late_activations
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EnsembleOutput(NamedTuple):
-    """float64 metres of the local frame, float32 features of the first member, and stage times in seconds.
+    """float64 metres of the local frame, and stage times in seconds.
 
     `log_maps` (M, K) are the logarithms of the members' maps over the ensemble's cells, None for heads without one.
-    `appearance` (c,) float32 are the channel means of the first member's middle stage.
+    `features` (d,) float32 are the channel statistics of the first member's stages from the middle one on, by which
+    photos of one place are found; `appearance` (c,) float32, the means of the middle stage alone, tells other places.
     `square` is the (S, S, 3) uint8 RGB that the members saw, before normalisation.
     """
 
@@ -76,7 +77,7 @@ class Ensemble:
         pixels = torch.from_numpy(square).unsqueeze(0)
         images = normalise(pixels.to(self.device, non_blocking=True), self.image)
         transformed = perf_counter()
-        with self._autocast(), middle_activations(self.members[0].backbone) as activations:
+        with self._autocast(), late_activations(self.members[0].backbone) as activations:
             outputs = [member(images) for member in self.members]
         # the first copy to the host waits for the device, so the clock is read after all of them
         means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
@@ -84,8 +85,8 @@ class Ensemble:
         log_maps = None
         if self.cells_enu_m is not None:
             log_maps = torch.stack([output.belief.log_map[0] for output in outputs]).double().cpu().numpy()
-        features = outputs[0].features[0].cpu().numpy()
-        appearance = channel_means(activations[0])[0].cpu().numpy()
+        statistics = channel_statistics(activations)
+        features, appearance = (part[0].cpu().numpy() for part in (torch.cat(statistics, dim=1), statistics[0]))
         times = (transformed - start, perf_counter() - transformed)
         return EnsembleOutput(means, covs, log_maps, features, appearance, square, *times)
 

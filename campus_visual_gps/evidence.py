@@ -126,6 +126,43 @@ class ReferenceIndex:
         return Neighbours(rows, similarities, self.positions_enu_m[rows])
 
 
+class StandardisedIndex:
+    """A ReferenceIndex of features (N, d) whose channels are standardised over the reference photos.
+
+    Channel statistics of several stages differ in size; each is to count alike. Raises BundleError as ReferenceIndex.
+    """
+
+    def __init__(self, features: np.ndarray, positions_enu_m: np.ndarray, device: str = "cpu"):
+        self._standardise = Standardisation.of(features)
+        self._index = ReferenceIndex(self._standardise(features), positions_enu_m, device)
+
+    def nearest(self, feature: np.ndarray, k: int) -> Neighbours:
+        """The k nearest of a feature (d,) as the network gives it. Raises BundleError for another d."""
+        if np.shape(feature) != self._standardise.mean.shape:
+            raise BundleError(
+                f"a feature of shape {np.shape(feature)} meets reference photos of {self._standardise.mean.shape}"
+            )
+        return self._index.nearest(self._standardise(feature), k)
+
+
+class Standardisation(NamedTuple):
+    """Mean and standard deviation (d,) of reference features; 1 where all are equal."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Standardisation:
+        """Of features (N, d)."""
+        features = np.asarray(features, dtype=np.float32)
+        deviation = features.std(axis=0, dtype=np.float64)
+        return cls(features.mean(axis=0, dtype=np.float64), np.where(deviation > 0.0, deviation, 1.0))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(..., d) -> (..., d) float64."""
+        return (np.asarray(features, dtype=np.float64) - self.mean) / self.deviation
+
+
 def density(neighbours: Neighbours, cells_enu_m: np.ndarray, kernel_sigma_m: float, temperature: float) -> np.ndarray:
     """Where a photo was taken if it was taken near its neighbours: cells (K, 2) metres -> (K,), sums to 1.
 

@@ -13,7 +13,7 @@ from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import ReferenceIndex, density
+from campus_visual_gps.evidence import StandardisedIndex, density
 from campus_visual_gps.novelty import SiteAppearance
 from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
 from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
@@ -59,7 +59,7 @@ class Localizer:
         self,
         bundle: Bundle,
         ensemble: Ensemble,
-        reference: ReferenceIndex | None = None,
+        reference: StandardisedIndex | None = None,
         appearance: SiteAppearance | None = None,
         gates: integrity.Gates | None = None,
     ):
@@ -158,11 +158,11 @@ def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
         raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
 
 
-def _of_training_photos(bundle: Bundle) -> tuple[ReferenceIndex | None, SiteAppearance | None]:
+def _of_training_photos(bundle: Bundle) -> tuple[StandardisedIndex | None, SiteAppearance | None]:
     reference = bundle.load_reference()
     if not len(reference.features):
         return None, None
-    return ReferenceIndex(reference.features, reference.positions_enu_m), SiteAppearance(reference.appearances)
+    return StandardisedIndex(reference.features, reference.positions_enu_m), SiteAppearance(reference.appearances)
 
 
 def _or_nan(value: float | None) -> float:

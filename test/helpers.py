@@ -20,8 +20,9 @@ def shared_data(*parts: str) -> Path:
     return path
 
 
-# What leaves the middle stage of the backbones that tests use.
+# Channels of the middle stage, and channel statistics from there on, of the backbones that tests use.
 MIDDLE_CHANNELS = {"resnet18": 128, "efficientnet_lite0": 80}
+FEATURES = {"resnet18": 2 * (128 + 256 + 512), "efficientnet_lite0": 2 * (80 + 112 + 192 + 320)}
 
 
 def make_bundle(
@@ -70,7 +71,7 @@ def make_bundle(
         "gates": Gates(),
         "site_polygon_enu_m": np.array([[-side, -side], [side, -side], [side, side], [-side, side]]),
         "reference": bundles.ReferenceFeatures(
-            np.random.default_rng(0).normal(size=(6, described.feature_dim)),
+            np.random.default_rng(0).normal(size=(6, FEATURES[backbone])),
             np.random.default_rng(2).normal(size=(6, MIDDLE_CHANNELS[backbone])),
             np.random.default_rng(1).uniform(-side, side, (6, 2)),
         ),

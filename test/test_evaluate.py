@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import MIDDLE_CHANNELS, make_bundle, textured_rgb
+from helpers import FEATURES, MIDDLE_CHANNELS, make_bundle, textured_rgb
 from PIL import Image
 from rich.console import Console
 
@@ -53,7 +53,7 @@ def write_dataset(directory, split=True, origin=FRAME, first=0, count=N_TRAIN + 
 def write_bundle(directory, dataset, **overrides):
     photos = load_dataset(dataset).iloc[:N_TRAIN]
     positions = FRAME.to_local(photos["latitude_deg"], photos["longitude_deg"])
-    features = np.random.default_rng(0).normal(size=(N_TRAIN, 1280))
+    features = np.random.default_rng(0).normal(size=(N_TRAIN, FEATURES["efficientnet_lite0"]))
     known = {
         "backbone": "efficientnet_lite0",
         "reference": ReferenceFeatures(features, features[:, : MIDDLE_CHANNELS["efficientnet_lite0"]], positions),

@@ -162,9 +162,7 @@ def test_features_of_another_network_are_refused():
 
 def neighbours_at(positions, similarities) -> Neighbours:
     similarities = np.asarray(similarities, dtype=np.float64)
-    return Neighbours(
-        np.arange(len(similarities)), similarities, np.asarray(positions, dtype=np.float64)
-    )
+    return Neighbours(np.arange(len(similarities)), similarities, np.asarray(positions, dtype=np.float64))
 
 
 def test_the_density_is_highest_at_the_neighbours_and_more_so_at_the_better_one():

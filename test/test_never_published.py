@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import MIDDLE_CHANNELS, make_bundle, textured_rgb
+from helpers import FEATURES, MIDDLE_CHANNELS, make_bundle, textured_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 from ros_helpers import image_message, to_stamp
@@ -20,7 +20,6 @@ from campus_visual_gps.ros.pipeline import Pipeline
 from campus_visual_gps.uncertainty import Calibration
 
 PICTURE = image_message(textured_rgb(48, 64))
-FEATURES = 512  # of resnet18
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
 
 number = st.floats(width=64, allow_nan=True, allow_infinity=True)
@@ -64,7 +63,7 @@ def assert_harmless(localizer: Localizer, output: EnsembleOutput) -> None:
 
 
 def _output(means, covs, log_maps, feature: float) -> EnsembleOutput:
-    features, square = np.full(FEATURES, feature, np.float32), np.zeros((8, 8, 3), np.uint8)
+    features, square = np.full(FEATURES["resnet18"], feature, np.float32), np.zeros((8, 8, 3), np.uint8)
     appearance = np.full(MIDDLE_CHANNELS["resnet18"], feature, np.float32)
     return EnsembleOutput(means, covs, log_maps, features, appearance, square, 0.0, 0.0)
 

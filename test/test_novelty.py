@@ -8,26 +8,29 @@ from helpers import MIDDLE_CHANNELS, make_bundle, textured_rgb
 from campus_visual_gps import Localizer
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
-from campus_visual_gps.models.stages import channel_means, middle_activations
+from campus_visual_gps.models.stages import channel_statistics, late_activations
 from campus_visual_gps.novelty import SiteAppearance
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_every_backbone_has_a_middle_whose_channels_come_second(name):
+def test_every_backbone_has_later_stages_whose_channels_come_second(name):
     if name.startswith("efficientnet_lite"):
         pytest.importorskip("timm", reason="the `lite` extra is not installed")
     backbone = build_backbone(name).eval()
-    with torch.inference_mode(), middle_activations(backbone) as collected:
-        backbone(torch.zeros(1, 3, 64, 64))
-        backbone(torch.zeros(2, 3, 64, 64))
-    assert [len(activations) for activations in collected] == [1, 2]
-    _, channels, height, width = collected[0].shape
-    assert 2 <= height == width <= 16 and channels > 16
-    assert channel_means(collected[1]).shape == (2, channels)
-    assert MIDDLE_CHANNELS.get(name, channels) == channels
+    with torch.inference_mode(), late_activations(backbone) as collected:
+        backbone(torch.rand(2, 3, 64, 64))
+    assert len(collected) >= 3
+    sizes = [stage.shape[2] for stage in collected]
+    assert sizes == [stage.shape[3] for stage in collected] == sorted(sizes, reverse=True) and sizes[0] <= 16
+    channels = [stage.shape[1] for stage in collected]
+    assert channels[0] > 16 and MIDDLE_CHANNELS.get(name, channels[0]) == channels[0]
+    statistics = channel_statistics(collected)
+    assert [part.shape for part in statistics] == [(2, size) for size in np.repeat(channels, 2)]
+    np.testing.assert_allclose(statistics[1], collected[0].numpy().std(axis=(2, 3)), atol=1e-5)
     with torch.inference_mode():
-        backbone(torch.zeros(1, 3, 64, 64))
-    assert len(collected) == 2  # it does not listen any more
+        count = len(collected)
+        backbone(torch.rand(1, 3, 64, 64))
+    assert len(collected) == count  # it does not listen any more
 
 
 def test_distances_are_those_of_whitened_appearances():

@@ -1,4 +1,4 @@
-"""The stages of a backbone, and what leaves the one in the middle."""
+"""The stages of a backbone, and what the later half of them says of an image."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
 
 
 @contextmanager
-def middle_activations(backbone: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what the middle stage gives, one tensor (B, C, s, s) for every forward pass inside.
-
-    Half way through a backbone the features still tell textures and materials of any place apart; at its end a network
-    that was trained on one site knows little else.
-    """
-    stages = stage_names(backbone)
-    module = backbone.get_submodule(stages[len(stages) // 2][-1])
+def late_activations(backbone: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what the stages from the middle one on give, tensors (B, C, s, s) in the order of the forward pass."""
     collected: list[Tensor] = []
 
     def collect(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         collected.append(output.movedim(-1, 1) if _channels_come_last(backbone) else output)
 
-    handle = module.register_forward_hook(collect)
+    stages = stage_names(backbone)
+    late = [backbone.get_submodule(names[-1]) for names in stages[len(stages) // 2 :]]
+    handles = [module.register_forward_hook(collect) for module in late]
     try:
         yield collected
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
-def channel_means(activations: Tensor) -> Tensor:
-    """(B, C, s, s) of any precision -> (B, C) float32."""
-    return activations.mean(dim=(2, 3), dtype=torch.float32)
+def channel_statistics(activations: list[Tensor]) -> list[Tensor]:
+    """Means and standard deviations (B, C) float32 over the places of each of the (B, C, s, s), one after the other."""
+    statistics = []
+    for stage in activations:
+        std, mean = torch.std_mean(stage.float(), dim=(2, 3), correction=0)
+        statistics += [mean, std]
+    return statistics
 
 
 def _channels_come_last(backbone: nn.Module) -> bool:

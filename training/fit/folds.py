@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.evidence import ReferenceIndex
+from campus_visual_gps.evidence import StandardisedIndex
 from campus_visual_gps.site_map import SiteCells
 from training.config import TrainConfig, to_dict
 from training.fit.held_out import HeldOut, Outputs, held_out
@@ -130,7 +130,7 @@ def _part(content: dict[str, np.ndarray], site: Site, config: TrainConfig) -> He
     names = ("means_enu_m", "covs_enu_m2", "log_maps", "features", "appearances", "brightness", "sharpness")
     outputs = Outputs(**{name: content.get(name) for name in names})
     outputs.means_enu_m[...] += origin
-    reference = ReferenceIndex(content["reference_features"], content["reference_enu_m"] + origin)
+    reference = StandardisedIndex(content["reference_features"], content["reference_enu_m"] + origin)
     cells = SiteCells(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
     return held_out(outputs, photos.reset_index(drop=True), site.positions_m(photos), reference, cells)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, ReferenceIndex, density
+from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, StandardisedIndex, density
 from campus_visual_gps.integrity import brightness_and_sharpness
 from campus_visual_gps.site_map import SiteCells
 from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, believe
@@ -126,7 +126,7 @@ def held_out(
     outputs: Outputs,
     photos: pd.DataFrame,
     truth_enu_m: np.ndarray,
-    reference: ReferenceIndex,
+    reference: StandardisedIndex,
     cells: SiteCells | None,
 ) -> HeldOut:
     """HeldOut of photos (rows as of `load_dataset`); the reference is that of the ensemble that answered for them."""

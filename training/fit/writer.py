@@ -14,7 +14,7 @@ import pandas as pd
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import ReferenceIndex
+from campus_visual_gps.evidence import StandardisedIndex
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
 from campus_visual_gps.site_map import SiteCells, modes_apart_m
@@ -66,7 +66,7 @@ class Trained:
     def held_out(self, photos: pd.DataFrame) -> HeldOut:
         """What the ensemble says of photos (rows as of `load_dataset`) that it has not been trained on."""
         outputs = run(Ensemble(self.networks, self.site.image, precision="fp32"), self.site.paths(photos))
-        reference = ReferenceIndex(self.reference.features, self.reference.positions_enu_m)
+        reference = StandardisedIndex(self.reference.features, self.reference.positions_enu_m)
         return held_out(outputs, photos, self.site.positions_m(photos), reference, self.cells)
 
 
