@@ -1,4 +1,5 @@
-"""The demo's recipe on the sample campus, for real: accuracy and claims along the drive.
+"""The demo's recipe on the sample campus, for real: accuracy and claims along the drive, before and after the survey
+drive of another day has calibrated the covariance.
 
 Trains for some minutes; everything that wants a trained network of the sample stands here.
 """
@@ -15,6 +16,7 @@ from training.fit.ensemble import train_ensemble
 from training.fit.folds import train_folds
 from training.photos.ingest import ingest
 from training.photos.splits import split
+from training.replay.recalibrate import recalibrate
 from training.replay.replay import replay
 
 SAMPLE = ROOT / "sample"
@@ -39,6 +41,14 @@ def drive(trained, tmp_path_factory):
     return replay(SAMPLE / "drive", trained, out, areas_csv=SAMPLE / "areas.csv", progress=False)
 
 
+@pytest.fixture(scope="module")
+def recalibrated(trained, tmp_path_factory):
+    """The drive with the covariance that the survey drive of another day gave the bundle."""
+    scratch = tmp_path_factory.mktemp("recalibrated")
+    bundle_dir = recalibrate(trained, SAMPLE / "survey", scratch / "bundle").bundle_dir
+    return replay(SAMPLE / "drive", bundle_dir, scratch / "report", areas_csv=SAMPLE / "areas.csv", progress=False)
+
+
 def test_along_the_drive_it_is_far_better_than_the_median_position(drive):
     report = drive.report
     assert report["mean_error_m"] < 0.5 * report["baseline.median_position.mean_error_m"]
@@ -51,8 +61,16 @@ def test_along_the_drive_it_is_never_surer_than_it_should_be(drive):
     assert report["coverage_95_share"] >= 0.9
 
 
-def test_under_the_repetitive_walkway_it_is_less_certain_than_on_the_plaza(drive):
-    rows = read_predictions(drive.predictions_path)
+def test_calibrated_on_a_survey_drive_the_covariance_holds_on_the_drive_of_another_day(recalibrated, drive):
+    report = recalibrated.report
+    assert report["nees_band_low"] <= report["nees_mean"] <= report["nees_band_high"], report["nees_mean"]
+    assert report["coverage_95_share_high"] >= 0.95
+    assert report["mean_error_m"] == pytest.approx(drive.report["mean_error_m"])
+
+
+@pytest.mark.parametrize("scored", ["drive", "recalibrated"])
+def test_under_the_repetitive_walkway_it_is_less_certain_than_on_the_plaza(scored, request):
+    rows = read_predictions(request.getfixturevalue(scored).predictions_path)
     sigma_m = np.sqrt(0.5 * (rows["cov_ee_m2"] + rows["cov_nn_m2"]))
     walkway, plaza = (sigma_m[rows["area"] == area].median() for area in ("walkway", "plaza"))
     assert walkway > plaza

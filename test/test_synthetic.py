@@ -48,10 +48,14 @@ def truth():
 
 @pytest.fixture(scope="module")
 def messages():
-    """Messages of the drive by topic: (time of recording in ns, message)."""
+    return messages_of(drive.DRIVE)
+
+
+def messages_of(day):
+    """Messages of a drive by topic: (time of recording in ns, message)."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     found = {}
-    with Reader(SAMPLE / "drive") as reader:
+    with Reader(SAMPLE / day.name) as reader:
         for connection, time_ns, data in reader.messages():
             message = types.deserialize_cdr(data, connection.msgtype)
             found.setdefault(connection.topic, []).append((time_ns, message))
@@ -145,7 +149,7 @@ def test_gauss_markov_noise_forgets_at_its_correlation_time():
 
 def test_odometry_drifts_but_only_slowly():
     motion = drive.drive_motion()
-    measured, _ = drive.odometry(motion)
+    measured, _ = drive.odometry(drive.DRIVE, motion)
     true = motion.at(measured.times_s)
     error_m = np.hypot(*(measured.positions_m - true.positions_m + true.positions_m[0]).T)
     assert 2.0 < error_m[-1] < 20.0
@@ -309,9 +313,10 @@ def test_the_receiver_is_lost_under_the_roof_for_about_forty_seconds(messages):
     assert min(sigma_m) < 2.0 and max(sigma_m) > 6.0
 
 
-def test_the_receivers_covariance_is_honest():
+@pytest.mark.parametrize("day", drive.DRIVES, ids=lambda day: day.name)
+def test_the_receivers_covariance_is_honest(day):
     motion = drive.drive_motion()
-    fixes = drive.gps_fixes(motion)
+    fixes = drive.gps_fixes(day, motion)
     normalised = (fixes.measured_m - motion.at(fixes.times_s).positions_m) / fixes.sigma_m[:, None]
     assert 0.5 < np.nanmean(normalised**2) < 1.7
 

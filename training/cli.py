@@ -212,10 +212,31 @@ def replay(
 
 
 @app.command()
+def recalibrate(
+    bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
+    bag: Annotated[Path, typer.Argument(help="rosbag2 directory of a drive of the robot, on a day of its own")],
+    out: Annotated[Path, typer.Option(help="directory of the new bundle")],
+    images: Annotated[str | None, typer.Option(help="image topic")] = None,
+    truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+) -> None:
+    """Measure the covariance anew on a drive of the robot; the bundle with it is written to a new directory."""
+    from training.replay.recalibrate import recalibrate as run
+
+    made = run(bundle, bag, out, images, truth, device, precision)
+    console.print(
+        "{}: {frames} frames, mean NEES {nees_before:.2f} -> {nees_after:.2f} (ideal 2), truth in the 95 % ellipse "
+        "{coverage_95_before:.0%} -> {coverage_95_after:.0%}".format(made.bundle_dir, **made.measured),
+        soft_wrap=True,
+    )
+
+
+@app.command()
 def synthesize(
     out: Annotated[Path, typer.Argument(help="directory of the sample campus")],
 ) -> None:
-    """Render the sample campus: photos with noisy positions, their truth, and a robot's drive."""
+    """Render the sample campus: photos with noisy positions, their truth, and a robot's drives."""
     from training.synthetic.generate import generate_sample
 
     summary = generate_sample(out)

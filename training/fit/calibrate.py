@@ -70,9 +70,11 @@ def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.
     return Calibration(floor_sigma_m=float(np.sqrt(max(unexplained_m2, MIN_FLOOR_SIGMA_M**2))))
 
 
-def fit_scaling(parts: Sequence[HeldOut], base: Calibration) -> Scaling:
-    """Temperature of the maps, then scale and floor of the covariance, then the conformal quantiles."""
-    temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
+def fit_scaling(parts: Sequence[HeldOut], base: Calibration, temperature: float | None = None) -> Scaling:
+    """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal
+    quantiles."""
+    if temperature is None:
+        temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
     raw = Scaling(MIN_FLOOR_SIGMA_M, temperature=temperature)
     offsets, covs = _offsets_and_covs(parts, base, raw)
     scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
@@ -215,11 +217,17 @@ def _nll_sum(parts: Sequence[HeldOut], base: Calibration, scaling: Scaling) -> f
 
 def _measured(parts: Sequence[HeldOut], base: Calibration, fitted: Calibration) -> dict[str, object]:
     """The numbers that justify a calibration: before (evidence and the smallest floor alone) and after."""
-    numbers: dict[str, object] = {
+    return {
         "photos": sum(map(len, parts)),
         "sessions": sorted({str(session) for part in parts for session in part.sessions}),
+        **before_and_after(parts, base, fitted),
     }
-    for name, calibration in (("before", base), ("after", fitted)):
+
+
+def before_and_after(parts: Sequence[HeldOut], before: Calibration, after: Calibration) -> dict[str, float]:
+    """Likelihood, NEES, coverage and errors of the parts' photos with one calibration and with the other."""
+    numbers: dict[str, float] = {}
+    for name, calibration in (("before", before), ("after", after)):
         offsets, covs = _offsets_and_covs(parts, calibration)
         squared = (offsets * np.linalg.solve(covs, offsets[..., None])[..., 0]).sum(axis=1)
         numbers |= {

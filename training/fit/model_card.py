@@ -22,12 +22,22 @@ def _night(calibration: Calibration) -> str:
     return "" if calibration.night is None else " (of its own for the night)"
 
 
+def _drive(measured: dict) -> str:
+    darkest, brightest = measured["brightness"]
+    return (
+        f"Scale and floor were fitted anew on {measured['frames']} frames of the drive `{measured['bag']}`,\n"
+        f"  of mean grey levels from {darkest:.0f} to {brightest:.0f}. For another robot, and in other light,\n"
+        "  they are not proven. On these frames"
+    )
+
+
 def _held(calibration: Calibration) -> str:
     measured = calibration.measured
     if "coverage_95_after" not in measured:
         return ""
+    what = _drive(measured) if "bag" in measured else "On the held-out photos"
     return (
-        f"\n  On the held-out photos: mean NEES {measured['nees_after']:.2f} (ideal 2), "
+        f"\n  {what}: mean NEES {measured['nees_after']:.2f} (ideal 2), "
         f"{100 * measured['coverage_95_after']:.0f} % of the truths in the 95 % ellipse."
     )
 

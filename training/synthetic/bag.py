@@ -1,4 +1,4 @@
-"""The robot's drive as a rosbag2 directory (MCAP), written without ROS."""
+"""A drive of the robot as a rosbag2 directory (MCAP), written without ROS."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from training.synthetic import drive
-from training.synthetic.drive import CAMERA_IN_BASE_M, START, Motion
+from training.synthetic.drive import (
+    CAMERA_IN_BASE_M,
+    ODOMETRY_HZ,
+    TRUTH_HZ,
+    DriveDay,
+    Motion,
+    camera_views,
+    gps_fixes,
+    odometry,
+    ticks,
+)
 from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
 
 JPEG_QUALITY = 68  # about 11 kB a frame
@@ -43,11 +52,17 @@ class Recorded:
     message: object
 
 
-def write_drive(path: Path, pictures: list[np.ndarray], motion: Motion) -> int:
+def write_drive(path: Path, day: DriveDay, pictures: list[np.ndarray], motion: Motion) -> int:
     """Write the bag anew with the camera's pictures ((H, W, 3) uint8 RGB); returns the number of messages."""
     if path.exists():
         shutil.rmtree(path)
-    groups = (_static_frames(), _camera(pictures, motion), _gps(motion), _odometry(motion), _truth(motion))
+    groups = (
+        _static_frames(day),
+        _camera(day, pictures, motion),
+        _gps(day, motion),
+        _odometry(day, motion),
+        _truth(day, motion),
+    )
     messages = sorted((m for group in groups for m in group), key=lambda m: m.time_s)
     writer = Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
     # Compressed chunks are MCAP's own: ros2 bag needs no further plugin for them.
@@ -59,7 +74,7 @@ def write_drive(path: Path, pictures: list[np.ndarray], motion: Motion) -> int:
             if recorded.topic not in connections:
                 connections[recorded.topic] = _connect(writer, recorded)
             data = TYPES.serialize_cdr(recorded.message, recorded.message.__msgtype__)
-            writer.write(connections[recorded.topic], _nanoseconds(recorded.time_s), data)
+            writer.write(connections[recorded.topic], _nanoseconds(day, recorded.time_s), data)
     return len(messages)
 
 
@@ -84,37 +99,37 @@ _LATCHED = Qos(
 )
 
 
-def _camera(pictures: list[np.ndarray], motion: Motion) -> Iterator[Recorded]:
-    times_s, _ = drive.camera_views(motion)
+def _camera(day: DriveDay, pictures: list[np.ndarray], motion: Motion) -> Iterator[Recorded]:
+    times_s, _ = camera_views(day, motion)
     for time_s, picture in zip(times_s, pictures, strict=True):
         _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        message = _make("sensor_msgs/msg/CompressedImage", _header(time_s, CAMERA_FRAME), "jpeg", jpeg.ravel())
+        message = _make("sensor_msgs/msg/CompressedImage", _header(day, time_s, CAMERA_FRAME), "jpeg", jpeg.ravel())
         yield Recorded(time_s + LATENCY_S["camera"], "/camera/image_raw/compressed", message)
 
 
-def _gps(motion: Motion) -> Iterator[Recorded]:
-    fixes = drive.gps_fixes(motion)
+def _gps(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
+    fixes = gps_fixes(day, motion)
     for time_s, status, position, sigma_m in zip(
         fixes.times_s, fixes.status, fixes.measured_m, fixes.sigma_m, strict=True
     ):
-        message = _fix(time_s, GPS_FRAME, position, sigma_m, VERTICAL_SIGMA_M, int(status))
+        message = _fix(day, time_s, GPS_FRAME, position, sigma_m, VERTICAL_SIGMA_M, int(status))
         yield Recorded(time_s + LATENCY_S["gps"], "/gps/fix", message)
 
 
-def _truth(motion: Motion) -> Iterator[Recorded]:
-    at = motion.at(drive.ticks(motion, drive.TRUTH_HZ))
+def _truth(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
+    at = motion.at(ticks(motion, TRUTH_HZ))
     for time_s, position, yaw in zip(at.times_s, at.positions_m, at.yaw_rad, strict=True):
-        fix = _fix(time_s, BASE_FRAME, position, TRUTH_SIGMA_M, TRUTH_SIGMA_M, 0)
+        fix = _fix(day, time_s, BASE_FRAME, position, TRUTH_SIGMA_M, TRUTH_SIGMA_M, 0)
         yield Recorded(time_s + LATENCY_S["truth"], "/ground_truth/fix", fix)
-        pose = _make("geometry_msgs/msg/PoseStamped", _header(time_s, MAP_FRAME), _pose(position, yaw))
+        pose = _make("geometry_msgs/msg/PoseStamped", _header(day, time_s, MAP_FRAME), _pose(position, yaw))
         yield Recorded(time_s + LATENCY_S["truth"], "/ground_truth/pose", pose)
 
 
-def _odometry(motion: Motion) -> Iterator[Recorded]:
-    measured, rates = drive.odometry(motion)
+def _odometry(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
+    measured, rates = odometry(day, motion)
     for index, time_s in enumerate(measured.times_s):
         pose = _pose(measured.positions_m[index], measured.yaw_rad[index])
-        travelled_m = float(np.sum(measured.speed_m_s[:index])) / drive.ODOMETRY_HZ
+        travelled_m = float(np.sum(measured.speed_m_s[:index])) / ODOMETRY_HZ
         drift = (0.02 * travelled_m + 0.02) ** 2, (0.02 + 0.0008 * time_s) ** 2
         twist = _make(
             "geometry_msgs/msg/Twist",
@@ -123,7 +138,7 @@ def _odometry(motion: Motion) -> Iterator[Recorded]:
         )
         message = _make(
             "nav_msgs/msg/Odometry",
-            _header(time_s, ODOM_FRAME),
+            _header(day, time_s, ODOM_FRAME),
             BASE_FRAME,
             _make("geometry_msgs/msg/PoseWithCovariance", pose, _diagonal(drift[0], drift[0], drift[1])),
             _make("geometry_msgs/msg/TwistWithCovariance", twist, _diagonal(0.04**2, 0.02**2, 0.012**2)),
@@ -131,7 +146,7 @@ def _odometry(motion: Motion) -> Iterator[Recorded]:
         yield Recorded(time_s + LATENCY_S["odometry"], "/odom", message)
 
 
-def _static_frames() -> Iterator[Recorded]:
+def _static_frames(day: DriveDay) -> Iterator[Recorded]:
     """Where the camera and the antenna sit on the robot. An optical frame looks along z, with x to the right."""
     half = 0.5
     optical = _make("geometry_msgs/msg/Quaternion", -half, half, -half, half)
@@ -140,7 +155,7 @@ def _static_frames() -> Iterator[Recorded]:
     transforms = [
         _make(
             "geometry_msgs/msg/TransformStamped",
-            _header(0.0, BASE_FRAME),
+            _header(day, 0.0, BASE_FRAME),
             child,
             _make("geometry_msgs/msg/Transform", _vector(*place), turn),
         )
@@ -149,14 +164,14 @@ def _static_frames() -> Iterator[Recorded]:
     yield Recorded(0.0, "/tf_static", _make("tf2_msgs/msg/TFMessage", transforms))
 
 
-def _fix(time_s: float, frame: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
+def _fix(day: DriveDay, time_s: float, frame: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
     """NavSatFix; without a fix (status -1) the position is NaN and the covariance unknown."""
     has_fix = status >= 0
     latitude, longitude = SITE_FRAME.to_geodetic(position_m) if has_fix else (np.nan, np.nan)
     variances = (sigma_m**2, sigma_m**2, vertical_sigma_m**2) if has_fix else (0.0, 0.0, 0.0)
     return _make(
         "sensor_msgs/msg/NavSatFix",
-        _header(time_s, frame),
+        _header(day, time_s, frame),
         _make("sensor_msgs/msg/NavSatStatus", status, 1),
         float(latitude),
         float(longitude),
@@ -170,14 +185,14 @@ def _make(name: str, *values):
     return TYPES.types[name](*values)
 
 
-def _header(time_s: float, frame: str):
-    seconds, nanoseconds = divmod(_nanoseconds(time_s), 10**9)
+def _header(day: DriveDay, time_s: float, frame: str):
+    seconds, nanoseconds = divmod(_nanoseconds(day, time_s), 10**9)
     return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame)
 
 
-def _nanoseconds(time_s: float) -> int:
+def _nanoseconds(day: DriveDay, time_s: float) -> int:
     """Of the epoch."""
-    return int(START.timestamp()) * 10**9 + round(time_s * 1e9)
+    return int(day.start.timestamp()) * 10**9 + round(time_s * 1e9)
 
 
 def _vector(x: float, y: float, z: float):

@@ -1,4 +1,4 @@
-"""The robot's drive through all five areas: its true motion and what its sensors say of it."""
+"""The robot's drives through all five areas: its true motion and what its sensors say of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from training.synthetic.paths import ROUTES, heading_deg, smooth_path
 from training.synthetic.render import View
 from training.synthetic.site import ROOF_M
 
-DRIVE_SEED = 408
-START = datetime.fromisoformat("2025-04-08T15:00:00+02:00")
 CRUISE_M_S, ACCELERATION_M_S2, STANDING_S = 1.5, 0.5, 2.0
-CAMERA_HZ, GPS_HZ, ODOMETRY_HZ, TRUTH_HZ = 2.0, 2.0, 20.0, 10.0
+GPS_HZ, ODOMETRY_HZ, TRUTH_HZ = 2.0, 20.0, 10.0
 CAMERA_IN_BASE_M = (0.15, 0.0, 1.2)  # forward, left, up
 
 OPEN_SIGMA_M, WORST_SIGMA_M = 1.2, 9.0
@@ -28,6 +26,25 @@ DEGRADED_S = 7.0
 NO_FIX_S = 12.0
 REACQUIRE_S = 3.0
 RECOVERY_S = 6.0
+
+
+@dataclass(frozen=True)
+class DriveDay:
+    """One drive along the route; `name` is the bag's folder, and the seed makes its noise and its parked cars."""
+
+    name: str
+    start: datetime
+    light: Light
+    camera_hz: float
+    seed: int
+
+
+_AFTERNOON = datetime.fromisoformat("2025-04-08T15:00:00+02:00")
+_MORNING = datetime.fromisoformat("2025-04-05T09:30:00+02:00")
+DRIVE = DriveDay("drive", _AFTERNOON, sunlight(_AFTERNOON, turbidity=3.0), 2.0, 408)
+# What the covariance is calibrated on, so that `drive` stays unseen; as few pictures as that takes.
+SURVEY = DriveDay("survey", _MORNING, Light("overcast"), 1.0, 405)
+DRIVES = (DRIVE, SURVEY)
 
 
 @dataclass(frozen=True)
@@ -78,14 +95,10 @@ def ticks(motion: Motion, rate_hz: float, offset_s: float = 0.0) -> np.ndarray:
     return np.arange(offset_s, motion.duration_s, 1.0 / rate_hz)
 
 
-def drive_light() -> Light:
-    return sunlight(START, turbidity=3.0)
-
-
-def camera_views(motion: Motion) -> tuple[np.ndarray, list[View]]:
+def camera_views(day: DriveDay, motion: Motion) -> tuple[np.ndarray, list[View]]:
     """Times (N,) and views of the robot's camera, which looks forward."""
-    rng = np.random.default_rng(DRIVE_SEED)
-    at = motion.at(ticks(motion, CAMERA_HZ, 0.1))
+    rng = np.random.default_rng(day.seed)
+    at = motion.at(ticks(motion, day.camera_hz, 0.1))
     return at.times_s, [_robot_view(p, yaw, rng) for p, yaw in zip(at.positions_m, at.yaw_rad, strict=True)]
 
 
@@ -105,9 +118,9 @@ def _robot_view(position, yaw: float, rng: np.random.Generator) -> View:
     )
 
 
-def gps_fixes(motion: Motion) -> GpsFixes:
+def gps_fixes(day: DriveDay, motion: Motion) -> GpsFixes:
     """Fixes by the open sky; under the roof worse ones, then 'no fix', then silence."""
-    rng = np.random.default_rng(DRIVE_SEED + 1)
+    rng = np.random.default_rng(day.seed + 1)
     at = motion.at(ticks(motion, GPS_HZ, 0.05))
     entered_s, left_s = roof_interval_s(motion)
     sigma = _gps_sigma_m(at.times_s, entered_s, left_s)
@@ -137,17 +150,17 @@ def roof_interval_s(motion: Motion) -> tuple[float, float]:
     return float(below[0]), float(below[-1])
 
 
-def outage_interval_s(motion: Motion) -> tuple[float, float]:
+def outage_interval_s(day: DriveDay, motion: Motion) -> tuple[float, float]:
     """From the last fix before the outage to the first after it, as times of the drive."""
-    fixes = gps_fixes(motion)
+    fixes = gps_fixes(day, motion)
     good = fixes.times_s[fixes.status == 0]
     gap = int(np.argmax(np.diff(good)))
     return float(good[gap]), float(good[gap + 1])
 
 
-def odometry(motion: Motion) -> tuple[Motion, np.ndarray]:
+def odometry(day: DriveDay, motion: Motion) -> tuple[Motion, np.ndarray]:
     """Wheel odometry: position from the start and yaw from east, both drifting; and the yaw rate (N,)."""
     at = motion.at(ticks(motion, ODOMETRY_HZ))
-    rng = np.random.default_rng(DRIVE_SEED + 2)
+    rng = np.random.default_rng(day.seed + 2)
     positions, yaw, speed, rate = dead_reckoning(at.times_s, at.speed_m_s, at.yaw_rad, WheelErrors(), rng)
     return Motion(at.times_s, positions, yaw, speed), rate

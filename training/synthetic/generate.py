@@ -1,4 +1,4 @@
-"""Makes `sample/`: photos, their truth, the areas, and the robot's drive."""
+"""Makes `sample/`: photos, their truth, the areas, and the robot's drives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.synthetic import drive
 from training.synthetic.bag import write_drive
 from training.synthetic.camera import ROBOT, develop
 from training.synthetic.campus import build_campus
 from training.synthetic.capture import SESSIONS, Photo, session_photos
+from training.synthetic.drive import DRIVE, DRIVES, DriveDay, Motion, camera_views, drive_motion, outage_interval_s
 from training.synthetic.frames import Frame, FrameCache, render_frames
 from training.synthetic.heic import save_photo
 from training.synthetic.site import AREAS, GROUND_ALTITUDE_M, SITE_FRAME, area_of
@@ -25,17 +25,18 @@ from training.synthetic.site import AREAS, GROUND_ALTITUDE_M, SITE_FRAME, area_o
 logger = logging.getLogger(__name__)
 
 # What this module makes and replaces; anything else in the folder (its README) is left alone.
-PHOTOS, DRIVE, TRUTH, AREAS_FILE = "photos", "drive", "truth.csv", "areas.csv"
+PHOTOS, TRUTH, AREAS_FILE = "photos", "truth.csv", "areas.csv"
 
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was made. photos: per session. outage_s: when the drive's receiver has no fix, seconds of the drive."""
+    """What was made. photos: per session; images and messages: per drive. outage_s: when the receiver of `drive` has
+    no fix, seconds of the drive."""
 
     photos: dict[str, int]
     areas: dict[str, int]
-    drive_images: int
-    drive_messages: int
+    drive_images: dict[str, int]
+    drive_messages: dict[str, int]
     drive_s: float
     outage_s: tuple[float, float]
     bytes: int
@@ -48,20 +49,21 @@ def generate_sample(
 
     workers: threads that render, 0 for all cores. The same code makes the same pictures whatever their number.
     """
-    photos, motion = plan_photos(), drive.drive_motion()
-    _, views = drive.camera_views(motion)
-    photo_frames = [photo_frame(photo) for photo in photos]
-    drive_frames = [Frame(view, drive.drive_light(), drive.DRIVE_SEED) for view in views]
+    photos, motion = plan_photos(), drive_motion()
+    frames = {day: drive_frames(day, motion) for day in DRIVES}
     cache = FrameCache(cache_dir)
-    _render(photo_frames + drive_frames, cache, workers or os.cpu_count() or 1, progress)
+    needed = [*map(photo_frame, photos), *(frame for one in frames.values() for frame in one)]
+    _render(needed, cache, workers or os.cpu_count() or 1, progress)
 
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_photos(out_dir / PHOTOS, photos, cache)
     _write_truth(out_dir / TRUTH, photos)
     _write_areas(out_dir / AREAS_FILE)
-    pictures = [_developed(frame, ROBOT, cache) for frame in drive_frames]
-    messages = write_drive(out_dir / DRIVE, pictures, motion)
-    return _summary(out_dir, photos, motion, len(pictures), messages)
+    messages = {}
+    for day, one in frames.items():
+        pictures = [_developed(frame, ROBOT, cache) for frame in one]
+        messages[day.name] = write_drive(out_dir / day.name, day, pictures, motion)
+    return _summary(out_dir, photos, motion, {day.name: len(one) for day, one in frames.items()}, messages)
 
 
 def plan_photos() -> list[Photo]:
@@ -72,6 +74,10 @@ def plan_photos() -> list[Photo]:
 
 def photo_frame(photo: Photo) -> Frame:
     return Frame(photo.view, photo.session.light, photo.session.seed)
+
+
+def drive_frames(day: DriveDay, motion: Motion) -> list[Frame]:
+    return [Frame(view, day.light, day.seed) for view in camera_views(day, motion)[1]]
 
 
 def _render(frames: list[Frame], cache: FrameCache, workers: int, progress: bool) -> None:
@@ -126,7 +132,9 @@ def _write_csv(path: Path, header, rows) -> None:
     part.replace(path)
 
 
-def _summary(out_dir: Path, photos: list[Photo], motion, images: int, messages: int) -> SampleSummary:
+def _summary(
+    out_dir: Path, photos: list[Photo], motion: Motion, images: dict[str, int], messages: dict[str, int]
+) -> SampleSummary:
     size = sum(file.stat().st_size for file in out_dir.rglob("*") if file.is_file())
     summary = SampleSummary(
         photos=dict(Counter(photo.session.name for photo in photos)),
@@ -134,7 +142,7 @@ def _summary(out_dir: Path, photos: list[Photo], motion, images: int, messages: 
         drive_images=images,
         drive_messages=messages,
         drive_s=motion.duration_s,
-        outage_s=drive.outage_interval_s(motion),
+        outage_s=outage_interval_s(DRIVE, motion),
         bytes=size,
     )
     logger.info("sample in %s: %s", out_dir, summary)
