@@ -12,7 +12,8 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.integrity import Gates, brightness_and_sharpness
+from campus_visual_gps.preprocess import resize_square
 from campus_visual_gps.uncertainty import Calibration, Scaling
 from training.evaluate.consistency import nees
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
@@ -89,7 +90,8 @@ def test_a_claim_that_is_too_modest_or_too_bold_becomes_true_and_the_fixes_stay(
     was, now = (rows_of(bag_dir, path, tmp_path / f"{path.name}-report") for path in (old, made.bundle_dir))
     np.testing.assert_array_equal(positions_m(now), positions_m(was))
     assert not 0.5 < nees_of(was).mean() < 10.0
-    assert nees_of(now).mean() == pytest.approx(2.0, abs=0.1)
+    assert 1.4 < nees_of(now).mean() < 2.05
+    assert np.mean(nees_of(now) <= 5.991) >= 0.95
     assert made.measured["nees_after"] == pytest.approx(nees_of(now).mean(), abs=0.01)
     assert made.measured["nees_before"] == pytest.approx(nees_of(was).mean(), rel=0.01)
 
@@ -157,6 +159,15 @@ def test_only_the_light_of_the_drive_is_fitted_and_the_other_stays(tmp_path):
     assert calibration.night == night and calibration.floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
 
 
+def test_images_far_darker_than_the_drive_keep_the_scaling_that_they_had(tmp_path, bag_dir):
+    old = load_bundle(bundle_of(tmp_path / "old", calibration=Calibration(70.0, conformal_90=2.0)))
+    new = load_bundle(recalibrate(old.path, bag_dir, tmp_path / "new", device="cpu").bundle_dir).calibration
+    darkest = min(brightness_and_sharpness(resize_square(picture(index), 320))[0] for index in range(COUNT))
+    assert new.night_below == pytest.approx(0.5 * darkest, rel=0.1)
+    assert new.scaling(0.4 * darkest) == Scaling(70.0, conformal_90=2.0)
+    assert new.scaling(darkest).floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
+
+
 def test_each_light_with_enough_frames_gets_its_own(tmp_path):
     old = bundle_of(tmp_path / "old", calibration=Calibration(20.0, night=Scaling(33.0), night_below=60.0))
     errors_m = np.where(np.arange(100) % 2, 18.0, 4.0)  # worse in the dark
@@ -176,7 +187,7 @@ def test_evidence_temperature_and_point_rule_stay(tmp_path):
     part = map_part(np.random.default_rng(3), 20.0, 8.0)
     old = Calibration(2.0, 3.0, 0.7, evidence=EvidenceConfig(0.25, 8.0, 0.1), point="mean")
     new = recalibrated(part, old)
-    kept = ("temperature", "evidence", "point", "night", "night_below")
+    kept = ("temperature", "evidence", "point")
     assert {name: getattr(new, name) for name in kept} == {name: getattr(old, name) for name in kept}
-    assert new.measured["nees_after"] == pytest.approx(2.0, abs=0.3) and new.scale != old.scale
+    assert new.measured["nees_after"] == pytest.approx(1.8, abs=0.4) and new.scale != old.scale
     assert Calibration.from_dict(dataclasses.asdict(new)) == new

@@ -71,19 +71,29 @@ def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.
 
 
 def fit_scaling(parts: Sequence[HeldOut], base: Calibration, temperature: float | None = None) -> Scaling:
-    """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal
-    quantiles."""
+    """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal quantiles.
+
+    Scale and floor are the likeliest, made wider where 95 % of the photos would not lie in their 95 % ellipse: errors
+    have longer tails than a Gaussian, and on other sessions again the wider covariance is the likelier one.
+    """
     if temperature is None:
         temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
     raw = Scaling(MIN_FLOOR_SIGMA_M, temperature=temperature)
     offsets, covs = _offsets_and_covs(parts, base, raw)
     scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
-    scaling = Scaling(floor_sigma_m, scale, temperature)
+    wider = _coverage_factor(offsets, Scaling(floor_sigma_m, scale).apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
+    scaling = Scaling(floor_sigma_m * np.sqrt(wider), scale * wider, temperature)
     sigmas = sigma_m(scaling.apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
     scores = np.linalg.norm(offsets, axis=1) / sigmas
     return replace(
         scaling, conformal_90=conformal_quantile(scores, 0.90), conformal_95=conformal_quantile(scores, 0.95)
     )
+
+
+def _coverage_factor(offsets_m: np.ndarray, covs_m2: np.ndarray, level: float = 0.95) -> float:
+    """By how much covariances (N, 2, 2) must grow, if at all, to hold offsets (N, 2) in `level` of their ellipses."""
+    squared = (offsets_m * np.linalg.solve(covs_m2, offsets_m[..., None])[..., 0]).sum(axis=1)
+    return max(1.0, conformal_quantile(squared, level) / float(special.chdtri(2, 1.0 - level)))
 
 
 def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:

@@ -11,18 +11,18 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from campus_visual_gps.bundle import Bundle, save_bundle
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
-from campus_visual_gps.evidence import ReferenceIndex
+from campus_visual_gps.evidence import StandardisedIndex
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.site_map import modes_apart_m
-from campus_visual_gps.uncertainty import Belief, Calibration, sigma_m
+from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, sigma_m
 from training.config import TrainConfig
 from training.evaluate.predict import true_positions_m
 from training.fit.calibrate import MIN_PHOTOS, before_and_after, fit_scaling
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # Frames of one stretch share their error: so many stretches know a sigma to about a fifth (chi-square, 16 degrees).
 MIN_STRETCHES = 8
+# Images with less than this share of the grey level of the drive's darkest are of a light that it did not meet.
+DARKER = 0.5
 EVERY, DAY, NIGHT = "every", "day", "night"
 
 
@@ -74,8 +76,8 @@ def recalibrate(
 def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
     """`calibration` with scale, floor and conformal quantiles of a drive; evidence, temperature and point rule stay.
 
-    Where the night has a scaling of its own, only that of a light with enough frames is fitted. Raises DatasetError
-    where no light has enough.
+    Where the night has a scaling of its own, only that of a light with enough frames is fitted; where it has none,
+    images much darker than the drive's keep the one they had. Raises DatasetError where no light has enough frames.
     """
     fitted, lights = calibration, []
     for light, rows in _lights(part, calibration):
@@ -84,6 +86,9 @@ def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
         before = calibration.night if light == NIGHT else calibration
         scaling = fit_scaling([own], calibration, before.temperature)
         fitted = replace(fitted, night=scaling) if light == NIGHT else replace(fitted, **vars(scaling))
+        if light == EVERY:
+            darkest = float(own.outputs.brightness.min())
+            fitted = replace(fitted, night=_scaling(calibration), night_below=round(DARKER * darkest, 2))
         lights.append(light)
     bag = str(part.sessions[0])
     if not lights:
@@ -113,7 +118,7 @@ def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str 
         log.info("%s: %d frames with a truth", bag_dir, len(positions))
         outputs = run(localizer.ensemble, frames.paths)
     reference = bundle.load_reference()
-    index = ReferenceIndex(reference.features, reference.positions_enu_m)
+    index = StandardisedIndex(reference.features, reference.positions_enu_m)
     return held_out(outputs, frames.photos, positions, index, localizer.cells)
 
 
@@ -131,6 +136,10 @@ def _lights(part: HeldOut, calibration: Calibration) -> Iterator[tuple[str, np.n
     dark = part.outputs.brightness < calibration.night_below
     yield DAY, ~dark
     yield NIGHT, dark
+
+
+def _scaling(calibration: Calibration) -> Scaling:
+    return Scaling(**{field.name: getattr(calibration, field.name) for field in fields(Scaling)})
 
 
 def _stretches(part: HeldOut) -> int:
