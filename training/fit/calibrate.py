@@ -82,7 +82,7 @@ def fit_scaling(parts: Sequence[HeldOut], base: Calibration, temperature: float 
     offsets, covs = _offsets_and_covs(parts, base, raw)
     scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
     wider = _coverage_factor(offsets, Scaling(floor_sigma_m, scale).apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
-    scaling = Scaling(floor_sigma_m * np.sqrt(wider), scale * wider, temperature)
+    scaling = Scaling(float(floor_sigma_m * np.sqrt(wider)), float(scale * wider), temperature)
     sigmas = sigma_m(scaling.apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
     scores = np.linalg.norm(offsets, axis=1) / sigmas
     return replace(
