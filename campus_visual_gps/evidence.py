@@ -155,12 +155,12 @@ class Standardisation(NamedTuple):
     def of(cls, features: np.ndarray) -> Standardisation:
         """Of features (N, d)."""
         features = np.asarray(features, dtype=np.float32)
-        deviation = features.std(axis=0, dtype=np.float64)
-        return cls(features.mean(axis=0, dtype=np.float64), np.where(deviation > 0.0, deviation, 1.0))
+        deviation = features.std(axis=0)
+        return cls(features.mean(axis=0), np.where(deviation > 0.0, deviation, np.float32(1.0)))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(..., d) -> (..., d) float64."""
-        return (np.asarray(features, dtype=np.float64) - self.mean) / self.deviation
+        """(..., d) -> (..., d) float32."""
+        return (np.asarray(features, dtype=np.float32) - self.mean) / self.deviation
 
 
 def density(neighbours: Neighbours, cells_enu_m: np.ndarray, kernel_sigma_m: float, temperature: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from campus_visual_gps.evidence import (
     EvidenceConfig,
     Neighbours,
     ReferenceIndex,
+    StandardisedIndex,
     density,
     fuse,
     rounding_bound,
@@ -245,3 +246,21 @@ def test_settings_that_no_fit_gives_are_refused(wrong):
 def test_the_module_alone_loads_no_torch():
     code = "import sys, campus_visual_gps.evidence; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_channels_of_any_size_count_alike_in_a_standardised_index():
+    random = np.random.default_rng(6)
+    features = random.normal(size=(50, 8))
+    scaled = features * 10.0 ** np.arange(-3, 5) + 7.0
+    query = random.normal(size=8)
+    plain, index = (StandardisedIndex(values, np.zeros((50, 2))) for values in (features, scaled))
+    found = index.nearest(query * 10.0 ** np.arange(-3, 5) + 7.0, 5)
+    np.testing.assert_array_equal(found.rows, plain.nearest(query, 5).rows)
+    assert not np.array_equal(found.rows, ReferenceIndex(scaled, np.zeros((50, 2))).nearest(scaled[0], 5).rows)
+    with pytest.raises(BundleError, match="feature of shape"):
+        index.nearest(np.zeros(7), 5)
+
+
+def test_a_channel_that_is_the_same_everywhere_breaks_nothing():
+    features = np.column_stack([np.full(4, 3.0), np.arange(4.0)])
+    assert StandardisedIndex(features, np.zeros((4, 2))).nearest(np.array([3.0, 3.1]), 1).rows.tolist() == [2]

@@ -1,5 +1,5 @@
 """The demo's recipe on the sample campus, for real: accuracy and claims along the drive, before and after the survey
-drive of another day has calibrated the covariance.
+drive of another day has calibrated the covariance, and what is not of the site at all.
 
 Trains for some minutes; everything that wants a trained network of the sample stands here.
 """
@@ -8,12 +8,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, shared_data
 
+from campus_visual_gps import Localizer
+from campus_visual_gps.integrity import OUT_OF_DISTRIBUTION
 from training.config import load_config
 from training.evaluate.predict import read_predictions
 from training.fit.ensemble import train_ensemble
 from training.fit.folds import train_folds
+from training.photos.decode import load_rgb
 from training.photos.ingest import ingest
 from training.photos.splits import split
 from training.replay.recalibrate import recalibrate
@@ -74,3 +77,31 @@ def test_under_the_repetitive_walkway_it_is_less_certain_than_on_the_plaza(score
     sigma_m = np.sqrt(0.5 * (rows["cov_ee_m2"] + rows["cov_nn_m2"]))
     walkway, plaza = (sigma_m[rows["area"] == area].median() for area in ("walkway", "plaza"))
     assert walkway > plaza
+
+
+@pytest.fixture(scope="module")
+def localizer(trained):
+    return Localizer.load(trained, device="cpu")
+
+
+def _noise():
+    random = np.random.default_rng(0)
+    yield random.integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    yield random.normal(127, 20, (480, 640, 3)).clip(0, 255).astype(np.uint8)
+    yield np.kron(random.integers(0, 256, (12, 16, 3), dtype=np.uint8), np.ones((40, 40, 1), dtype=np.uint8))
+
+
+def test_noise_looks_like_no_place_of_the_site(localizer):
+    assert [localizer.localize(rgb).refusal for rgb in _noise()] == [OUT_OF_DISTRIBUTION] * 3
+
+
+def test_photos_of_other_places_are_refused(localizer):
+    files = [path for path in sorted(shared_data("exif_samples").rglob("*")) if path.suffix.lower() != ".rst"]
+    photos = [load_rgb(path) for path in files if path.is_file()]
+    refused = [localizer.localize(rgb).refusal == OUT_OF_DISTRIBUTION for rgb in photos]
+    assert len(photos) >= 15 and np.mean(refused) >= 0.8, f"{sum(refused)} of {len(refused)}"
+
+
+def test_the_site_on_another_day_is_not_taken_for_another_place(drive):
+    refusals = read_predictions(drive.predictions_path)["refusal"]
+    assert (refusals == OUT_OF_DISTRIBUTION).mean() <= 0.03
