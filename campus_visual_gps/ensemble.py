@@ -80,11 +80,11 @@ class Ensemble:
         with self._autocast(), late_activations(self.members[0].backbone) as activations:
             outputs = [member(images) for member in self.members]
         # the first copy to the host waits for the device, so the clock is read after all of them
-        means = torch.stack([output.belief.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
-        covs = torch.stack([output.belief.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
+        means = torch.stack([output.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
+        covs = torch.stack([output.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
         log_maps = None
         if self.cells_enu_m is not None:
-            log_maps = torch.stack([output.belief.log_map[0] for output in outputs]).double().cpu().numpy()
+            log_maps = torch.stack([output.log_map[0] for output in outputs]).double().cpu().numpy()
         statistics = channel_statistics(activations)
         features, appearance = (part[0].cpu().numpy() for part in (torch.cat(statistics, dim=1), statistics[0]))
         times = (transformed - start, perf_counter() - transformed)

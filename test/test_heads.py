@@ -54,7 +54,7 @@ def test_a_regressor_with_a_map_is_built_from_its_state_alone():
     again = build_from_state(config, model.state_dict())
     torch.testing.assert_close(again.cells_enu_m, CELLS)
     images = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(again.eval()(images).belief.log_map, model.eval()(images).belief.log_map)
+    torch.testing.assert_close(again.eval()(images).log_map, model.eval()(images).log_map)
 
 
 def test_with_beta_zero_the_loss_is_the_negative_log_likelihood():

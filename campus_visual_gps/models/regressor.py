@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +34,8 @@ class ModelConfig:
             raise ConfigError(f"cell_m {self.cell_m} is outside 0.5..100 m")
 
 
-class RegressorOutput(NamedTuple):
-    """The head's output and the (B, d) float32 features that it was computed from."""
-
-    belief: HeadOutput
-    features: Tensor
-
-
 class Regressor(nn.Module):
-    """Normalised (B, 3, S, S) -> RegressorOutput."""
+    """Normalised (B, 3, S, S) -> HeadOutput."""
 
     def __init__(self, config: ModelConfig, backbone: nn.Module, head: nn.Module):
         super().__init__()
@@ -56,11 +48,11 @@ class Regressor(nn.Module):
         """The cells (K, 2) of the head's map, metres; None for a head without one."""
         return getattr(self.head, "cells_enu_m", None)
 
-    def forward(self, images: Tensor) -> RegressorOutput:
+    def forward(self, images: Tensor) -> HeadOutput:
         features = self.backbone(images).float()
         # In bfloat16 a coordinate of 100 m has steps of half a metre: the head stays in float32.
         with torch.autocast(images.device.type, enabled=False):
-            return RegressorOutput(self.head(features), features)
+            return self.head(features)
 
 
 def build_model(config: ModelConfig, weights: str = "none", cells_enu_m: Tensor | None = None) -> Regressor:

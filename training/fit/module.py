@@ -76,7 +76,7 @@ class RegressionModule(pl.LightningModule):
         if self.trunk is not None and not self.cached:
             with torch.no_grad():
                 images = self.trunk(images)
-        belief = self.regressor(images).belief
+        belief = self.regressor(images)
         loss = belief_loss(self.config, belief, targets, self.regressor.cells_enu_m).mean()
         return loss, torch.linalg.vector_norm(belief.mean_enu_m.detach() - targets, dim=1).mean()
 
