@@ -1,5 +1,7 @@
 """The calibration is fitted on held-out photos, by likelihood, and finds what made them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from training.fit.calibrate import (
     conformal_quantile,
     fit_calibration,
     fit_scale_and_floor,
+    fit_scaling,
     gaussian_nll,
 )
 from training.fit.held_out import HeldOut, Outputs
@@ -160,3 +163,21 @@ def test_a_calibration_survives_the_bundles_yaml():
     fitted = dataclasses.replace(fit_calibration(parts, evidence=True), night=Scaling(9.0, 1.5, 2.0), night_below=40.0)
     stored = yaml.safe_load(yaml.safe_dump(dataclasses.asdict(fitted)))
     assert Calibration.from_dict(stored) == fitted
+
+
+def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
+    rng = np.random.default_rng(8)
+    heavy = [part(rng, np.where(rng.random(N) < 0.1, 40.0, 5.0), 1.0) for _ in range(3)]
+    base = Calibration(1.0)
+    plain, wide = (fit_scaling(heavy, base, tails=tails) for tails in (False, True))
+
+    def held(scaling) -> float:
+        calibration = dataclasses.replace(base, **vars(scaling))
+        beliefs = [own.believe(calibration) for own in heavy]
+        offsets = np.concatenate([b.mean_enu_m - own.truth_enu_m for b, own in zip(beliefs, heavy, strict=True)])
+        covs = np.concatenate([b.cov_enu_m2 for b in beliefs])
+        return float(np.mean(np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets) <= 5.991))
+
+    assert held(plain) < 0.95 <= held(wide)
+    light = [part(rng, 5.0, 1.0)]
+    assert fit_scaling(light, base).floor_sigma_m == pytest.approx(5.0, rel=0.15)

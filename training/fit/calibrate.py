@@ -70,18 +70,22 @@ def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.
     return Calibration(floor_sigma_m=float(np.sqrt(max(unexplained_m2, MIN_FLOOR_SIGMA_M**2))))
 
 
-def fit_scaling(parts: Sequence[HeldOut], base: Calibration, temperature: float | None = None) -> Scaling:
+def fit_scaling(
+    parts: Sequence[HeldOut], base: Calibration, temperature: float | None = None, tails: bool = True
+) -> Scaling:
     """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal quantiles.
 
-    Scale and floor are the likeliest, made wider where 95 % of the photos would not lie in their 95 % ellipse: errors
-    have longer tails than a Gaussian, and on other sessions again the wider covariance is the likelier one.
+    Scale and floor are the likeliest; with `tails` they are made wider where 95 % of the photos would not lie in their
+    95 % ellipse: errors have longer tails than a Gaussian, and on sessions of other days the wider covariance is the
+    likelier one. That takes many stretches of many walks: of a single one, the tail is one place's error.
     """
     if temperature is None:
         temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
     raw = Scaling(MIN_FLOOR_SIGMA_M, temperature=temperature)
     offsets, covs = _offsets_and_covs(parts, base, raw)
     scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
-    wider = _coverage_factor(offsets, Scaling(floor_sigma_m, scale).apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
+    claimed = Scaling(floor_sigma_m, scale).apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
+    wider = _coverage_factor(offsets, claimed) if tails else 1.0
     scaling = Scaling(float(floor_sigma_m * np.sqrt(wider)), float(scale * wider), temperature)
     sigmas = sigma_m(scaling.apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
     scores = np.linalg.norm(offsets, axis=1) / sigmas

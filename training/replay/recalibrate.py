@@ -84,7 +84,7 @@ def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
         if not _enough(own := part.rows(rows)):
             continue
         before = calibration.night if light == NIGHT else calibration
-        scaling = fit_scaling([own], calibration, before.temperature)
+        scaling = fit_scaling([own], calibration, before.temperature, tails=False)
         fitted = replace(fitted, night=scaling) if light == NIGHT else replace(fitted, **vars(scaling))
         if light == EVERY:
             darkest = float(own.outputs.brightness.min())
