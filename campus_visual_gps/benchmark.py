@@ -2,8 +2,9 @@
 
 The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
 fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
-measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is a
-search among random reference features of the bundle's size, their density over a map's cells, and the product. Three
+measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is the
+describing of a place, a search among random reference places of the bundle's size, the comparison with the likest part
+by part, their density over a map's cells, and the product. Three
 members with the paper's head and three with a map over as many cells answer in turns too, up to position and
 covariance, which tells what a map costs.
 """
@@ -96,25 +97,53 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
 
 def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVIDENCE_RUNS) -> float:
     """Median of what a photo's evidence and novelty cost beside `photos` reference photos like the bundle's."""
-    from campus_visual_gps.bundle import load_bundle
-    from campus_visual_gps.evidence import StandardisedIndex, density, fuse
+    from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, density, fuse
+    from campus_visual_gps.localizer import Localizer
     from campus_visual_gps.novelty import SiteAppearance
+    from campus_visual_gps.places import PlaceIndex
 
     random = np.random.default_rng(0)
-    reference = load_bundle(model_dir).load_reference()
-    size, channels = reference.features.shape[1], reference.appearances.shape[1]
-    appearance = SiteAppearance(random.standard_normal((photos, channels)))
-    features = random.standard_normal((photos, size), dtype=np.float32)
-    index = StandardisedIndex(features, random.uniform(0.0, 200.0, (photos, 2)))
+    localizer = Localizer.load(model_dir, warm_up=False)
+    output = localizer.ensemble.predict(photo_like(*IMAGE_SIZE_PX))
+    space = localizer.reference.space if localizer.reference else _random_space(output, random)
+    place = space.place(output.statistics, output.local)
+    appearance = SiteAppearance(random.standard_normal((photos, len(output.appearance))))
+    parts = random.integers(-50, 51, (photos, *place.parts.shape), dtype=np.int8)
+    descriptors = random.standard_normal((photos, len(place.descriptor)), dtype=np.float32)
+    index = PlaceIndex(space, descriptors, parts, random.uniform(0.0, 200.0, (photos, 2)))
     cells = random.uniform(0.0, 200.0, (EVIDENCE_CELLS, 2))
-    probabilities = random.dirichlet(np.ones(EVIDENCE_CELLS))
+    probabilities, config = random.dirichlet(np.ones(EVIDENCE_CELLS)), EvidenceConfig(0.5, 10.0, 0.05)
     times_s = []
-    for query in random.standard_normal((runs, size)):
+    for _ in range(runs):
+        statistics = random.normal(output.statistics, 1.0).astype(np.float32)  # other neighbours each time
         start = perf_counter()
-        appearance.distance(query[:channels])
-        fuse(probabilities, density(index.nearest(query, k=20), cells, 10.0, 0.05), 0.5)
+        appearance.distance(output.appearance)
+        near = index.nearest(space.place(statistics, output.local), NEIGHBOURS)
+        fuse(probabilities, density(near, cells, config), config.weight)
         times_s.append(perf_counter() - start)
     return 1e3 * float(np.median(times_s))
+
+
+def _random_space(output, random: np.random.Generator):
+    """A PlaceSpace as large as one that is fitted for such an EnsembleOutput."""
+    from campus_visual_gps.places import PlaceSpace, Vocabulary
+
+    vocabularies = []
+    for stage in output.local:
+        channels = stage.shape[-1]
+        zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        words = random.standard_normal((48, channels), dtype=np.float32)
+        vocabularies.append(Vocabulary(zeros, ones, words, ones[:1]))
+    count, first = len(output.statistics), output.local[0].shape[-1]
+    joined = count + sum(vocabulary.words.size for vocabulary in vocabularies)
+    return PlaceSpace(
+        np.zeros(count, np.float32),
+        np.ones(count, np.float32),
+        tuple(vocabularies),
+        np.zeros(joined, np.float32),
+        random.uniform(-1.0, 1.0, (joined, 400)).astype(np.float16),
+        random.standard_normal((first, 64), dtype=np.float32),
+    )
 
 
 def points_and_maps_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE_RUNS) -> dict[str, float]:

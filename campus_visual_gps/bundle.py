@@ -19,11 +19,12 @@ from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
+from campus_visual_gps.places import PlaceIndex, PlaceSpace
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.serial import plain, sha256_of
 from campus_visual_gps.uncertainty import Calibration
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
@@ -54,11 +55,23 @@ class Member:
 @dataclass(frozen=True)
 class ReferenceFeatures:
     """What the training photos look like to the first member: features (N, d) float16, channel means of its middle
-    stage (N, c) float32, positions (N, 2) metres."""
+    stage (N, c) float32, positions (N, 2) metres.
+
+    Features are the descriptors of `space`, `parts` (N, T, t) int8 what is compared beside them; where a network has
+    none that can be used, features are its bare statistics, and there is neither.
+    """
 
     features: np.ndarray
     appearances: np.ndarray
     positions_enu_m: np.ndarray
+    parts: np.ndarray | None = None
+    space: PlaceSpace | None = None
+
+    def index(self) -> PlaceIndex | None:
+        """For searching photos of the same place; None where the network has no space for it."""
+        if self.space is None or not len(self.features):
+            return None
+        return PlaceIndex(self.space, self.features, self.parts, self.positions_enu_m)
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,9 @@ class Bundle:
         tensors = load_file(path)
         try:
             positions_enu_m = tensors["positions_enu_m"].astype(np.float64)
-            return ReferenceFeatures(tensors["features"], tensors["appearances"], positions_enu_m)
+            space = PlaceSpace.from_tensors(tensors)
+            parts = None if space is None else tensors["parts"]
+            return ReferenceFeatures(tensors["features"], tensors["appearances"], positions_enu_m, parts, space)
         except KeyError as error:
             raise BundleError(f"{path}: tensor {error} is missing") from error
 
@@ -133,6 +148,7 @@ def save_bundle(
                 "features": np.ascontiguousarray(reference.features, dtype=np.float16),
                 "appearances": np.ascontiguousarray(reference.appearances, dtype=np.float32),
                 "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
+                **_place_tensors(reference),
             },
             staging / REFERENCE,
         )
@@ -155,6 +171,12 @@ def save_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
+
+
+def _place_tensors(reference: ReferenceFeatures) -> dict[str, np.ndarray]:
+    if reference.space is None:
+        return {}
+    return {"parts": np.ascontiguousarray(reference.parts, dtype=np.int8), **reference.space.tensors()}
 
 
 def load_bundle(path: Path | str) -> Bundle:

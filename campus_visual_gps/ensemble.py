@@ -1,4 +1,4 @@
-"""Runs the members on one image: RGB -> means (M, 2), covariances (M, 2, 2), maps (M, K), features, appearance."""
+"""Runs the members on one image: RGB -> means (M, 2), covariances (M, 2, 2), maps (M, K), and readings of the place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.regressor import Regressor
-from campus_visual_gps.models.stages import channel_statistics, late_activations
+from campus_visual_gps.models.stages import channel_statistics, late_activations, local_activations
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,15 +21,18 @@ class EnsembleOutput(NamedTuple):
     """float64 metres of the local frame, and stage times in seconds.
 
     `log_maps` (M, K) are the logarithms of the members' maps over the ensemble's cells, None for heads without one.
-    `features` (d,) float32 are the channel statistics of the first member's stages from the middle one on, by which
-    photos of one place are found; `appearance` (c,) float32, the means of the middle stage alone, tells other places.
+    `statistics` (d,) float32 are channel means and deviations of the first member's stages from the middle one to the
+    last but one, `local` the activations (g, g, C) float32 of two of them: by both, photos of one place are found. The
+    last stage is trained to tell training photos apart, and sees new ones otherwise. `appearance` (c,) float32, the
+    means of the middle stage alone, tells other places.
     `square` is the (S, S, 3) uint8 RGB that the members saw, before normalisation.
     """
 
     means_enu_m: np.ndarray
     covs_enu_m2: np.ndarray
     log_maps: np.ndarray | None
-    features: np.ndarray
+    statistics: np.ndarray
+    local: tuple[np.ndarray, ...]
     appearance: np.ndarray
     square: np.ndarray
     transform_s: float
@@ -85,10 +88,11 @@ class Ensemble:
         log_maps = None
         if self.cells_enu_m is not None:
             log_maps = torch.stack([output.log_map[0] for output in outputs]).double().cpu().numpy()
-        statistics = channel_statistics(activations)
-        features, appearance = (part[0].cpu().numpy() for part in (torch.cat(statistics, dim=1), statistics[0]))
+        statistics = channel_statistics(activations[:-1])
+        readings = (torch.cat(statistics, dim=1), statistics[0], *local_activations(activations))
+        statistics, appearance, *local = (reading[0].cpu().numpy() for reading in readings)
         times = (transformed - start, perf_counter() - transformed)
-        return EnsembleOutput(means, covs, log_maps, features, appearance, square, *times)
+        return EnsembleOutput(means, covs, log_maps, statistics, tuple(local), appearance, square, *times)
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""

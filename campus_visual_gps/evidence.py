@@ -15,11 +15,13 @@ import numpy as np
 from campus_visual_gps.errors import BundleError
 
 # How many reference photos are looked at.
-NEIGHBOURS = 20
+NEIGHBOURS = 10
 # The share of a density that lies evenly over the site: neighbours that are all wrong must not veto the true cell.
 UNIFORM_SHARE = 1e-3
 # Rows and queries have norms of 2^7 to 2^8: no product can leave float16's range, and its smallest steps do not show.
 _NORM_EXPONENT = 8
+# The logarithm of the most that the background outweighs the best neighbour by: more is no more uniform.
+_MOST = 50.0
 # Rows that are in float64 at one time.
 _CHUNK = 2048
 
@@ -28,18 +30,25 @@ _CHUNK = 2048
 class EvidenceConfig:
     """How the `k` nearest reference photos weigh on the map, fitted on validation photos; weight 0: not at all.
 
+    A photo weighs exp(cosine / temperature) * (agreement / usual_agreement)^agreement_weight; a neighbour of the usual
+    agreement with the cosine `background` weighs as much as the chance that none of them shows the place.
     Raises BundleError for a value that no fit can give.
     """
 
     weight: float
     kernel_sigma_m: float
     temperature: float
+    background: float = -1.0
+    agreement_weight: float = 0.0
+    usual_agreement: float = 1.0
     k: int = NEIGHBOURS
 
     def __post_init__(self):
         if not (np.isfinite(self.weight) and self.weight >= 0.0):
             raise BundleError(f"evidence weight {self.weight} must be 0 or more")
-        for name in ("kernel_sigma_m", "temperature"):
+        if not (np.isfinite(self.background) and np.isfinite(self.agreement_weight) and self.agreement_weight >= 0.0):
+            raise BundleError(f"evidence background {self.background}, agreement_weight {self.agreement_weight}")
+        for name in ("kernel_sigma_m", "temperature", "usual_agreement"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise BundleError(f"evidence {name} {getattr(self, name)} must be positive")
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
@@ -50,12 +59,14 @@ class Neighbours(NamedTuple):
     """The k reference photos most like a query, best first; equals in the order of their rows.
 
     rows (k,) int64; similarities (k,) float64 cosines, -1..1, 0 for a vector of zeros, NaN where the query is not
-    finite; positions_enu_m (k, 2).
+    finite; positions_enu_m (k, 2); agreements (k,) of their parts with the query's (campus_visual_gps/places.py), None
+    where they were not compared.
     """
 
     rows: np.ndarray
     similarities: np.ndarray
     positions_enu_m: np.ndarray
+    agreements: np.ndarray | None = None
 
 
 class ReferenceIndex:
@@ -126,58 +137,27 @@ class ReferenceIndex:
         return Neighbours(rows, similarities, self.positions_enu_m[rows])
 
 
-class StandardisedIndex:
-    """A ReferenceIndex of features (N, d) whose channels are standardised over the reference photos.
-
-    Channel statistics of several stages differ in size; each is to count alike. Raises BundleError as ReferenceIndex.
-    """
-
-    def __init__(self, features: np.ndarray, positions_enu_m: np.ndarray, device: str = "cpu"):
-        self._standardise = Standardisation.of(features)
-        self._index = ReferenceIndex(self._standardise(features), positions_enu_m, device)
-
-    def nearest(self, feature: np.ndarray, k: int) -> Neighbours:
-        """The k nearest of a feature (d,) as the network gives it. Raises BundleError for another d."""
-        if np.shape(feature) != self._standardise.mean.shape:
-            raise BundleError(
-                f"a feature of shape {np.shape(feature)} meets reference photos of {self._standardise.mean.shape}"
-            )
-        return self._index.nearest(self._standardise(feature), k)
-
-
-class Standardisation(NamedTuple):
-    """Mean and standard deviation (d,) of reference features; 1 where all are equal."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, features: np.ndarray) -> Standardisation:
-        """Of features (N, d)."""
-        features = np.asarray(features, dtype=np.float32)
-        deviation = features.std(axis=0)
-        return cls(features.mean(axis=0), np.where(deviation > 0.0, deviation, np.float32(1.0)))
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(..., d) -> (..., d) float32."""
-        return (np.asarray(features, dtype=np.float32) - self.mean) / self.deviation
-
-
-def density(neighbours: Neighbours, cells_enu_m: np.ndarray, kernel_sigma_m: float, temperature: float) -> np.ndarray:
+def density(neighbours: Neighbours, cells_enu_m: np.ndarray, config: EvidenceConfig) -> np.ndarray:
     """Where a photo was taken if it was taken near its neighbours: cells (K, 2) metres -> (K,), sums to 1.
 
-    A Gaussian kernel stands at each neighbour's position, weighed by the softmax of similarity / temperature; every
-    cell has at least UNIFORM_SHARE / K.
+    A Gaussian kernel stands at the position of each of the first `config.k` neighbours, weighed as EvidenceConfig says;
+    the background's share lies evenly over the site, at least UNIFORM_SHARE in all.
     """
-    cells = np.asarray(cells_enu_m, dtype=np.float64) / kernel_sigma_m
-    centres = neighbours.positions_enu_m / kernel_sigma_m
-    weights = np.exp((neighbours.similarities - neighbours.similarities[0]) / temperature)
+    cells = np.asarray(cells_enu_m, dtype=np.float64) / config.kernel_sigma_m
+    centres = neighbours.positions_enu_m[: config.k] / config.kernel_sigma_m
+    logs = neighbours.similarities[: config.k] / config.temperature
+    if neighbours.agreements is not None:
+        logs = logs + config.agreement_weight * np.log(neighbours.agreements[: config.k] / config.usual_agreement)
+    best = logs.max()
+    weights = np.exp(logs - best)
+    background = np.exp(np.minimum(config.background / config.temperature - best, _MOST))
+    uniform = max(UNIFORM_SHARE, float(background / (background + weights.sum())))
     east, north = (np.subtract.outer(centres[:, axis], cells[:, axis]) for axis in (0, 1))
     mass = weights @ np.exp(-0.5 * (east * east + north * north))
     total = mass.sum()
     if total == 0.0:  # every neighbour is so far from every cell that it says nothing
         return np.full(len(cells), 1.0 / len(cells))
-    return (1.0 - UNIFORM_SHARE) * (mass / total) + UNIFORM_SHARE / len(cells)
+    return (1.0 - uniform) * (mass / total) + uniform / len(cells)
 
 
 def fuse(map_probabilities: np.ndarray, evidence: np.ndarray, weight: float) -> np.ndarray:

@@ -13,8 +13,9 @@ from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import StandardisedIndex, density
+from campus_visual_gps.evidence import Neighbours, density
 from campus_visual_gps.novelty import SiteAppearance
+from campus_visual_gps.places import Place, PlaceIndex
 from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
 from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
 
@@ -25,6 +26,8 @@ MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 class PositionEstimate:
     """Where one image was taken. Arrays are float64; metres are east and north of the bundle's local frame.
 
+    `features` describe the place as the bundle's reference features do, `agreement` is how well the image agrees with
+    the reference photo that it agrees with best (campus_visual_gps/places.py), NaN where evidence is not used.
     `modes` are the places that the members' maps think possible, empty for heads without maps; `radius90_m` and
     `radius95_m` the circles about the mean that hold the truth so often, NaN where the bundle has not measured them.
     `refusal` is None, or the name of the gate that says the estimate is not to be used; latitude and longitude are
@@ -40,6 +43,7 @@ class PositionEstimate:
     member_means_enu_m: np.ndarray
     member_covs_enu_m2: np.ndarray
     features: np.ndarray
+    agreement: float
     signs: integrity.Signs
     modes: tuple[Mode, ...]
     radius90_m: float
@@ -59,7 +63,7 @@ class Localizer:
         self,
         bundle: Bundle,
         ensemble: Ensemble,
-        reference: StandardisedIndex | None = None,
+        reference: PlaceIndex | None = None,
         appearance: SiteAppearance | None = None,
         gates: integrity.Gates | None = None,
     ):
@@ -67,7 +71,7 @@ class Localizer:
         self.ensemble = ensemble
         self.gates = gates or bundle.gates
         self.cells = _site_cells(bundle, ensemble)
-        self._reference = reference
+        self.reference = reference
         self._appearance = appearance
         self._inspector = integrity.ImageInspector()
 
@@ -88,6 +92,8 @@ class Localizer:
         image = self._inspector.inspect(output.square)
         calibration = self.bundle.calibration
         scaling = calibration.scaling(image.brightness)
+        place = self._place(output)
+        near = self._neighbours(place)
         belief = believe(
             output.means_enu_m,
             output.covs_enu_m2,
@@ -95,7 +101,8 @@ class Localizer:
             self.cells,
             calibration,
             scaling,
-            self._density(output.features),
+            None if near is None else density(near, self.cells.centres_enu_m, calibration.evidence),
+            None if near is None else near.agreements.max(),
         )
         modes = () if belief.site_map is None else tuple(self.cells.modes(belief.site_map))
         signs = integrity.Signs(
@@ -105,10 +112,17 @@ class Localizer:
             feature_distance=np.nan if self._appearance is None else self._appearance.distance(output.appearance),
             image=image,
         )
-        return self._estimate(output, belief, scaling, modes, signs)
+        return self._estimate(output, place, near, belief, scaling, modes, signs)
 
     def _estimate(
-        self, output: EnsembleOutput, belief: Belief, scaling: Scaling, modes: tuple[Mode, ...], signs: integrity.Signs
+        self,
+        output: EnsembleOutput,
+        place: Place | None,
+        near: Neighbours | None,
+        belief: Belief,
+        scaling: Scaling,
+        modes: tuple[Mode, ...],
+        signs: integrity.Signs,
     ) -> PositionEstimate:
         bundle, mean, cov = self.bundle, belief.mean_enu_m, belief.cov_enu_m2
         refusal = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, signs)
@@ -124,7 +138,8 @@ class Localizer:
             altitude_sigma_m=bundle.altitude.sigma_m,
             member_means_enu_m=output.means_enu_m,
             member_covs_enu_m2=output.covs_enu_m2,
-            features=output.features,
+            features=output.statistics if place is None else place.descriptor,
+            agreement=np.nan if near is None else float(near.agreements.max()),
             signs=signs,
             modes=modes,
             radius90_m=_or_nan(scaling.radius_m(cov, 90)),
@@ -134,19 +149,21 @@ class Localizer:
             ensemble_s=output.ensemble_s,
         )
 
-    def _density(self, features: np.ndarray) -> np.ndarray | None:
+    def _place(self, output: EnsembleOutput) -> Place | None:
+        if self.reference is None or not _finite(output):
+            return None
+        return self.reference.space.place(output.statistics, output.local)
+
+    def _neighbours(self, place: Place | None) -> Neighbours | None:
         evidence = self.bundle.calibration.evidence
-        if self._reference is None or self.cells is None or evidence is None or not evidence.weight:
+        if place is None or self.cells is None or evidence is None or not evidence.weight:
             return None
-        if not np.all(np.isfinite(features)):
-            return None
-        neighbours = self._reference.nearest(features, evidence.k)
-        return density(neighbours, self.cells.centres_enu_m, evidence.kernel_sigma_m, evidence.temperature)
+        return self.reference.nearest(place, evidence.k)
 
     def on_cpu(self) -> Localizer:
         """The same members moved to the CPU; this localizer is of no use any more. Needs no files of the bundle."""
         ensemble = Ensemble(self.ensemble.members, self.bundle.image, "cpu")
-        return Localizer(self.bundle, ensemble, self._reference, self._appearance, self.gates)
+        return Localizer(self.bundle, ensemble, self.reference, self._appearance, self.gates)
 
 
 def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
@@ -158,11 +175,15 @@ def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
         raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
 
 
-def _of_training_photos(bundle: Bundle) -> tuple[StandardisedIndex | None, SiteAppearance | None]:
+def _of_training_photos(bundle: Bundle) -> tuple[PlaceIndex | None, SiteAppearance | None]:
     reference = bundle.load_reference()
     if not len(reference.features):
         return None, None
-    return StandardisedIndex(reference.features, reference.positions_enu_m), SiteAppearance(reference.appearances)
+    return reference.index(), SiteAppearance(reference.appearances)
+
+
+def _finite(output: EnsembleOutput) -> bool:
+    return all(np.isfinite(readings).all() for readings in (output.statistics, *output.local))
 
 
 def _or_nan(value: float | None) -> float:

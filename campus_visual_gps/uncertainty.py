@@ -18,7 +18,10 @@ MIN_FLOOR_SIGMA_M = 1.0
 @dataclass(frozen=True)
 class Scaling:
     """What calibration does to one image's belief (design.md section 5): map^(1/temperature), then
-    cov -> scale * cov + floor_sigma_m^2 I.
+    cov -> (scale * cov + floor_sigma_m^2 I) * max(1, full_agreement / agreement)^2.
+
+    `agreement` is that of the image with the reference photo that it agrees with best, part by part: where none agrees,
+    the place may not be among them, however sure the network is. `full_agreement` None leaves it out.
 
     The floor is what keeps three members that happen to agree from claiming certainty. `conformal_90` and
     `conformal_95`, where known, are the quantiles of error / sigma over held-out photos: with them, a radius of so
@@ -30,25 +33,37 @@ class Scaling:
     temperature: float = 1.0
     conformal_90: float | None = None
     conformal_95: float | None = None
+    full_agreement: float | None = None
 
     def __post_init__(self):
         if not (np.isfinite(self.floor_sigma_m) and self.floor_sigma_m >= MIN_FLOOR_SIGMA_M):
             raise BundleError(f"floor_sigma_m {self.floor_sigma_m} is below {MIN_FLOOR_SIGMA_M} m")
-        for name in ("scale", "temperature", "conformal_90", "conformal_95"):
+        for name in ("scale", "temperature", "conformal_90", "conformal_95", "full_agreement"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise BundleError(f"calibration {name} {value} must be positive")
 
-    def apply(self, cov_enu_m2: np.ndarray) -> np.ndarray:
-        """(..., 2, 2) square metres -> (..., 2, 2) symmetric, positive definite, not below the floor."""
+    def apply(self, cov_enu_m2: np.ndarray, agreement: np.ndarray | None = None) -> np.ndarray:
+        """(..., 2, 2) square metres -> (..., 2, 2) symmetric, positive definite, not below the floor.
+
+        `agreement` (...,), 1 or more, of the images; None where they were compared with no reference photo.
+        """
         cov = np.asarray(cov_enu_m2, dtype=np.float64)
         symmetric = 0.5 * (cov + np.swapaxes(cov, -1, -2))
-        return self.scale * symmetric + self.floor_sigma_m**2 * np.eye(2)
+        calibrated = self.scale * symmetric + self.floor_sigma_m**2 * np.eye(2)
+        if agreement is None or self.full_agreement is None:
+            return calibrated
+        return calibrated * doubt(agreement, self.full_agreement)[..., None, None]
 
     def radius_m(self, cov_enu_m2: np.ndarray, level: int) -> np.ndarray | None:
         """Radius (...,) in metres of the circle that holds the truth with 90 or 95 %; None where not measured."""
         quantile = {90: self.conformal_90, 95: self.conformal_95}[level]
         return None if quantile is None else quantile * sigma_m(cov_enu_m2)
+
+
+def doubt(agreement: np.ndarray, full_agreement: float) -> np.ndarray:
+    """What the covariance of an image with this agreement (...,), 1 or more, grows by: 1 or more."""
+    return np.maximum(full_agreement / np.asarray(agreement, dtype=np.float64), 1.0) ** 2
 
 
 @dataclass(frozen=True)
@@ -103,21 +118,23 @@ def believe(
     calibration: Calibration,
     scaling: Scaling,
     density: np.ndarray | None = None,
+    agreement: np.ndarray | None = None,
 ) -> Belief:
     """What the ensemble believes of its members' means (..., M, 2), covariances (..., M, 2, 2), log maps (..., M, K).
 
     Maps are averaged, multiplied with the `density` (..., K) of the nearest reference photos where there is one, and
-    tempered; else means and covariances make a mixture (see `combine`). `scaling` is the calibration's for this image.
+    tempered; else means and covariances make a mixture (see `combine`). `scaling` is the calibration's for this image,
+    `agreement` (...,) what the covariance is doubted by (see `Scaling`).
     """
     if log_maps is None or cells is None:
         mean, cov = combine(means_enu_m, covs_enu_m2)
-        return Belief(mean, scaling.apply(cov), None)
+        return Belief(mean, scaling.apply(cov, agreement), None)
     site_map = average_map(log_maps)
     if density is not None and calibration.evidence is not None:
         site_map = fuse(site_map, density, calibration.evidence.weight)
     site_map = temper(site_map, scaling.temperature)
     mean, cov = locate(site_map, cells.centres_enu_m, cells.cell_m, calibration.point)
-    return Belief(mean, scaling.apply(cov), site_map)
+    return Belief(mean, scaling.apply(cov, agreement), site_map)
 
 
 def combine(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

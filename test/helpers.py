@@ -22,7 +22,7 @@ def shared_data(*parts: str) -> Path:
 
 # Channels of the middle stage, and channel statistics from there on, of the backbones that tests use.
 MIDDLE_CHANNELS = {"resnet18": 128, "efficientnet_lite0": 80}
-FEATURES = {"resnet18": 2 * (128 + 256 + 512), "efficientnet_lite0": 2 * (80 + 112 + 192 + 320)}
+FEATURES = {"resnet18": 2 * (128 + 256), "efficientnet_lite0": 2 * (80 + 112 + 192)}
 
 
 def make_bundle(

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from campus_visual_gps.evidence import NEIGHBOURS, ReferenceIndex
+from campus_visual_gps.evidence import NEIGHBOURS, Neighbours
 from campus_visual_gps.site_map import SiteCells
-from campus_visual_gps.uncertainty import Calibration, Scaling
+from campus_visual_gps.uncertainty import Calibration, Scaling, sigma_m
 from training.fit.calibrate import (
     brightness_of_night,
     conformal_quantile,
@@ -30,14 +30,20 @@ def part(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, sessi
     means = truth[:, None] + error_sigma_m[:, None, None] * rng.normal(size=(n, 1, 2))
     covs = claimed[:, None, None, None] ** 2 * np.eye(2)
     features = rng.normal(size=(n, 8))
-    index = ReferenceIndex(features, truth)
     brightness = np.full(n, brightness) + rng.normal(size=n)
-    outputs = Outputs(means, covs, None, features, features, brightness, np.full(n, 100.0))
-    near = [index.nearest(feature, NEIGHBOURS) for feature in features]
+    outputs = Outputs(means, covs, None, features, brightness, np.full(n, 100.0))
+    near = None
     return HeldOut(outputs, None, truth, np.full(n, session, object), np.arange(n), np.full(n, night), near)
 
 
-def map_part(rng, width_m, error_sigma_m, n=200) -> HeldOut:
+def neighbours_of(place, positions, agreement) -> Neighbours:
+    """The nearest positions, as photos of the same place."""
+    distances = np.linalg.norm(positions - place, axis=1)
+    rows = np.argsort(distances)[:NEIGHBOURS]
+    return Neighbours(rows, 1.0 - distances[rows] / 100.0, positions[rows], np.full(len(rows), agreement))
+
+
+def map_part(rng, width_m, error_sigma_m, n=200, agreement=5.0) -> HeldOut:
     """Maps of one width about a point that errs by another."""
     truth = rng.uniform([30, 15], [140, 50], (n, 2))
     centre = truth + error_sigma_m * rng.normal(size=(n, 2))
@@ -45,10 +51,9 @@ def map_part(rng, width_m, error_sigma_m, n=200) -> HeldOut:
     maps = np.exp(-squared / (2 * width_m**2)) + 1e-12
     log_maps = np.log(maps / maps.sum(1, keepdims=True))[:, None]
     features = np.column_stack([truth, np.full(n, 100.0)])
-    index = ReferenceIndex(features, truth)
     grey, sharp = np.full(n, 120.0), np.full(n, 100.0)
-    outputs = Outputs(centre[:, None], np.zeros((n, 1, 2, 2)), log_maps, features, features, grey, sharp)
-    near = [index.nearest(feature, NEIGHBOURS) for feature in features]
+    outputs = Outputs(centre[:, None], np.zeros((n, 1, 2, 2)), log_maps, features, grey, sharp)
+    near = [neighbours_of(one, truth, agreement) for one in truth]
     return HeldOut(outputs, CELLS, truth, np.full(n, "a", object), np.arange(n), np.full(n, np.nan), near)
 
 
@@ -115,6 +120,20 @@ def test_neighbours_that_stand_at_the_truth_are_taken_as_evidence():
     without, with_evidence = fit_calibration(parts), fit_calibration(parts, evidence=True)
     assert with_evidence.evidence.weight > 0
     assert with_evidence.measured["mean_error_after_m"] < 0.7 * without.measured["mean_error_after_m"]
+
+
+def test_a_photo_that_agrees_with_no_reference_photo_is_doubted_in_proportion():
+    rng = np.random.default_rng(13)
+    parts = [map_part(rng, 20.0, 20.0, agreement=agreement) for agreement in (10.0, 5.0, 2.0)]
+    calibration = fit_calibration(parts, evidence=True)
+    assert calibration.full_agreement == 10.0
+    cov = np.diag([30.0, 10.0])
+    known, half, none = (calibration.apply(cov, agreement) for agreement in (20.0, 5.0, 1.0))
+    np.testing.assert_allclose(known, calibration.apply(cov))
+    np.testing.assert_allclose(half, 4.0 * known)
+    np.testing.assert_allclose(none, 100.0 * known)
+    sigmas = [sigma_m(one.believe(calibration).cov_enu_m2).mean() for one in parts]
+    assert sigmas[0] < 0.6 * sigmas[1] < 0.36 * sigmas[2]
 
 
 def test_night_gets_a_scaling_of_its_own_only_if_the_errors_call_for_one():

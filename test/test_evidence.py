@@ -17,7 +17,6 @@ from campus_visual_gps.evidence import (
     EvidenceConfig,
     Neighbours,
     ReferenceIndex,
-    StandardisedIndex,
     density,
     fuse,
     rounding_bound,
@@ -135,7 +134,7 @@ def test_zeros_are_like_nothing():
 def test_a_query_that_is_not_finite_says_nothing_all_the_way(value):
     found = index_of(np.eye(4)).nearest(np.array([1.0, value, 0.0, 0.0]), 3)
     assert np.all(np.isnan(found.similarities)) and found.positions_enu_m.shape == (3, 2)
-    spread = density(found, CELLS, 10.0, 0.05)
+    spread = density(found, CELLS, EvidenceConfig(1.0, 10.0, 0.05))
     assert spread.shape == (len(CELLS),) and np.all(np.isnan(spread))
     assert np.all(np.isnan(fuse(np.full(len(CELLS), 1.0 / len(CELLS)), spread, 0.5)))
 
@@ -168,7 +167,7 @@ def neighbours_at(positions, similarities) -> Neighbours:
 
 def test_the_density_is_highest_at_the_neighbours_and_more_so_at_the_better_one():
     good, fair = CELLS[40], CELLS[700]
-    found = density(neighbours_at([good, fair], [0.9, 0.8]), CELLS, kernel_sigma_m=8.0, temperature=0.1)
+    found = density(neighbours_at([good, fair], [0.9, 0.8]), CELLS, EvidenceConfig(1.0, 8.0, 0.1))
     assert found.argmax() == 40 and found.sum() == pytest.approx(1.0)
     # both kernels lie on the same grid, away from its edge or not by the same cells: their peaks compare as the weights
     assert (found[40] - UNIFORM_SHARE / 900) / (found[700] - UNIFORM_SHARE / 900) == pytest.approx(np.e, rel=1e-6)
@@ -176,7 +175,7 @@ def test_the_density_is_highest_at_the_neighbours_and_more_so_at_the_better_one(
 
 
 def test_neighbours_off_the_map_say_nothing():
-    found = density(neighbours_at([[1e6, 1e6]], [1.0]), CELLS, 8.0, 0.1)
+    found = density(neighbours_at([[1e6, 1e6]], [1.0]), CELLS, EvidenceConfig(1.0, 8.0, 0.1))
     np.testing.assert_array_equal(found, np.full(len(CELLS), 1.0 / len(CELLS)))
 
 
@@ -186,11 +185,38 @@ def test_neighbours_off_the_map_say_nothing():
     hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.just(2)), elements=st.floats(-2e4, 2e4)),
     st.floats(0.1, 1e4),
     st.floats(1e-6, 1e3),
+    st.floats(-2.0, 2.0),
+    hnp.arrays(np.float64, 5, elements=st.floats(1.0, 1e3)),
 )
-def test_the_density_is_a_distribution_without_a_zero(positions, similarities, cells, kernel_sigma_m, temperature):
-    found = density(neighbours_at(positions, -np.sort(-similarities)), cells, kernel_sigma_m, temperature)
+def test_the_density_is_a_distribution_without_a_zero(
+    positions, similarities, cells, kernel_sigma_m, temperature, background, agreements
+):
+    near = neighbours_at(positions, -np.sort(-similarities))._replace(agreements=agreements)
+    found = density(near, cells, EvidenceConfig(1.0, kernel_sigma_m, temperature, background, 3.0, 10.0))
     assert found.shape == (len(cells),) and found.dtype == np.float64
     assert found.sum() == pytest.approx(1.0) and found.min() >= 0.999 * UNIFORM_SHARE / len(cells)
+
+
+def test_the_less_a_photo_looks_like_any_the_less_its_neighbours_say():
+    config = EvidenceConfig(1.0, 8.0, 0.1, background=0.4)
+    peaks = [density(neighbours_at([CELLS[40]], [cosine]), CELLS, config).max() for cosine in (0.9, 0.4, -0.5)]
+    even = 1.0 / len(CELLS)
+    alone = density(neighbours_at([CELLS[40]], [0.9]), CELLS, EvidenceConfig(1.0, 8.0, 0.1)).max()
+    assert peaks[0] == pytest.approx(alone, rel=0.02)
+    assert peaks[1] - even == pytest.approx(0.5 * (alone - even), rel=0.01)
+    assert peaks[2] == pytest.approx(even, rel=0.02)
+
+
+def test_of_two_alike_the_neighbour_that_agrees_in_its_parts_weighs_more():
+    near = neighbours_at([CELLS[40], CELLS[700]], [0.5, 0.5])._replace(agreements=np.array([4.0, 8.0]))
+    found = density(near, CELLS, EvidenceConfig(1.0, 8.0, 0.1, agreement_weight=2.0, usual_agreement=6.0))
+    assert (found[700] - UNIFORM_SHARE / 900) / (found[40] - UNIFORM_SHARE / 900) == pytest.approx(4.0, rel=1e-6)
+
+
+def test_only_as_many_neighbours_as_the_settings_say_are_heard():
+    near = neighbours_at([CELLS[40], CELLS[700]], [0.5, 0.5])
+    found = density(near, CELLS, EvidenceConfig(1.0, 2.0, 0.1, k=1))
+    assert found[700] == pytest.approx(UNIFORM_SHARE / 900)
 
 
 probabilities = hnp.arrays(np.float64, 12, elements=st.floats(1e-9, 1.0))
@@ -223,7 +249,7 @@ def test_a_map_that_is_none_gives_nan_everywhere(broken):
 
 def test_the_settings_survive_the_manifest():
     config = EvidenceConfig(weight=0.5, kernel_sigma_m=10.0, temperature=0.05)
-    assert EvidenceConfig(**asdict(config)) == config and config.k == 20
+    assert EvidenceConfig(**asdict(config)) == config and config.k == 10
 
 
 @pytest.mark.parametrize(
@@ -236,6 +262,9 @@ def test_the_settings_survive_the_manifest():
         {"weight": np.nan},
         {"kernel_sigma_m": 0.0},
         {"temperature": np.inf},
+        {"background": np.nan},
+        {"agreement_weight": -1.0},
+        {"usual_agreement": 0.0},
     ],
 )
 def test_settings_that_no_fit_gives_are_refused(wrong):
@@ -246,21 +275,3 @@ def test_settings_that_no_fit_gives_are_refused(wrong):
 def test_the_module_alone_loads_no_torch():
     code = "import sys, campus_visual_gps.evidence; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-def test_channels_of_any_size_count_alike_in_a_standardised_index():
-    random = np.random.default_rng(6)
-    features = random.normal(size=(50, 8))
-    scaled = features * 10.0 ** np.arange(-3, 5) + 7.0
-    query = random.normal(size=8)
-    plain, index = (StandardisedIndex(values, np.zeros((50, 2))) for values in (features, scaled))
-    found = index.nearest(query * 10.0 ** np.arange(-3, 5) + 7.0, 5)
-    np.testing.assert_array_equal(found.rows, plain.nearest(query, 5).rows)
-    assert not np.array_equal(found.rows, ReferenceIndex(scaled, np.zeros((50, 2))).nearest(scaled[0], 5).rows)
-    with pytest.raises(BundleError, match="feature of shape"):
-        index.nearest(np.zeros(7), 5)
-
-
-def test_a_channel_that_is_the_same_everywhere_breaks_nothing():
-    features = np.column_stack([np.full(4, 3.0), np.arange(4.0)])
-    assert StandardisedIndex(features, np.zeros((4, 2))).nearest(np.array([3.0, 3.1]), 1).rows.tolist() == [2]

@@ -32,6 +32,7 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "member_means_enu_m": np.array([mean]),
         "member_covs_enu_m2": np.zeros((1, 2, 2)),
         "features": np.zeros(4),
+        "agreement": math.nan,
         "signs": Signs(1.0, 5.0, image=ImageStatistics(120.0, 400.0, 0)),
         "modes": (),
         "radius90_m": math.nan,

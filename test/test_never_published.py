@@ -14,10 +14,12 @@ from campus_visual_gps.ensemble import EnsembleOutput
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.evidence import EvidenceConfig
 from campus_visual_gps.integrity import Gates
+from campus_visual_gps.places import PlaceIndex
 from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.flow import Frame
 from campus_visual_gps.ros.pipeline import Pipeline
 from campus_visual_gps.uncertainty import Calibration
+from training.fit.places import fit_place_space
 
 PICTURE = image_message(textured_rgb(48, 64))
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
@@ -37,10 +39,23 @@ def points(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory):
-    calibration = Calibration(5.0, temperature=1.5, evidence=EvidenceConfig(0.5, 8.0, 0.1))
+    calibration = Calibration(5.0, temperature=1.5, full_agreement=9.0, evidence=EvidenceConfig(0.5, 8.0, 0.1))
     directory = tmp_path_factory.mktemp("maps") / "bundle"
     gates = Gates(max_feature_distance=1e3)
-    return Localizer.load(make_bundle(directory, cells_enu_m=CELLS, calibration=calibration, gates=gates))
+    localizer = Localizer.load(make_bundle(directory, cells_enu_m=CELLS, calibration=calibration, gates=gates))
+    localizer.reference = some_places(localizer)
+    return localizer
+
+
+def some_places(localizer: Localizer) -> PlaceIndex:
+    """Six places as the bundle's network sees them."""
+    outputs = [localizer.ensemble.predict(textured_rgb(48, 64, seed)) for seed in range(6)]
+    statistics = np.stack([output.statistics for output in outputs])
+    local = tuple(np.stack(stage) for stage in zip(*(output.local for output in outputs), strict=True))
+    space = fit_place_space(statistics, local, CELLS[:6])
+    places = [space.place(output.statistics, output.local) for output in outputs]
+    descriptors, parts = (np.stack(values) for values in zip(*places, strict=True))
+    return PlaceIndex(space, descriptors, parts, CELLS[:6])
 
 
 def assert_harmless(localizer: Localizer, output: EnsembleOutput) -> None:
@@ -63,9 +78,10 @@ def assert_harmless(localizer: Localizer, output: EnsembleOutput) -> None:
 
 
 def _output(means, covs, log_maps, feature: float) -> EnsembleOutput:
-    features, square = np.full(FEATURES["resnet18"], feature, np.float32), np.zeros((8, 8, 3), np.uint8)
+    statistics, square = np.full(FEATURES["resnet18"], feature, np.float32), np.zeros((8, 8, 3), np.uint8)
+    local = tuple(np.full((side, side, size), feature, np.float32) for side, size in ((8, 128), (4, 256)))
     appearance = np.full(MIDDLE_CHANNELS["resnet18"], feature, np.float32)
-    return EnsembleOutput(means, covs, log_maps, features, appearance, square, 0.0, 0.0)
+    return EnsembleOutput(means, covs, log_maps, statistics, local, appearance, square, 0.0, 0.0)
 
 
 @given(member_rows, some_features)

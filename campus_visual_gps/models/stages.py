@@ -52,5 +52,14 @@ def channel_statistics(activations: list[Tensor]) -> list[Tensor]:
     return statistics
 
 
+def local_activations(activations: list[Tensor]) -> tuple[Tensor, ...]:
+    """(B, g, g, C) float32 of the two stages before the last one of (B, C, s, s), the finer raster first.
+
+    There are still parts of a scene to be told apart; the last stage has few places, and is trained on the site.
+    """
+    chosen = [stage.float().movedim(1, -1) for stage in activations[-3:-1]]
+    return tuple(sorted(chosen, key=lambda stage: -stage.shape[1]))
+
+
 def _channels_come_last(backbone: nn.Module) -> bool:
     return type(backbone).__name__ == "SwinTransformer"

@@ -18,7 +18,6 @@ from rich.progress import track
 from campus_visual_gps.bundle import Bundle, ReferenceFeatures
 from campus_visual_gps.ensemble import Ensemble
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.evidence import Standardisation
 from campus_visual_gps.models.backbones import build_backbone, get_backbone
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 from training.evaluate.predict import decoded_ahead
@@ -106,8 +105,7 @@ def _retrieval_topk(bundle: Bundle, reference: ReferenceFeatures, query: Query) 
 
 def _neighbours(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> tuple[np.ndarray, np.ndarray]:
     own = own_rows(query.photo_ids, training_photo_ids(bundle, reference))
-    standardise = Standardisation.of(reference.features)
-    return nearest(standardise(query.features), standardise(reference.features), own, TOP_K)
+    return nearest(query.features, reference.features, own, TOP_K)
 
 
 def _nearest_pretrained(

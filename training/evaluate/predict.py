@@ -103,6 +103,7 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "refusal": estimate.refusal or "",
         "spread_m": estimate.signs.spread_m,
         "feature_distance": estimate.signs.feature_distance,
+        "agreement": estimate.agreement,
         "modes": len(estimate.modes),
         "modes_apart_m": estimate.signs.modes_apart_m,
         **_modes(estimate),

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from campus_visual_gps.evidence import EvidenceConfig, fuse
-from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, average_map, temper
-from campus_visual_gps.uncertainty import MIN_FLOOR_SIGMA_M, Calibration, Scaling, combine, sigma_m
+from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, average_map
+from campus_visual_gps.uncertainty import MIN_FLOOR_SIGMA_M, Calibration, Scaling, combine, doubt, sigma_m
 from training.fit.held_out import HeldOut, joined
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,16 @@ log = logging.getLogger(__name__)
 MIN_PHOTOS = 30
 # A label's own error, metres: what the mass of a map is smeared by before it is asked how likely the label was.
 LABEL_SIGMA_M = 7.0
-TEMPERATURES = (0.2, 5.0)
-EVIDENCE_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-EVIDENCE_KERNELS_M = (8.0, 14.0)
-EVIDENCE_TEMPERATURES = (0.03, 0.1)
+# A label far outside of the map is as unlikely as one at seven sigma, and no more: it must not decide alone.
+UNLIKELIEST = float(np.exp(-0.5 * 7.0**2))
+TEMPERATURES = (0.2, 10.0)
+EVIDENCE_WEIGHTS = (1.0, 2.5, 5.0)
+EVIDENCE_KERNELS_M = (6.0, 12.0)
+EVIDENCE_TEMPERATURES = (0.06, 0.12)
+EVIDENCE_BACKGROUNDS = (-1.0, 0.2)
+AGREEMENT_WEIGHTS = (0.0, 3.0)
+# The share of held-out photos that agree less with the best of their neighbours than `full_agreement`.
+FULL_AGREEMENT = 0.95
 # Night and day are told apart by the image's brightness; worse than that, they are not told apart at all.
 LIGHT_ACCURACY = 0.9
 SIGNIFICANCE = 0.05
@@ -48,7 +54,8 @@ def fit_calibration(
         means = joined(parts, lambda part: part.outputs.means_enu_m)
         covs = joined(parts, lambda part: part.outputs.covs_enu_m2)
         return replace(fit_floor(means, covs, joined(parts, lambda part: part.truth_enu_m)), point=point)
-    chosen = fit_evidence(parts) if evidence and parts[0].cells is not None else None
+    searched = all(part.neighbours is not None for part in parts) and parts[0].cells is not None
+    chosen = fit_evidence(parts) if evidence and searched else None
     base = Calibration(MIN_FLOOR_SIGMA_M, point=point, evidence=chosen)
     scaling = fit_scaling(parts, base)
     fitted = replace(base, **vars(scaling))
@@ -75,20 +82,30 @@ def fit_scaling(
 ) -> Scaling:
     """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal quantiles.
 
+    With evidence, a photo that agrees with no reference photo is doubted in proportion, by rule and not by fit: with
+    each session of a campus held out in turn, an exponent that was fitted to the others was 0.4 to 0.5, and 0.2 for the
+    one session that needed it most (docs/results.md).
+
     Scale and floor are the likeliest; with `tails` they are made wider where 95 % of the photos would not lie in their
     95 % ellipse: errors have longer tails than a Gaussian, and on sessions of other days the wider covariance is the
     likelier one. That takes many stretches of many walks: of a single one, the tail is one place's error.
     """
     if temperature is None:
-        temperature = _fit_temperature(parts, base.evidence)[0] if parts[0].cells is not None else 1.0
+        temperature = _fit_temperature(parts, base.evidence) if parts[0].cells is not None else 1.0
     raw = Scaling(MIN_FLOOR_SIGMA_M, temperature=temperature)
     offsets, covs = _offsets_and_covs(parts, base, raw)
-    scale, floor_sigma_m = fit_scale_and_floor(offsets, covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
-    claimed = Scaling(floor_sigma_m, scale).apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2))
+    covs = covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
+    agreement, full = None, None
+    if base.evidence is not None:
+        agreement = joined(parts, lambda part: part.agreements())
+        full = float(np.quantile(agreement, FULL_AGREEMENT))
+    # errors over the root of their doubt are what scale and floor are to explain
+    doubts = np.ones(len(offsets)) if full is None else doubt(agreement, full)
+    scale, floor_sigma_m = fit_scale_and_floor(offsets / np.sqrt(doubts)[:, None], covs)
+    claimed = Scaling(floor_sigma_m, scale, full_agreement=full).apply(covs, agreement)
     wider = _coverage_factor(offsets, claimed) if tails else 1.0
-    scaling = Scaling(float(floor_sigma_m * np.sqrt(wider)), float(scale * wider), temperature)
-    sigmas = sigma_m(scaling.apply(covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)))
-    scores = np.linalg.norm(offsets, axis=1) / sigmas
+    scaling = Scaling(float(floor_sigma_m * np.sqrt(wider)), float(scale * wider), temperature, full_agreement=full)
+    scores = np.linalg.norm(offsets, axis=1) / sigma_m(scaling.apply(covs, agreement))
     return replace(
         scaling, conformal_90=conformal_quantile(scores, 0.90), conformal_95=conformal_quantile(scores, 0.95)
     )
@@ -139,43 +156,65 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
 
 
 def fit_evidence(parts: Sequence[HeldOut]) -> EvidenceConfig | None:
-    """The weight, kernel and sharpness of the neighbours under which the labels are likeliest; None if none helps.
+    """How the neighbours are to weigh so that the labels are likeliest; None if they do not help.
 
-    Each is judged at its own best temperature: what sharpens a map must not win by that alone.
+    Each choice is judged at its own best temperature: what sharpens a map must not win by that alone.
     """
-    best, best_loss = None, _fit_temperature(parts, None)[1]
-    for weight, kernel_m, temperature in product(EVIDENCE_WEIGHTS, EVIDENCE_KERNELS_M, EVIDENCE_TEMPERATURES):
-        candidate = EvidenceConfig(weight, kernel_m, temperature)
-        loss = _fit_temperature(parts, candidate)[1]
-        if loss < best_loss:
-            best, best_loss = candidate, loss
+    maps = _MapLikelihood(parts)
+    agreement = np.concatenate([near.agreements for part in parts for near in part.neighbours])
+    usual = round(float(np.exp(np.log(agreement).mean())), 4)
+    best, best_loss = None, maps.best_temperature()[1]
+    kinds = product(EVIDENCE_KERNELS_M, EVIDENCE_TEMPERATURES, EVIDENCE_BACKGROUNDS, AGREEMENT_WEIGHTS)
+    for kernel_m, temperature, background, agreement_weight in kinds:
+        candidate = EvidenceConfig(1.0, kernel_m, temperature, background, agreement_weight, usual)
+        densities = [part.densities(candidate) for part in parts]
+        for weight in EVIDENCE_WEIGHTS:
+            loss = maps.best_temperature(densities, weight)[1]
+            if loss < best_loss:
+                best, best_loss = replace(candidate, weight=weight), loss
     return best
 
 
-def map_nll(site_map: np.ndarray, cells_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray:
-    """Negative log likelihood (N,) of labels (N, 2) under maps (N, K) whose cells are smeared by LABEL_SIGMA_M."""
+class _MapLikelihood:
+    """How likely the labels of held-out parts are under their maps, with evidence or without, at any temperature."""
+
+    def __init__(self, parts: Sequence[HeldOut]):
+        self._maps = [average_map(part.outputs.log_maps) for part in parts]
+        self._near_label = [label_kernel(part.cells.centres_enu_m, part.truth_enu_m) for part in parts]
+
+    def best_temperature(
+        self, densities: Sequence[np.ndarray] | None = None, weight: float = 0.0
+    ) -> tuple[float, float]:
+        """The likeliest temperature, and the mean negative log likelihood there."""
+        maps = self._maps
+        if densities is not None:
+            maps = [fuse(own, near, weight) for own, near in zip(maps, densities, strict=True)]
+        with np.errstate(divide="ignore"):
+            logs = [np.log(own).astype(np.float32) for own in maps]
+
+        def loss(log_temperature: float) -> float:
+            powers = [np.exp((own - own.max(axis=1, keepdims=True)) / np.exp(log_temperature)) for own in logs]
+            shares = [
+                (power * kernel).sum(axis=1) / power.sum(axis=1)
+                for power, kernel in zip(powers, self._near_label, strict=True)
+            ]
+            return float(-np.log(np.concatenate(shares) + UNLIKELIEST).mean())
+
+        found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 0.05})
+        return float(np.exp(found.x)), float(found.fun)
+
+
+def label_kernel(cells_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray:
+    """(N, K) float32: how much of a cell's mass a label (N, 2) metres is smeared over, at most 1."""
     squared_m2 = ((cells_enu_m - truth_enu_m[:, None, :]) ** 2).sum(axis=-1)
-    kernel = np.exp(-squared_m2 / (2.0 * LABEL_SIGMA_M**2))
-    # a label far outside of the map is as unlikely as one at seven sigma, and no more: it must not decide alone
-    return -np.log((site_map * kernel).sum(axis=1) + np.exp(-0.5 * 7.0**2))
+    return np.exp(-squared_m2 / (2.0 * LABEL_SIGMA_M**2)).astype(np.float32)
 
 
-def _fit_temperature(parts: Sequence[HeldOut], evidence: EvidenceConfig | None) -> tuple[float, float]:
-    """The likeliest temperature and the mean negative log likelihood there."""
-    maps = [average_map(part.outputs.log_maps) for part in parts]
-    if evidence is not None:
-        densities = [part.densities(evidence) for part in parts]
-        maps = [fuse(own, near, evidence.weight) for own, near in zip(maps, densities, strict=True)]
-
-    def loss(log_temperature: float) -> float:
-        terms = [
-            map_nll(temper(own, float(np.exp(log_temperature))), part.cells.centres_enu_m, part.truth_enu_m)
-            for own, part in zip(maps, parts, strict=True)
-        ]
-        return float(np.concatenate(terms).mean())
-
-    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 0.02})
-    return float(np.exp(found.x)), float(found.fun)
+def _fit_temperature(parts: Sequence[HeldOut], evidence: EvidenceConfig | None) -> float:
+    """The likeliest temperature."""
+    if evidence is None:
+        return _MapLikelihood(parts).best_temperature()[0]
+    return _MapLikelihood(parts).best_temperature([part.densities(evidence) for part in parts], evidence.weight)[0]
 
 
 def _offsets_and_covs(

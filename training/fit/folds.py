@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.evidence import StandardisedIndex
+from campus_visual_gps.evidence import Neighbours
 from campus_visual_gps.site_map import SiteCells
 from training.config import TrainConfig, to_dict
 from training.fit.held_out import HeldOut, Outputs, held_out
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 FOLDS = "folds.yaml"
 ANSWERS = "held_out.npz"
+# What the arrays of the photos' nearest reference photos are named with in ANSWERS.
+_NEAR = "near_"
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ def _answers(fold: Fold, trained: Trained, photos: pd.DataFrame) -> HeldOut:
     content |= {
         "recipe": np.array(_recipe(trained.config)),
         "photo_ids": session["photo_id"].to_numpy(dtype=str),
-        "reference_features": trained.reference.features,
-        "reference_enu_m": trained.reference.positions_enu_m,
         "frame": np.array([trained.site.frame.latitude_ref_deg, trained.site.frame.longitude_ref_deg]),
     }
     if part.cells is not None:
         content["cells_enu_m"] = part.cells.centres_enu_m
+    if part.neighbours is not None:
+        content |= {_NEAR + name: np.stack(values) for name, values in _by_field(part.neighbours).items()}
     with written_whole(fold.bundle_dir.parent / ANSWERS) as file, file.open("wb") as stream:
         np.savez(stream, **content)
     return part
@@ -127,12 +129,22 @@ def _part(content: dict[str, np.ndarray], site: Site, config: TrainConfig) -> He
         raise DatasetError(f"{site.dataset_dir} lacks photos that the folds were trained on: run `folds` again")
     # the folds' frame may have another origin, if the split was another: all metres are moved to the site's
     origin = site.frame.to_local(*(float(value) for value in content["frame"]))
-    names = ("means_enu_m", "covs_enu_m2", "log_maps", "features", "appearances", "brightness", "sharpness")
+    names = ("means_enu_m", "covs_enu_m2", "log_maps", "appearances", "brightness", "sharpness")
     outputs = Outputs(**{name: content.get(name) for name in names})
     outputs.means_enu_m[...] += origin
-    reference = StandardisedIndex(content["reference_features"], content["reference_enu_m"] + origin)
     cells = SiteCells(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
-    return held_out(outputs, photos.reset_index(drop=True), site.positions_m(photos), reference, cells)
+    near = _neighbours(content, origin) if _NEAR + "rows" in content else None
+    return held_out(outputs, photos.reset_index(drop=True), site.positions_m(photos), near, cells)
+
+
+def _neighbours(content: dict[str, np.ndarray], origin_enu_m: np.ndarray) -> list[Neighbours]:
+    stored = Neighbours(*(content[_NEAR + name] for name in Neighbours._fields))
+    moved = stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
+    return [Neighbours(*photo) for photo in zip(*moved, strict=True)]
+
+
+def _by_field(near: list[Neighbours]) -> dict[str, tuple[np.ndarray, ...]]:
+    return dict(zip(Neighbours._fields, zip(*near, strict=True), strict=True))
 
 
 def _recipe(config: TrainConfig) -> str:

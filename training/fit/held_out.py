@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, StandardisedIndex, density
+from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, density
 from campus_visual_gps.integrity import brightness_and_sharpness
+from campus_visual_gps.places import Place, PlaceIndex, PlaceSpace
 from campus_visual_gps.site_map import SiteCells
 from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, believe
 from training.evaluate.bootstrap import walk_blocks
@@ -22,15 +23,26 @@ from training.evaluate.predict import decoded_ahead
 @dataclass(frozen=True)
 class Outputs:
     """Members' answers for N photos: means (N, M, 2), covariances (N, M, 2, 2), log maps (N, M, K) or None, the first
-    member's features (N, d) and appearances (N, c), and brightness and sharpness (N,) of what they saw."""
+    member's appearances (N, c), and brightness and sharpness (N,) of what they saw."""
 
     means_enu_m: np.ndarray
     covs_enu_m2: np.ndarray
     log_maps: np.ndarray | None
-    features: np.ndarray
     appearances: np.ndarray
     brightness: np.ndarray
     sharpness: np.ndarray
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the places of N photos are found by: statistics (N, d) float32, activations (N, g, g, C) float16."""
+
+    statistics: np.ndarray
+    local: tuple[np.ndarray, ...]
+
+    def places(self, space: PlaceSpace) -> list[Place]:
+        """The N photos' places."""
+        return [space.place(*photo) for photo in zip(self.statistics, zip(*self.local, strict=True), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class HeldOut:
     """Outputs of one ensemble for photos of sessions that it has not seen, with the truth (N, 2) in metres.
 
     `blocks` (N,) label stretches of a walk, within which errors are alike; `night` (N,) is NaN where unknown;
-    `neighbours` are the photos' nearest in the ensemble's own reference.
+    `neighbours` are the photos' nearest in the ensemble's own reference, None where it cannot be searched.
     """
 
     outputs: Outputs
@@ -47,7 +59,7 @@ class HeldOut:
     sessions: np.ndarray
     blocks: np.ndarray
     night: np.ndarray
-    neighbours: list[Neighbours]
+    neighbours: list[Neighbours] | None
 
     def __len__(self) -> int:
         return len(self.truth_enu_m)
@@ -60,37 +72,32 @@ class HeldOut:
             out.means_enu_m[chosen],
             out.covs_enu_m2[chosen],
             maps,
-            out.features[chosen],
             out.appearances[chosen],
             out.brightness[chosen],
             out.sharpness[chosen],
         )
-        near = [neighbour for neighbour, wanted in zip(self.neighbours, chosen, strict=True) if wanted]
+        near = self.neighbours and [one for one, wanted in zip(self.neighbours, chosen, strict=True) if wanted]
         by_photo = (self.truth_enu_m, self.sessions, self.blocks, self.night)
         return HeldOut(outputs, self.cells, *(values[chosen] for values in by_photo), near)
 
     def densities(self, evidence: EvidenceConfig) -> np.ndarray:
         """(N, K): what each photo's neighbours say of the cells."""
-        return np.stack(
-            [
-                density(
-                    _first(near, evidence.k), self.cells.centres_enu_m, evidence.kernel_sigma_m, evidence.temperature
-                )
-                for near in self.neighbours
-            ]
-        )
+        return np.stack([density(near, self.cells.centres_enu_m, evidence) for near in self.neighbours])
+
+    def agreements(self) -> np.ndarray:
+        """(N,): how well each photo agrees with the reference photo that it agrees with best."""
+        return np.array([near.agreements.max() for near in self.neighbours])
 
     def believe(self, calibration: Calibration, scaling: Scaling | None = None) -> Belief:
         """Belief of the N photos with one scaling for all; by default with the calibration's for each one's light."""
         if scaling is None and calibration.night is not None:
             return self._by_light(calibration)
         out = self.outputs
-        densities = None
+        near = ()
         if calibration.evidence is not None and calibration.evidence.weight and out.log_maps is not None:
-            densities = self.densities(calibration.evidence)
-        return believe(
-            out.means_enu_m, out.covs_enu_m2, out.log_maps, self.cells, calibration, scaling or calibration, densities
-        )
+            near = (self.densities(calibration.evidence), self.agreements())
+        members = (out.means_enu_m, out.covs_enu_m2, out.log_maps)
+        return believe(*members, self.cells, calibration, scaling or calibration, *near)
 
     def _by_light(self, calibration: Calibration) -> Belief:
         dark = self.outputs.brightness < calibration.night_below
@@ -102,34 +109,42 @@ class HeldOut:
         return Belief(*chosen)
 
 
-def run(ensemble: Ensemble, paths: Sequence[Path]) -> Outputs:
+def run(ensemble: Ensemble, paths: Sequence[Path]) -> tuple[Outputs, Readings]:
     """The ensemble's outputs for the stored photos, one by one as on the robot."""
-    rows, seen = [], []
+    rows, local, seen = [], [], []
     for rgb in decoded_ahead(list(paths)):
         output = ensemble.predict(rgb)
         seen.append(brightness_and_sharpness(output.square))
-        rows.append(output._replace(square=None))
+        with np.errstate(over="ignore"):  # a network that has diverged: infinite, and told by what reads it
+            local.append([stage.astype(np.float16) for stage in output.local])
+        rows.append(output._replace(square=None, local=None))
     brightness, sharpness = np.array(seen, dtype=np.float64).reshape(-1, 2).T
     maps = None if ensemble.cells_enu_m is None else np.stack([row.log_maps for row in rows])
-    return Outputs(
+    outputs = Outputs(
         np.stack([row.means_enu_m for row in rows]),
         np.stack([row.covs_enu_m2 for row in rows]),
         maps,
-        np.stack([row.features for row in rows]),
         np.stack([row.appearance for row in rows]),
         brightness,
         sharpness,
     )
+    stages = tuple(np.stack(stage) for stage in zip(*local, strict=True))
+    return outputs, Readings(np.stack([row.statistics for row in rows]), stages)
+
+
+def neighbours(readings: Readings, index: PlaceIndex | None) -> list[Neighbours] | None:
+    """The photos' nearest reference photos."""
+    return index and [index.nearest(place, NEIGHBOURS) for place in readings.places(index.space)]
 
 
 def held_out(
     outputs: Outputs,
     photos: pd.DataFrame,
     truth_enu_m: np.ndarray,
-    reference: StandardisedIndex,
+    near: list[Neighbours] | None,
     cells: SiteCells | None,
 ) -> HeldOut:
-    """HeldOut of photos (rows as of `load_dataset`); the reference is that of the ensemble that answered for them."""
+    """HeldOut of photos (rows as of `load_dataset`) and their nearest in the ensemble's own reference."""
     blocks, _ = walk_blocks(photos["session"].tolist(), capture_times_s(photos["captured_at"]))
     return HeldOut(
         outputs,
@@ -138,16 +153,10 @@ def held_out(
         photos["session"].to_numpy(dtype=object),
         blocks,
         photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        [reference.nearest(feature, NEIGHBOURS) for feature in outputs.features],
+        near,
     )
 
 
 def joined(parts: Iterable[HeldOut], values) -> np.ndarray:
     """values(part) of every part, one below the other."""
     return np.concatenate([values(part) for part in parts])
-
-
-def _first(near: Neighbours, k: int) -> Neighbours:
-    return near._replace(
-        rows=near.rows[:k], similarities=near.similarities[:k], positions_enu_m=near.positions_enu_m[:k]
-    )

@@ -14,7 +14,6 @@ import pandas as pd
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import StandardisedIndex
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
 from campus_visual_gps.site_map import SiteCells, modes_apart_m
@@ -22,9 +21,10 @@ from campus_visual_gps.uncertainty import Calibration, sigma_m, spread_m
 from training.config import TrainConfig, to_dict
 from training.fit.calibrate import fit_calibration
 from training.fit.gates import with_belief_gates, with_image_gates, with_novelty_gate, with_spread_gate
-from training.fit.held_out import HeldOut, Outputs, held_out, joined, run
+from training.fit.held_out import HeldOut, Outputs, Readings, held_out, joined, neighbours, run
 from training.fit.member import TrainingSet, train_member
 from training.fit.model_card import model_card
+from training.fit.places import fit_place_space
 from training.fit.sets import Site, site_polygon, training_set
 
 log = logging.getLogger(__name__)
@@ -44,18 +44,28 @@ class Trained:
     def networks(self) -> list[Regressor]:
         return [_network(model, path) for _, model, path in self.members]
 
-    @cached_property
+    @property
     def seen(self) -> Outputs:
         """The first member's outputs for the training photos."""
-        log.info("extracting the features of %d training photos", len(self.data.train_paths))
+        return self._seen[0]
+
+    @cached_property
+    def _seen(self) -> tuple[Outputs, Readings]:
+        log.info("reading the places of %d training photos", len(self.data.train_paths))
         return run(Ensemble(self.networks[:1], self.site.image, precision="fp32"), self.data.train_paths)
 
     @cached_property
     def reference(self) -> ReferenceFeatures:
-        # a network whose features do not fit float16 has diverged; its bundle must still be written to be told so
-        largest = float(np.finfo(np.float16).max)
-        features = self.seen.features.clip(-largest, largest)
-        return ReferenceFeatures(features.astype(np.float16), self.seen.appearances, self.data.train_enu_m)
+        outputs, readings = self._seen
+        positions_enu_m = self.data.train_enu_m
+        space = fit_place_space(readings.statistics, readings.local, positions_enu_m)
+        if space is None:
+            # a network whose features do not fit float16 has diverged; its bundle must still be written to be told so
+            largest = float(np.finfo(np.float16).max)
+            statistics = readings.statistics.clip(-largest, largest)
+            return ReferenceFeatures(statistics.astype(np.float16), outputs.appearances, positions_enu_m)
+        descriptors, parts = (np.stack(values) for values in zip(*readings.places(space), strict=True))
+        return ReferenceFeatures(descriptors.astype(np.float16), outputs.appearances, positions_enu_m, parts, space)
 
     @property
     def cells(self) -> SiteCells | None:
@@ -65,9 +75,9 @@ class Trained:
 
     def held_out(self, photos: pd.DataFrame) -> HeldOut:
         """What the ensemble says of photos (rows as of `load_dataset`) that it has not been trained on."""
-        outputs = run(Ensemble(self.networks, self.site.image, precision="fp32"), self.site.paths(photos))
-        reference = StandardisedIndex(self.reference.features, self.reference.positions_enu_m)
-        return held_out(outputs, photos, self.site.positions_m(photos), reference, self.cells)
+        outputs, readings = run(Ensemble(self.networks, self.site.image, precision="fp32"), self.site.paths(photos))
+        near = neighbours(readings, self.reference.index())
+        return held_out(outputs, photos, self.site.positions_m(photos), near, self.cells)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import numpy as np
 
 from campus_visual_gps.bundle import Bundle, save_bundle
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
-from campus_visual_gps.evidence import StandardisedIndex
 from campus_visual_gps.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.site_map import modes_apart_m
@@ -27,7 +26,7 @@ from training.config import TrainConfig
 from training.evaluate.predict import true_positions_m
 from training.fit.calibrate import MIN_PHOTOS, before_and_after, fit_scaling
 from training.fit.gates import sigma_limit_m
-from training.fit.held_out import HeldOut, held_out, run
+from training.fit.held_out import HeldOut, held_out, neighbours, run
 from training.fit.model_card import model_card
 from training.replay.bags import open_bag, read_fixes
 from training.replay.frames import Frames, extract_frames, image_topic, truth_topic
@@ -116,10 +115,9 @@ def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str 
         frames = _frames(bag_dir, images, truth, bundle, Path(scratch))
         positions = true_positions_m(frames.photos, bundle.frame)
         log.info("%s: %d frames with a truth", bag_dir, len(positions))
-        outputs = run(localizer.ensemble, frames.paths)
-    reference = bundle.load_reference()
-    index = StandardisedIndex(reference.features, reference.positions_enu_m)
-    return held_out(outputs, frames.photos, positions, index, localizer.cells)
+        outputs, readings = run(localizer.ensemble, frames.paths)
+    near = neighbours(readings, localizer.reference)
+    return held_out(outputs, frames.photos, positions, near, localizer.cells)
 
 
 def _frames(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> Frames:

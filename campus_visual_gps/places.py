@@ -1,0 +1,191 @@
+"""What an image shows of its place, and how well two images agree on it.
+
+A place's descriptor joins channel statistics of the later stages with VLADs of two stages' local activations (Jegou et
+al., Aggregating local descriptors into a compact image representation, CVPR 2010), in a metric that was learned from
+where the training photos stand (training/fit/places.py). Photos with like descriptors are then compared part by part:
+`agreements` counts the parts of one image that have their counterpart in the other, all displaced alike, as those of
+one scene are and those of two similar trees are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from campus_visual_gps.errors import BundleError
+from campus_visual_gps.evidence import Neighbours, ReferenceIndex
+
+# How sharply a local activation is assigned to its nearest words: a softmax of so many times their cosine.
+ASSIGNMENT = 20.0
+# An image has about so many parts a side: means of as many activations as that takes.
+PARTS_A_SIDE = 10
+PREFIX = "place."
+
+
+class Place(NamedTuple):
+    """An image's descriptor (p,) float32 of norm 1, and its parts (T, t) int8, unit vectors times 127."""
+
+    descriptor: np.ndarray
+    parts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What local activations (g, g, C) of one stage are gathered on; arrays float32.
+
+    They are standardised by `mean` and `deviation` (C,) and made unit vectors; `words` (K, C) are the k-means of the
+    training photos', and their VLADs are divided by `spread` (1,).
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    words: np.ndarray
+    spread: np.ndarray
+
+    def vlad(self, local: np.ndarray) -> np.ndarray:
+        """(g, g, C) -> (K * C,): sums of what activations differ from each word by, each word's a unit vector."""
+        units = self.units(local)
+        cosines = ASSIGNMENT * units @ self.words.T
+        shares = np.exp(cosines - cosines.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        gathered = _unit(shares.T @ units - shares.sum(axis=0)[:, None] * self.words)
+        return gathered.ravel() / self.spread
+
+    def units(self, local: np.ndarray) -> np.ndarray:
+        """(..., C) -> (n, C) of norm 1."""
+        flat = np.asarray(local, dtype=np.float32).reshape(-1, len(self.mean))
+        return _unit((flat - self.mean) / self.deviation)
+
+
+@dataclass(frozen=True)
+class PlaceSpace:
+    """What turns an ensemble's readings into a Place; arrays float32, all fitted on the training photos.
+
+    Statistics (d,) are standardised by `statistics_mean` and `statistics_deviation` (d,) and joined with the VLADs of
+    the stages' `vocabularies`; that, less `mean` (D,), times `projection` (D, p) float16, is the descriptor.
+    `part_basis` (C, t) whitens the parts of the first of the two stages.
+    """
+
+    statistics_mean: np.ndarray
+    statistics_deviation: np.ndarray
+    vocabularies: tuple[Vocabulary, ...]
+    mean: np.ndarray
+    projection: np.ndarray
+    part_basis: np.ndarray
+
+    def place(self, statistics: np.ndarray, local: Sequence[np.ndarray]) -> Place:
+        """Statistics (d,) and local activations (g, g, C) of one image -> Place. Raises BundleError for other sizes."""
+        import torch
+
+        sizes = [statistics.shape[-1], *(stage.shape[-1] for stage in local)]
+        own = [len(self.statistics_mean), *(len(vocabulary.mean) for vocabulary in self.vocabularies)]
+        if sizes != own:
+            raise BundleError(f"readings of {sizes} channels meet a bundle's of {own}")
+        centred = torch.from_numpy(self.joined(statistics, local) - self.mean)
+        # as wide as the matrix is long, it costs the time of reading it: half of it in float16
+        descriptor = torch.mv(self._projection, centred.half()).float().numpy()
+        parts = _unit((pooled(local[0]) - self.vocabularies[0].mean) @ self.part_basis)
+        return Place(_unit(descriptor), np.round(parts * 127.0).astype(np.int8))
+
+    def joined(self, statistics: np.ndarray, local: Sequence[np.ndarray]) -> np.ndarray:
+        """(D,) float32: standardised statistics and VLADs, one after the other."""
+        standardised = (statistics - self.statistics_mean) / self.statistics_deviation
+        vlads = [vocabulary.vlad(stage) for vocabulary, stage in zip(self.vocabularies, local, strict=True)]
+        return np.concatenate([standardised, *vlads]).astype(np.float32)
+
+    @cached_property
+    def _projection(self):
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(self.projection.T, dtype=np.float16))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Its arrays by name, as bundles store them."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS} | {
+            f"{number}.{field.name}": getattr(vocabulary, field.name)
+            for number, vocabulary in enumerate(self.vocabularies)
+            for field in fields(Vocabulary)
+        }
+        return {PREFIX + name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray]) -> PlaceSpace | None:
+        """What `tensors` gave; None if there is none of it. Raises BundleError where some is missing or not finite."""
+        own = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
+        if not own:
+            return None
+        try:
+            if not all(np.isfinite(array).all() for array in own.values()):
+                raise BundleError("the reference's place space is not finite; build the bundle again")
+            stages = sorted({name.split(".")[0] for name in own} - set(_ARRAYS))
+            vocabularies = tuple(
+                Vocabulary(*(own[f"{stage}.{field.name}"] for field in fields(Vocabulary))) for stage in stages
+            )
+            return cls(vocabularies=vocabularies, **{name: own[name] for name in _ARRAYS})
+        except KeyError as error:
+            raise BundleError(f"tensor {PREFIX}{error.args[0]} is missing; build the bundle again") from error
+
+
+_ARRAYS = tuple(field.name for field in fields(PlaceSpace) if field.name != "vocabularies")
+
+
+class PlaceIndex:
+    """The reference photos' places, searched by descriptor and compared part by part.
+
+    Descriptors (N, p), parts (N, T, t) int8, positions (N, 2) metres. Raises BundleError as ReferenceIndex does.
+    """
+
+    def __init__(self, space: PlaceSpace, descriptors: np.ndarray, parts: np.ndarray, positions_enu_m: np.ndarray):
+        self.space = space
+        self._index = ReferenceIndex(descriptors, positions_enu_m)
+        if parts.ndim != 3 or len(parts) != len(descriptors):
+            raise BundleError(f"reference parts {parts.shape} are not those of {len(descriptors)} photos")
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def nearest(self, place: Place, k: int) -> Neighbours:
+        """The k reference photos with the likest descriptors, best first, with their agreements (k,)."""
+        found = self._index.nearest(place.descriptor, k)
+        return found._replace(agreements=agreements(place.parts, self._parts[found.rows]))
+
+
+def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How well an image's parts (T, t) int8 agree with those of others (R, T, t): (R,) float64, 1 or more.
+
+    Parts that are each other's likest vote with their cosine for the displacement between them, in parts; the votes
+    of the best displacement and of its eight neighbours are summed, and 1 is added.
+    """
+    count, total, size = others.shape
+    side = round(np.sqrt(total))
+    cosines = others.reshape(-1, size).astype(np.float32) @ (parts.astype(np.float32).T / 127.0**2)
+    cosines = cosines.reshape(count, total, total)  # (other, its part, own part)
+    theirs, mine = cosines.argmax(axis=2), cosines.argmax(axis=1)
+    own = np.arange(total)
+    mutual = np.take_along_axis(theirs, mine, axis=1) == own
+    votes = np.where(mutual, np.take_along_axis(cosines, mine[:, None], axis=1)[:, 0].clip(min=0.0), 0.0)
+    # one more on each side: sums over neighbours need no edges
+    width = 2 * side + 1
+    rows, columns = (there - here + side for there, here in zip(divmod(mine, side), divmod(own, side), strict=True))
+    cells = (np.arange(count)[:, None] * width + rows) * width + columns
+    table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width).reshape(count, width, width)
+    summed = sum(table[:, i : width - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3))
+    return 1.0 + summed.max(axis=(1, 2))
+
+
+def pooled(local: np.ndarray) -> np.ndarray:
+    """(g, g, C) -> (T, C): means of squares of activations, about PARTS_A_SIDE a side."""
+    step = max(1, round(len(local) / PARTS_A_SIDE))
+    side = len(local) // step
+    even = np.asarray(local, dtype=np.float32)[: side * step, : side * step]
+    return even.reshape(side, step, side, step, -1).mean(axis=(1, 3)).reshape(side * side, -1)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """(..., c) of norm 1, zeros staying zeros."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
