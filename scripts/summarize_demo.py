@@ -14,7 +14,7 @@ ROWS = {
     "": "ensemble (3 members)",
     "baseline.median_position.": "median training position",
     "baseline.nearest_pretrained.": "nearest photo, pretrained features",
-    "baseline.nearest_trained.": "nearest photo, trained features",
+    "baseline.nearest_trained.": "nearest photo, place descriptors",
 }
 FIGURES = ("mean_error_m", "mean_error_m_low", "mean_error_m_high", "median_error_m", "p90_error_m")
 

@@ -109,6 +109,7 @@ def fix_figures(estimate: PositionEstimate) -> dict[str, object]:
         "position_sigma_m": float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
         "spread_m": signs.spread_m,
         "feature_distance": signs.feature_distance,
+        "agreement": estimate.agreement,
         "radius95_m": estimate.radius95_m,
     }
     known = {name: value for name, value in figures.items() if not math.isnan(value)}

@@ -100,7 +100,7 @@ def _notes(report: Report) -> str:
         _interval_note(report),
         "The nearest-photo baselines answer with the label of the training photo whose features have the greatest "
         "cosine similarity (exact search), the ten nearest with their weighted mean; a photo is never compared with "
-        "itself.",
+        "itself. Place descriptors are what the bundle finds its evidence by.",
         *_warnings(report),
     ]
     return "\n".join(f"- {note}" for note in notes)

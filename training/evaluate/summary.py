@@ -14,8 +14,8 @@ NONE = "–"
 BASELINE_TITLES = {
     "median_position": "median training position",
     "nearest_pretrained": "nearest photo, pretrained features",
-    "nearest_trained": "nearest photo, trained features",
-    "retrieval_topk": "ten nearest photos, trained features",
+    "nearest_trained": "nearest photo, place descriptors",
+    "retrieval_topk": "ten nearest photos, place descriptors",
     "constant_covariance": "constant covariance",
     "members_spread": "spread of the members",
 }

@@ -22,6 +22,12 @@ def _night(calibration: Calibration) -> str:
     return "" if calibration.night is None else " (of its own for the night)"
 
 
+def _doubted(calibration: Calibration) -> str:
+    if calibration.full_agreement is None:
+        return ""
+    return f";\n  sigma times {calibration.full_agreement:.1f} over the image's agreement with the reference photos"
+
+
 def _drive(measured: dict) -> str:
     darkest, brightest = measured["brightness"]
     return (
@@ -56,7 +62,7 @@ def model_card(config: TrainConfig, training: dict, calibration: Calibration, fr
 - Mean error on those: {training["val_mean_error_m"]:.2f} m. Where they are validation photos of sessions that were
   trained on, this flatters; `python -m training evaluate` on a session of another day tells the truth.
 - Covariance: {_CLAIMS[_kind(config)]}, times {calibration.scale:.2f}, plus a floor of
-  {calibration.floor_sigma_m:.2f} m per axis{_night(calibration)}.{_held(calibration)}
+  {calibration.floor_sigma_m:.2f} m per axis{_night(calibration)}{_doubted(calibration)}.{_held(calibration)}
 
 Training sessions:
 
