@@ -16,6 +16,8 @@ from campus_visual_gps.errors import BundleError
 
 # How many reference photos are looked at.
 NEIGHBOURS = 10
+# A reference photo within so many metres of a position may show what is seen from there.
+HERE_M = 25.0
 # The share of a density that lies evenly over the site: neighbours that are all wrong must not veto the true cell.
 UNIFORM_SHARE = 1e-3
 # Rows and queries have norms of 2^7 to 2^8: no product can leave float16's range, and its smallest steps do not show.
@@ -158,6 +160,15 @@ def density(neighbours: Neighbours, cells_enu_m: np.ndarray, config: EvidenceCon
     if total == 0.0:  # every neighbour is so far from every cell that it says nothing
         return np.full(len(cells), 1.0 / len(cells))
     return (1.0 - uniform) * (mass / total) + uniform / len(cells)
+
+
+def agreement_at(neighbours: Neighbours, position_enu_m: np.ndarray) -> float:
+    """The best agreement of the neighbours within HERE_M of a position (2,), metres.
+
+    Where none of them stands there, the least of all neighbours': what this image agrees by chance.
+    """
+    here = np.linalg.norm(neighbours.positions_enu_m - position_enu_m, axis=1) <= HERE_M
+    return float(neighbours.agreements[here].max() if here.any() else neighbours.agreements.min())
 
 
 def fuse(map_probabilities: np.ndarray, evidence: np.ndarray, weight: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import Neighbours, density
+from campus_visual_gps.evidence import Neighbours, agreement_at, density
 from campus_visual_gps.novelty import SiteAppearance
 from campus_visual_gps.places import Place, PlaceIndex
 from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
@@ -27,7 +27,7 @@ class PositionEstimate:
     """Where one image was taken. Arrays are float64; metres are east and north of the bundle's local frame.
 
     `features` describe the place as the bundle's reference features do, `agreement` is how well the image agrees with
-    the reference photo that it agrees with best (campus_visual_gps/places.py), NaN where evidence is not used.
+    the reference photos near its position (campus_visual_gps/places.py), NaN where evidence is not used.
     `modes` are the places that the members' maps think possible, empty for heads without maps; `radius90_m` and
     `radius95_m` the circles about the mean that hold the truth so often, NaN where the bundle has not measured them.
     `refusal` is None, or the name of the gate that says the estimate is not to be used; latitude and longitude are
@@ -102,7 +102,7 @@ class Localizer:
             calibration,
             scaling,
             None if near is None else density(near, self.cells.centres_enu_m, calibration.evidence),
-            None if near is None else near.agreements.max(),
+            None if near is None else partial(agreement_at, near),
         )
         modes = () if belief.site_map is None else tuple(self.cells.modes(belief.site_map))
         signs = integrity.Signs(
@@ -139,7 +139,7 @@ class Localizer:
             member_means_enu_m=output.means_enu_m,
             member_covs_enu_m2=output.covs_enu_m2,
             features=output.statistics if place is None else place.descriptor,
-            agreement=np.nan if near is None else float(near.agreements.max()),
+            agreement=np.nan if near is None else agreement_at(near, mean),
             signs=signs,
             modes=modes,
             radius90_m=_or_nan(scaling.radius_m(cov, 90)),

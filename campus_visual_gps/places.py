@@ -23,6 +23,8 @@ from campus_visual_gps.evidence import Neighbours, ReferenceIndex
 ASSIGNMENT = 20.0
 # An image has about so many parts a side: means of as many activations as that takes.
 PARTS_A_SIDE = 10
+# Parts of one scene need not be displaced quite alike: a step forward moves those at the edges more.
+SLACK = 2
 PREFIX = "place."
 
 
@@ -159,7 +161,7 @@ def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
     """How well an image's parts (T, t) int8 agree with those of others (R, T, t): (R,) float64, 1 or more.
 
     Parts that are each other's likest vote with their cosine for the displacement between them, in parts; the votes
-    of the best displacement and of its eight neighbours are summed, and 1 is added.
+    of the best displacement and of those within SLACK of it are summed, and 1 is added.
     """
     count, total, size = others.shape
     side = round(np.sqrt(total))
@@ -169,12 +171,14 @@ def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
     own = np.arange(total)
     mutual = np.take_along_axis(theirs, mine, axis=1) == own
     votes = np.where(mutual, np.take_along_axis(cosines, mine[:, None], axis=1)[:, 0].clip(min=0.0), 0.0)
-    # one more on each side: sums over neighbours need no edges
-    width = 2 * side + 1
-    rows, columns = (there - here + side for there, here in zip(divmod(mine, side), divmod(own, side), strict=True))
+    # SLACK more on each side: sums over neighbours need no edges
+    reach, inner = side - 1 + SLACK, 2 * side - 1
+    width = inner + 2 * SLACK
+    rows, columns = (there - here + reach for there, here in zip(divmod(mine, side), divmod(own, side), strict=True))
     cells = (np.arange(count)[:, None] * width + rows) * width + columns
     table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width).reshape(count, width, width)
-    summed = sum(table[:, i : width - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3))
+    window = range(2 * SLACK + 1)
+    summed = sum(sum(table[:, i : i + inner] for i in window)[:, :, j : j + inner] for j in window)
     return 1.0 + summed.max(axis=(1, 2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ class Scaling:
     """What calibration does to one image's belief (design.md section 5): map^(1/temperature), then
     cov -> (scale * cov + floor_sigma_m^2 I) * max(1, full_agreement / agreement)^2.
 
-    `agreement` is that of the image with the reference photo that it agrees with best, part by part: where none agrees,
-    the place may not be among them, however sure the network is. `full_agreement` None leaves it out.
+    `agreement` is that of the image with the reference photos near the reported position, part by part: where none
+    agrees, the place may be another, however sure the network is. `full_agreement` None leaves it out.
 
     The floor is what keeps three members that happen to agree from claiming certainty. `conformal_90` and
     `conformal_95`, where known, are the quantiles of error / sigma over held-out photos: with them, a radius of so
@@ -118,23 +119,23 @@ def believe(
     calibration: Calibration,
     scaling: Scaling,
     density: np.ndarray | None = None,
-    agreement: np.ndarray | None = None,
+    agreement: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Belief:
     """What the ensemble believes of its members' means (..., M, 2), covariances (..., M, 2, 2), log maps (..., M, K).
 
     Maps are averaged, multiplied with the `density` (..., K) of the nearest reference photos where there is one, and
     tempered; else means and covariances make a mixture (see `combine`). `scaling` is the calibration's for this image,
-    `agreement` (...,) what the covariance is doubted by (see `Scaling`).
+    `agreement` gives the agreements (...,) at positions (..., 2), by which the covariance is doubted (see `Scaling`).
     """
     if log_maps is None or cells is None:
         mean, cov = combine(means_enu_m, covs_enu_m2)
-        return Belief(mean, scaling.apply(cov, agreement), None)
+        return Belief(mean, scaling.apply(cov), None)
     site_map = average_map(log_maps)
     if density is not None and calibration.evidence is not None:
         site_map = fuse(site_map, density, calibration.evidence.weight)
     site_map = temper(site_map, scaling.temperature)
     mean, cov = locate(site_map, cells.centres_enu_m, cells.cell_m, calibration.point)
-    return Belief(mean, scaling.apply(cov, agreement), site_map)
+    return Belief(mean, scaling.apply(cov, agreement and agreement(mean)), site_map)
 
 
 def combine(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,9 +72,9 @@ def test_parts_agree_with_themselves_and_with_the_same_scene_seen_from_one_side(
     others = np.stack([parts, shifted(parts, 1, 2, rng), unit_parts(rng), rng.permutation(parts)])
     same, aside, other, mixed = agreements(parts, others)
     assert same == pytest.approx(1.0 + len(parts), rel=0.02)
-    assert aside == pytest.approx(1.0 + 5 * 4, abs=4.0)
+    assert aside == pytest.approx(1.0 + 5 * 4, abs=5.0)
     # the same things in another order are no scene
-    assert other < 10.0 and mixed < 12.0 and min(other, mixed) >= 1.0
+    assert 1.0 <= other < 10.0 and 1.0 <= mixed < 0.8 * aside
 
 
 def test_agreement_is_counted_as_by_hand():
@@ -88,7 +88,7 @@ def test_agreement_is_counted_as_by_hand():
             if cosines[there].argmax() == own:
                 shift = (there // 4 - own // 4, there % 4 - own % 4)
                 votes[shift] = votes.get(shift, 0.0) + max(cosines[there, own], 0.0)
-        around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        around = [(i, j) for i in range(-2, 3) for j in range(-2, 3)]
         best = max(
             sum(votes.get((row + i, column + j), 0.0) for i, j in around)
             for row in range(-3, 4)

@@ -28,12 +28,12 @@ LABEL_SIGMA_M = 7.0
 # A label far outside of the map is as unlikely as one at seven sigma, and no more: it must not decide alone.
 UNLIKELIEST = float(np.exp(-0.5 * 7.0**2))
 TEMPERATURES = (0.2, 10.0)
-EVIDENCE_WEIGHTS = (1.0, 2.5, 5.0)
+EVIDENCE_WEIGHTS = (1.0, 5.0)
 EVIDENCE_KERNELS_M = (6.0, 12.0)
-EVIDENCE_TEMPERATURES = (0.06, 0.12)
+EVIDENCE_TEMPERATURES = (0.12,)
 EVIDENCE_BACKGROUNDS = (-1.0, 0.2)
 AGREEMENT_WEIGHTS = (0.0, 3.0)
-# The share of held-out photos that agree less with the best of their neighbours than `full_agreement`.
+# The share of held-out photos that agree less with the reference photos near their fix than `full_agreement`.
 FULL_AGREEMENT = 0.95
 # Night and day are told apart by the image's brightness; worse than that, they are not told apart at all.
 LIGHT_ACCURACY = 0.9
@@ -97,7 +97,7 @@ def fit_scaling(
     covs = covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
     agreement, full = None, None
     if base.evidence is not None:
-        agreement = joined(parts, lambda part: part.agreements())
+        agreement = joined(parts, lambda part: part.agreements(part.believe(base, raw).mean_enu_m))
         full = float(np.quantile(agreement, FULL_AGREEMENT))
     # errors over the root of their doubt are what scale and floor are to explain
     doubts = np.ones(len(offsets)) if full is None else doubt(agreement, full)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.ensemble import Ensemble
-from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, density
+from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, Neighbours, agreement_at, density
 from campus_visual_gps.integrity import brightness_and_sharpness
 from campus_visual_gps.places import Place, PlaceIndex, PlaceSpace
 from campus_visual_gps.site_map import SiteCells
@@ -84,9 +84,9 @@ class HeldOut:
         """(N, K): what each photo's neighbours say of the cells."""
         return np.stack([density(near, self.cells.centres_enu_m, evidence) for near in self.neighbours])
 
-    def agreements(self) -> np.ndarray:
-        """(N,): how well each photo agrees with the reference photo that it agrees with best."""
-        return np.array([near.agreements.max() for near in self.neighbours])
+    def agreements(self, positions_enu_m: np.ndarray) -> np.ndarray:
+        """(N,): how well each photo agrees with the reference photos near a position of its own (N, 2), metres."""
+        return np.array([agreement_at(*one) for one in zip(self.neighbours, positions_enu_m, strict=True)])
 
     def believe(self, calibration: Calibration, scaling: Scaling | None = None) -> Belief:
         """Belief of the N photos with one scaling for all; by default with the calibration's for each one's light."""
@@ -95,7 +95,7 @@ class HeldOut:
         out = self.outputs
         near = ()
         if calibration.evidence is not None and calibration.evidence.weight and out.log_maps is not None:
-            near = (self.densities(calibration.evidence), self.agreements())
+            near = (self.densities(calibration.evidence), self.agreements)
         members = (out.means_enu_m, out.covs_enu_m2, out.log_maps)
         return believe(*members, self.cells, calibration, scaling or calibration, *near)
 

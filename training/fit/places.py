@@ -56,6 +56,17 @@ def fit_place_space(
     return replace(space, mean=joined.mean(axis=0), projection=projection.astype(np.float16))
 
 
+def _main_directions(centred: np.ndarray) -> np.ndarray:
+    """(D, p) orthonormal directions of most variance of rows (N, D), at most DIRECTIONS, fewer than N."""
+    # photos are fewer than numbers: their products (N, N) have the same directions as the covariance (D, D)
+    variances, combinations = np.linalg.eigh(centred @ centred.T)
+    kept = np.argsort(-variances)[: min(DIRECTIONS, len(centred) - 1)]
+    kept = kept[variances[kept] > 1e-9 * max(variances.max(), 1e-12)]
+    if not len(kept):  # photos that are all alike
+        return np.eye(centred.shape[1], 1)
+    return centred.T @ (combinations[:, kept] / np.sqrt(variances[kept]))
+
+
 def _vocabulary(local: np.ndarray) -> Vocabulary:
     """Of activations (N, g, g, C) of one stage."""
     activations = local.reshape(-1, local.shape[-1])
@@ -70,8 +81,7 @@ def _vocabulary(local: np.ndarray) -> Vocabulary:
 def place_metric(joined: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
     """(D, p) of standardised photos (N, D) at positions (N, 2) metres: what one place's photos share counts."""
     centred = np.asarray(joined - joined.mean(axis=0), dtype=np.float64)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    directions = directions[: min(DIRECTIONS, len(centred) - 1)].T
+    directions = _main_directions(centred)
     reduced = centred @ directions
     distances_m = np.linalg.norm(positions_enu_m[:, None] - positions_enu_m[None], axis=-1)
     near = np.exp(-0.5 * (distances_m / PLACE_SIGMA_M) ** 2)
