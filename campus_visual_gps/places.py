@@ -51,10 +51,10 @@ class Vocabulary:
     def vlad(self, local: np.ndarray) -> np.ndarray:
         """(g, g, C) -> (K * C,): sums of what activations differ from each word by, each word's a unit vector."""
         units = self.units(local)
-        cosines = ASSIGNMENT * units @ self.words.T
+        cosines = ASSIGNMENT * _product(units, self.words.T)
         shares = np.exp(cosines - cosines.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        gathered = _unit(shares.T @ units - shares.sum(axis=0)[:, None] * self.words)
+        gathered = _unit(_product(shares.T, units) - shares.sum(axis=0)[:, None] * self.words)
         return gathered.ravel() / self.spread
 
     def units(self, local: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ class PlaceSpace:
         centred = torch.from_numpy(self.joined(statistics, local) - self.mean)
         # as wide as the matrix is long, it costs the time of reading it: half of it in float16
         descriptor = torch.mv(self._projection, centred.half()).float().numpy()
-        parts = _unit((pooled(local[0]) - self.vocabularies[0].mean) @ self.part_basis)
+        parts = _unit(_product(pooled(local[0]) - self.vocabularies[0].mean, self.part_basis))
         return Place(_unit(descriptor), np.round(parts * 127.0).astype(np.int8))
 
     def joined(self, statistics: np.ndarray, local: Sequence[np.ndarray]) -> np.ndarray:
@@ -163,23 +163,26 @@ def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
     Parts that are each other's likest vote with their cosine for the displacement between them, in parts; the votes
     of the best displacement and of those within SLACK of it are summed, and 1 is added.
     """
+    import torch
+
     count, total, size = others.shape
     side = round(np.sqrt(total))
-    cosines = others.reshape(-1, size).astype(np.float32) @ (parts.astype(np.float32).T / 127.0**2)
-    cosines = cosines.reshape(count, total, total)  # (other, its part, own part)
-    theirs, mine = cosines.argmax(axis=2), cosines.argmax(axis=1)
-    own = np.arange(total)
+    cosines = torch.from_numpy(np.float32(others)).view(-1, size) @ torch.from_numpy(np.float32(parts)).T
+    cosines = cosines.view(count, total, total)  # (other, its part, own part)
+    best, mine = (values.numpy() for values in cosines.max(dim=1))
+    theirs, own = cosines.max(dim=2).indices.numpy(), np.arange(total)
     mutual = np.take_along_axis(theirs, mine, axis=1) == own
-    votes = np.where(mutual, np.take_along_axis(cosines, mine[:, None], axis=1)[:, 0].clip(min=0.0), 0.0)
+    votes = np.where(mutual, best, 0.0).clip(min=0.0) / 127.0**2
     # SLACK more on each side: sums over neighbours need no edges
     reach, inner = side - 1 + SLACK, 2 * side - 1
     width = inner + 2 * SLACK
     rows, columns = (there - here + reach for there, here in zip(divmod(mine, side), divmod(own, side), strict=True))
     cells = (np.arange(count)[:, None] * width + rows) * width + columns
     table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width).reshape(count, width, width)
-    window = range(2 * SLACK + 1)
-    summed = sum(sum(table[:, i : i + inner] for i in window)[:, :, j : j + inner] for j in window)
-    return 1.0 + summed.max(axis=(1, 2))
+    ends = np.cumsum(np.cumsum(np.pad(table, ((0, 0), (1, 0), (1, 0))), axis=1), axis=2)
+    high, low = slice(width - inner + 1, None), slice(0, inner)
+    summed = ends[:, high, high] - ends[:, low, high] - ends[:, high, low] + ends[:, low, low]
+    return 1.0 + summed.max(axis=(1, 2)).clip(min=0.0)
 
 
 def pooled(local: np.ndarray) -> np.ndarray:
@@ -188,6 +191,13 @@ def pooled(local: np.ndarray) -> np.ndarray:
     side = len(local) // step
     even = np.asarray(local, dtype=np.float32)[: side * step, : side * step]
     return even.reshape(side, step, side, step, -1).mean(axis=(1, 3)).reshape(side * side, -1)
+
+
+def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n, m) times (m, k) in float32, by torch: numpy's threads and torch's would wait for each other on few cores."""
+    import torch
+
+    return (torch.from_numpy(np.float32(first)) @ torch.from_numpy(np.float32(second))).numpy()
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
