@@ -3,15 +3,16 @@
 A place's descriptor joins channel statistics of the later stages with VLADs of two stages' local activations (Jegou et
 al., Aggregating local descriptors into a compact image representation, CVPR 2010), in a metric that was learned from
 where the training photos stand (training/fit/places.py). Photos with like descriptors are then compared part by part:
-`agreements` counts the parts of one image that have their counterpart in the other, all displaced alike, as those of
-one scene are and those of two similar trees are not.
+`agreements` sums up the parts of one image that have an unmistakable counterpart in the other (Lowe, Distinctive image
+features from scale-invariant keypoints, IJCV 2004, section 7.1), all displaced alike, as those of one scene are and
+those of two similar trees are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,9 @@ ASSIGNMENT = 20.0
 # An image has about so many parts a side: means of as many activations as that takes.
 PARTS_A_SIDE = 10
 # Parts of one scene need not be displaced quite alike: a step forward moves those at the edges more.
-SLACK = 2
+SLACK = 3
+# What a counterpart's cosine must be above the next likest part's, which is no neighbour of it, to be one vote.
+MARGIN = 0.1
 PREFIX = "place."
 
 
@@ -160,8 +163,9 @@ class PlaceIndex:
 def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
     """How well an image's parts (T, t) int8 agree with those of others (R, T, t): (R,) float64, 1 or more.
 
-    Parts that are each other's likest vote with their cosine for the displacement between them, in parts; the votes
-    of the best displacement and of those within SLACK of it are summed, and 1 is added.
+    Parts that are each other's likest vote for the displacement between them, in parts, with what their cosine is above
+    that of the next likest part, in units of MARGIN: grass is like all grass, and says nothing. The votes of the best
+    displacement and of those within SLACK of it are summed, and 1 is added.
     """
     import torch
 
@@ -169,20 +173,36 @@ def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
     side = round(np.sqrt(total))
     cosines = torch.from_numpy(np.float32(others)).view(-1, size) @ torch.from_numpy(np.float32(parts)).T
     cosines = cosines.view(count, total, total)  # (other, its part, own part)
-    best, mine = (values.numpy() for values in cosines.max(dim=1))
-    theirs, own = cosines.max(dim=2).indices.numpy(), np.arange(total)
-    mutual = np.take_along_axis(theirs, mine, axis=1) == own
-    votes = np.where(mutual, best, 0.0).clip(min=0.0) / 127.0**2
+    best, mine = cosines.max(dim=1)
+    mutual = cosines.argmax(dim=2).gather(1, mine) == torch.arange(total)
+    cosines.scatter_(1, torch.from_numpy(_around(side))[mine].movedim(2, 1), 0.0)
+    votes = torch.where(mutual, best - cosines.amax(dim=1), 0.0).clamp(min=0.0).numpy() / (127.0**2 * MARGIN)
+    return 1.0 + _most_alike(votes, mine.numpy(), side)
+
+
+@lru_cache(maxsize=4)
+def _around(side: int) -> np.ndarray:
+    """(T, 9): each part of a raster of side * side with its neighbours; at the edges, some stand twice."""
+    row, column = np.divmod(np.arange(side * side), side)
+    steps = ((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
+    inside = [(np.clip(row + down, 0, side - 1), np.clip(column + right, 0, side - 1)) for down, right in steps]
+    return np.stack([rows * side + columns for rows, columns in inside], axis=1)
+
+
+def _most_alike(votes: np.ndarray, counterparts: np.ndarray, side: int) -> np.ndarray:
+    """(R,) largest sums of votes (R, T) for displacements within SLACK of one, to counterparts (R, T) in a raster."""
+    count, total = votes.shape
     # SLACK more on each side: sums over neighbours need no edges
     reach, inner = side - 1 + SLACK, 2 * side - 1
     width = inner + 2 * SLACK
-    rows, columns = (there - here + reach for there, here in zip(divmod(mine, side), divmod(own, side), strict=True))
+    there, here = divmod(counterparts, side), divmod(np.arange(total), side)
+    rows, columns = (to - own + reach for to, own in zip(there, here, strict=True))
     cells = (np.arange(count)[:, None] * width + rows) * width + columns
     table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width).reshape(count, width, width)
     ends = np.cumsum(np.cumsum(np.pad(table, ((0, 0), (1, 0), (1, 0))), axis=1), axis=2)
     high, low = slice(width - inner + 1, None), slice(0, inner)
     summed = ends[:, high, high] - ends[:, low, high] - ends[:, high, low] + ends[:, low, low]
-    return 1.0 + summed.max(axis=(1, 2)).clip(min=0.0)
+    return summed.max(axis=(1, 2)).clip(min=0.0)
 
 
 def pooled(local: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.places import PARTS_A_SIDE, Place, PlaceIndex, PlaceSpace, agreements, pooled
+from campus_visual_gps.places import MARGIN, PARTS_A_SIDE, SLACK, Place, PlaceIndex, PlaceSpace, agreements, pooled
 from training.fit.places import fit_place_space, place_metric
 
 PHOTOS, SIDE, CHANNELS = 60, 8, 12
@@ -68,31 +68,46 @@ def test_the_metric_forgets_what_differs_between_photos_of_one_place():
 
 def test_parts_agree_with_themselves_and_with_the_same_scene_seen_from_one_side():
     rng = np.random.default_rng(4)
-    parts = unit_parts(rng)
-    others = np.stack([parts, shifted(parts, 1, 2, rng), unit_parts(rng), rng.permutation(parts)])
+    parts = unit_parts(rng, side=10, size=64)
+    others = np.stack([parts, shifted(parts, 1, 4, rng), unit_parts(rng, 10, 64), rng.permutation(parts)])
     same, aside, other, mixed = agreements(parts, others)
-    assert same == pytest.approx(1.0 + len(parts), rel=0.02)
-    assert aside == pytest.approx(1.0 + 5 * 4, abs=5.0)
+    assert same > aside > 0.4 * same
     # the same things in another order are no scene
-    assert 1.0 <= other < 10.0 and 1.0 <= mixed < 0.8 * aside
+    assert 1.0 <= other < 0.1 * aside and 1.0 <= mixed < 0.5 * same
+
+
+def test_what_is_alike_all_over_the_picture_agrees_with_nothing():
+    rng = np.random.default_rng(6)
+    few = unit_parts(rng, side=2, size=64)  # four kinds of ground
+    grass = few[(np.arange(10)[:, None] % 4 < 2) * 2 + (np.arange(10)[None, :] % 4 < 2)].reshape(100, 64)
+    assert agreements(grass, grass[None])[0] == pytest.approx(1.0)
+    tree = grass.copy()
+    tree[44] = unit_parts(rng, side=1, size=64)[0]
+    assert agreements(tree, tree[None])[0] > 2.0
 
 
 def test_agreement_is_counted_as_by_hand():
     rng = np.random.default_rng(5)
-    one, two = unit_parts(rng, 4, 8), np.stack([unit_parts(rng, 4, 8) for _ in range(5)])
+    one, two = unit_parts(rng, 5, 8), np.stack([unit_parts(rng, 5, 8) for _ in range(6)])
     for other, found in zip(two, agreements(one, two), strict=True):
         cosines = other.astype(float) @ one.T.astype(float) / 127**2
         votes = {}
-        for own in range(16):
+        for own in range(25):
             there = cosines[:, own].argmax()
             if cosines[there].argmax() == own:
-                shift = (there // 4 - own // 4, there % 4 - own % 4)
-                votes[shift] = votes.get(shift, 0.0) + max(cosines[there, own], 0.0)
-        around = [(i, j) for i in range(-2, 3) for j in range(-2, 3)]
+                elsewhere = [
+                    cosines[part, own]
+                    for part in range(25)
+                    if max(abs(part // 5 - there // 5), abs(part % 5 - there % 5)) > 1
+                ]
+                shift = (there // 5 - own // 5, there % 5 - own % 5)
+                margin = (cosines[there, own] - max(*elsewhere, 0.0)) / MARGIN
+                votes[shift] = votes.get(shift, 0.0) + max(margin, 0.0)
+        around = [(i, j) for i in range(-SLACK, SLACK + 1) for j in range(-SLACK, SLACK + 1)]
         best = max(
             sum(votes.get((row + i, column + j), 0.0) for i, j in around)
-            for row in range(-3, 4)
-            for column in range(-3, 4)
+            for row in range(-4, 5)
+            for column in range(-4, 5)
         )
         assert found == pytest.approx(1.0 + best, rel=1e-5)
 

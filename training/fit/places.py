@@ -19,7 +19,9 @@ from campus_visual_gps.places import PlaceSpace, Vocabulary, pooled
 
 PLACE_SIGMA_M = 12.0
 WORDS = 48
+# Main directions of the training photos that the metric is learned in, and what of it is kept.
 DIRECTIONS = 400
+DESCRIPTOR_DIM = 256
 PART_DIRECTIONS = 64
 # What the scatter is damped by, as a share of its mean.
 SHRINKAGE = 0.1
@@ -56,11 +58,11 @@ def fit_place_space(
     return replace(space, mean=joined.mean(axis=0), projection=projection.astype(np.float16))
 
 
-def _main_directions(centred: np.ndarray) -> np.ndarray:
-    """(D, p) orthonormal directions of most variance of rows (N, D), at most DIRECTIONS, fewer than N."""
+def _main_directions(centred: np.ndarray, most: int) -> np.ndarray:
+    """(D, p) orthonormal directions of most variance of rows (N, D), at most so many, fewer than N."""
     # photos are fewer than numbers: their products (N, N) have the same directions as the covariance (D, D)
     variances, combinations = np.linalg.eigh(centred @ centred.T)
-    kept = np.argsort(-variances)[: min(DIRECTIONS, len(centred) - 1)]
+    kept = np.argsort(-variances)[: min(most, len(centred) - 1)]
     kept = kept[variances[kept] > 1e-9 * max(variances.max(), 1e-12)]
     if not len(kept):  # photos that are all alike
         return np.eye(centred.shape[1], 1)
@@ -81,7 +83,7 @@ def _vocabulary(local: np.ndarray) -> Vocabulary:
 def place_metric(joined: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
     """(D, p) of standardised photos (N, D) at positions (N, 2) metres: what one place's photos share counts."""
     centred = np.asarray(joined - joined.mean(axis=0), dtype=np.float64)
-    directions = _main_directions(centred)
+    directions = _main_directions(centred, DIRECTIONS)
     reduced = centred @ directions
     distances_m = np.linalg.norm(positions_enu_m[:, None] - positions_enu_m[None], axis=-1)
     near = np.exp(-0.5 * (distances_m / PLACE_SIGMA_M) ** 2)
@@ -92,7 +94,9 @@ def place_metric(joined: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
     scatter = reduced.T @ laplacian @ reduced / len(reduced)
     least = SHRINKAGE * np.trace(scatter) / len(scatter) + 1e-6 * (reduced**2).mean() + 1e-12
     within = 0.5 * (scatter + scatter.T) + least * np.eye(len(scatter))
-    metric = directions @ np.linalg.cholesky(np.linalg.inv(within))
+    whitened = np.linalg.cholesky(np.linalg.inv(within))
+    # what the photos vary in most in that metric: the rest costs each frame time, and finds no more (docs/results.md)
+    metric = directions @ whitened @ _main_directions(reduced @ whitened, DESCRIPTOR_DIM)
     # descriptors become unit vectors, so the size is free: columns of norm 1 at most are well inside of float16
     return metric / np.abs(metric).max()
 
