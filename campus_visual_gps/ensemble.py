@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.heads import HeadOutput
 from campus_visual_gps.models.regressor import Regressor
 from campus_visual_gps.models.stages import channel_statistics, late_activations, local_activations
+from campus_visual_gps.models.trunk import common_stages, output_of_trunk, without_trunk
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,7 +65,11 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 class Ensemble:
-    """The members on one device in one precision. `predict` is not re-entrant: one thread runs it."""
+    """The members on one device in one precision. `predict` is not re-entrant: one thread runs it.
+
+    Leading stages that all members share, as those that training froze (`shared_stages`, 0 for none), run once: the
+    others go on from what the first member's gave.
+    """
 
     def __init__(self, members: list[Regressor], image: ImageSpec, device: str = "auto", precision: str = "auto"):
         self.image = image
@@ -71,6 +77,8 @@ class Ensemble:
         self.precision = choose_precision(precision, self.device)
         self.cells_enu_m = _common_cells(members)
         self.members = [member.eval().to(self.device, memory_format=torch.channels_last) for member in members]
+        self.shared_stages = _shared_stages(self.members)
+        self._others = [_after(member, self.shared_stages) for member in self.members[1:]]
 
     @torch.inference_mode()
     def predict(self, rgb: np.ndarray) -> EnsembleOutput:
@@ -81,7 +89,7 @@ class Ensemble:
         images = normalise(pixels.to(self.device, non_blocking=True), self.image)
         transformed = perf_counter()
         with self._autocast(), late_activations(self.members[0].backbone) as activations:
-            outputs = [member(images) for member in self.members]
+            outputs = self._outputs(images)
         # the first copy to the host waits for the device, so the clock is read after all of them
         means = torch.stack([output.mean_enu_m[0] for output in outputs]).double().cpu().numpy()
         covs = torch.stack([output.cov_enu_m2[0] for output in outputs]).double().cpu().numpy()
@@ -94,6 +102,14 @@ class Ensemble:
         times = (transformed - start, perf_counter() - transformed)
         return EnsembleOutput(means, covs, log_maps, statistics, tuple(local), appearance, square, *times)
 
+    def _outputs(self, images: torch.Tensor) -> list[HeadOutput]:
+        first = self.members[0]
+        if not self.shared_stages:
+            return [member(images) for member in self.members]
+        with output_of_trunk(first.backbone, self.shared_stages) as shared:
+            outputs = [first(images)]
+        return outputs + [other(shared[0]) for other in self._others]
+
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""
         grey = np.full((self.image.size_px, self.image.size_px, 3), 127, dtype=np.uint8)
@@ -103,6 +119,14 @@ class Ensemble:
     def _autocast(self):
         dtype = PRECISIONS[self.precision]
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def _shared_stages(members: list[Regressor]) -> int:
+    return common_stages([member.backbone for member in members]) if len(members) > 1 else 0
+
+
+def _after(member: Regressor, stages: int) -> Regressor:
+    return Regressor(member.config, without_trunk(member.backbone, stages), member.head).eval()
 
 
 def _common_cells(members: list[Regressor]) -> np.ndarray | None:

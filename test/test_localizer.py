@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from helpers import make_bundle, textured_rgb
 
 from campus_visual_gps import Localizer, predict_gps
+from campus_visual_gps.bundle import load_bundle
+from campus_visual_gps.ensemble import Ensemble
 from campus_visual_gps.errors import BundleError, ConfigError, ImageError
 from campus_visual_gps.integrity import OUTSIDE_SITE, Gates
 
@@ -65,7 +68,6 @@ def test_an_estimate_off_the_site_is_refused_with_its_name(tmp_path):
 
 
 def test_members_without_finite_outputs_are_refused_and_do_not_crash(tmp_path):
-    import torch
     from safetensors.torch import load_file, save_file
 
     bundle_dir = make_bundle(tmp_path / "bundle")
@@ -77,6 +79,28 @@ def test_members_without_finite_outputs_are_refused_and_do_not_crash(tmp_path):
     broken = make_bundle(tmp_path / "broken", members=[(42, config, path)])
     estimate = Localizer.load(broken, device="cpu").localize(textured_rgb())
     assert estimate.refusal == "not_finite" and np.isnan(estimate.latitude_deg)
+
+
+def test_members_with_a_common_trunk_run_it_once_and_say_the_same(bundle_dir):
+    """As those of recipes with frozen stages: fewer passes, no other answer."""
+    bundle = load_bundle(bundle_dir)
+    members = bundle.load_members()
+    with torch.no_grad():
+        for name, tensor in members[0].backbone.state_dict().items():
+            if not name.startswith("layer4"):
+                members[1].backbone.state_dict()[name].copy_(tensor)
+    alone = [Ensemble([member], bundle.image, "cpu").predict(textured_rgb()) for member in members]
+    ensemble = Ensemble(members, bundle.image, "cpu")
+    passes = []
+    for member in members:
+        member.backbone.layer2.register_forward_hook(lambda *_: passes.append("layer2"))
+    together = ensemble.predict(textured_rgb())
+    assert ensemble.shared_stages == 4 and len(passes) == 1
+    np.testing.assert_allclose(together.means_enu_m, np.concatenate([one.means_enu_m for one in alone]), atol=1e-4)
+    np.testing.assert_allclose(together.statistics, alone[0].statistics, atol=1e-5)
+    # the members are whole: another ensemble may be made of them, as when a GPU's memory is full
+    again = Ensemble(members, bundle.image, "cpu").predict(textured_rgb())
+    np.testing.assert_allclose(again.means_enu_m, together.means_enu_m, atol=1e-4)
 
 
 @pytest.mark.parametrize("arguments", [{"device": "tpu"}, {"device": "cuda:99"}, {"precision": "int3"}])

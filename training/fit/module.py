@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from campus_visual_gps.models.regressor import Regressor
+from campus_visual_gps.models.trunk import put_back, take_trunk
 from training.config import TrainConfig
-from training.fit.frozen import put_back, take_trunk
 from training.fit.losses import belief_loss
 
 

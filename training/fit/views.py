@@ -20,11 +20,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from campus_visual_gps.models.trunk import Trunk
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import TrainConfig
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
-from training.fit.frozen import Trunk
 from training.photos.files import written_whole
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Frozen stages: the network without them reads their activations, and put together again it is the same."""
+"""Leading stages apart: the network without them reads their activations, and put together again it is the same."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
 from campus_visual_gps.models.stages import stage_names
+from campus_visual_gps.models.trunk import common_stages, output_of_trunk, put_back, take_trunk, without_trunk
 from training.config import load_config
-from training.fit.frozen import put_back, take_trunk
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -23,6 +23,33 @@ def test_trunk_and_rest_are_the_whole(name):
         put_back(backbone, trunk)
         torch.testing.assert_close(backbone(images), whole)
     assert list(backbone.state_dict()) == names
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_what_is_left_without_the_trunk_shares_its_weights_and_leaves_the_whole_alone(name):
+    torch.manual_seed(0)
+    backbone = build_backbone(name).eval()
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        with output_of_trunk(backbone, 3) as activations:
+            whole = backbone(images)
+        rest = without_trunk(backbone, 3)
+        torch.testing.assert_close(rest(activations[0]), whole)
+        torch.testing.assert_close(backbone(images), whole)
+    weights = {id(tensor) for tensor in backbone.parameters()}
+    assert {id(tensor) for tensor in rest.parameters()} < weights
+
+
+def test_stages_are_common_up_to_the_first_that_differs():
+    one, other = build_backbone("efficientnet_lite0"), build_backbone("efficientnet_lite0")
+    assert common_stages([one, other]) == 0
+    other.load_state_dict(one.state_dict())
+    assert common_stages([one, other]) == len(stage_names(one))
+    with torch.no_grad():
+        next(other.blocks[4].parameters()).add_(1e-3)
+    # the stem is the first stage
+    assert common_stages([one, other]) == 5
+    assert common_stages([one, build_backbone("resnet18")]) == 0
 
 
 def test_a_trunk_neither_learns_nor_counts():
