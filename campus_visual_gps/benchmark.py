@@ -2,11 +2,11 @@
 
 The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
 fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
-measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is the
-describing of a place, a search among random reference places of the bundle's size, the comparison with the likest part
-by part, their density over a map's cells, and the product. Three
-members with the paper's head and three with a map over as many cells answer in turns too, up to position and
-covariance, which tells what a map costs.
+measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is
+all that a photo is compared with the reference for: the novelty of its appearance, the describing of its place, a
+search among random reference places of the bundle's size, the comparison with the likest part by part, their density
+over a map's cells, and the product. Three members with the paper's head and three with a map over as many cells answer
+in turns too, up to position and covariance, which tells what a map costs.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ EVIDENCE_PHOTOS, EVIDENCE_CELLS, EVIDENCE_RUNS = 10_000, 1024, 50
 IMAGE_SIZE_PX = (720, 1280)
 # Without a bundle: the overhead does not depend on the network, and this one needs neither weights nor patience.
 RANDOM_BACKBONE, RANDOM_SEEDS, RANDOM_SIZE_PX = "resnet18", (0, 1, 2), 320
+# What training gives a place space; a bundle's own is taken where there is one.
+RANDOM_WORDS, RANDOM_DESCRIPTOR_DIM, RANDOM_PART_DIM = 32, 256, 64
 
 
 def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
@@ -132,7 +134,7 @@ def _random_space(output, random: np.random.Generator):
     for stage in output.local:
         channels = stage.shape[-1]
         zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
-        words = random.standard_normal((48, channels), dtype=np.float32)
+        words = random.standard_normal((RANDOM_WORDS, channels), dtype=np.float32)
         vocabularies.append(Vocabulary(zeros, ones, words, ones[:1]))
     count, first = len(output.statistics), output.local[0].shape[-1]
     joined = count + sum(vocabulary.words.size for vocabulary in vocabularies)
@@ -141,8 +143,8 @@ def _random_space(output, random: np.random.Generator):
         np.ones(count, np.float32),
         tuple(vocabularies),
         np.zeros(joined, np.float32),
-        random.uniform(-1.0, 1.0, (joined, 400)).astype(np.float16),
-        random.standard_normal((first, 64), dtype=np.float32),
+        random.uniform(-1.0, 1.0, (joined, RANDOM_DESCRIPTOR_DIM)).astype(np.float16),
+        random.standard_normal((first, RANDOM_PART_DIM), dtype=np.float32),
     )
 
 

@@ -131,7 +131,7 @@ class ReferenceIndex:
         """Cosines (n,) float64 of some rows (n,); the same for the same features wherever they stand."""
         import torch
 
-        features = self._rows[torch.from_numpy(rows).to(self._rows.device)].cpu().numpy()
+        features = self._rows.index_select(0, torch.from_numpy(rows).to(self._rows.device)).cpu().numpy()
         # no matrix product here: its kernels sum some rows in another order, and duplicates would differ
         return np.clip((features * unit).sum(axis=1) / self._norms[rows], -1.0, 1.0)
 

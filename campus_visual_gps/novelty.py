@@ -7,6 +7,8 @@ rare on the site, such as the textures of another town, then counts as much as w
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from campus_visual_gps.errors import BundleError
@@ -47,22 +49,24 @@ class SiteAppearance:
             raise BundleError(f"an appearance {np.shape(appearance)} meets reference photos of {self._mean.shape}")
         if not np.all(np.isfinite(appearance)):
             return float("nan")
-        return float(self._nearest(self._whiten(np.asarray(appearance, dtype=np.float64)[None]))[0])
+        import torch
+
+        query = torch.from_numpy(self._whiten(np.asarray(appearance, dtype=np.float64)))
+        # |row - query|^2 less |query|^2, in one pass over the rows
+        nearest = torch.addmv(self._squares, self._rows, query, alpha=-2.0).min() + query @ query
+        return math.sqrt(max(float(nearest), 0.0))
 
     def distances_to_other_sessions(self, sessions: np.ndarray) -> np.ndarray:
         """Of each reference photo (N,) from the nearest one of another session (N,); infinite where there is none."""
         _, labels = np.unique(np.asarray(sessions, dtype=str), return_inverse=True)
         starts = range(0, len(self), _CHUNK)
-        return np.concatenate([self._nearest(self._rows[i : i + _CHUNK].numpy(), labels, i) for i in starts])
+        return np.concatenate([self._nearest_of_others(slice(i, i + _CHUNK), labels) for i in starts])
 
-    def _nearest(self, rows: np.ndarray, labels: np.ndarray | None = None, start: int = 0) -> np.ndarray:
+    def _nearest_of_others(self, rows: slice, labels: np.ndarray) -> np.ndarray:
         import torch
 
-        queries = torch.from_numpy(rows)
-        squared = self._squares + (queries**2).sum(dim=1, keepdim=True) - 2.0 * queries @ self._rows.T
-        if labels is not None:
-            own = torch.from_numpy(labels[start : start + len(rows), None] == labels[None])
-            squared = squared.masked_fill(own, torch.inf)
+        squared = self._squares + self._squares[rows, None] - 2.0 * self._rows[rows] @ self._rows.T
+        squared = squared.masked_fill(torch.from_numpy(labels[rows, None] == labels), torch.inf)
         return squared.min(dim=1).values.clamp(min=0.0).sqrt().double().numpy()
 
     def _whiten(self, appearances: np.ndarray) -> np.ndarray:

@@ -22,12 +22,12 @@ from campus_visual_gps.evidence import Neighbours, ReferenceIndex
 
 # How sharply a local activation is assigned to its nearest words: a softmax of so many times their cosine.
 ASSIGNMENT = 20.0
-# An image has about so many parts a side: means of as many activations as that takes.
-PARTS_A_SIDE = 10
 # Parts of one scene need not be displaced quite alike: a step forward moves those at the edges more.
 SLACK = 3
 # What a counterpart's cosine must be above the next likest part's, which is no neighbour of it, to be one vote.
 MARGIN = 0.1
+# Vectors shorter than this are none.
+LEAST_NORM = 1e-6
 PREFIX = "place."
 
 
@@ -53,17 +53,22 @@ class Vocabulary:
 
     def vlad(self, local: np.ndarray) -> np.ndarray:
         """(g, g, C) -> (K * C,): sums of what activations differ from each word by, each word's a unit vector."""
-        units = self.units(local)
-        cosines = ASSIGNMENT * _product(units, self.words.T)
-        shares = np.exp(cosines - cosines.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        gathered = _unit(_product(shares.T, units) - shares.sum(axis=0)[:, None] * self.words)
-        return gathered.ravel() / self.spread
+        import torch
+        from torch.nn.functional import normalize
+
+        units, words = torch.from_numpy(self.units(local)), torch.from_numpy(self.words)
+        shares = torch.softmax(units @ (ASSIGNMENT * words).T, dim=1).T
+        gathered = torch.addcmul(shares @ units, shares.sum(dim=1, keepdim=True), words, value=-1.0)
+        return normalize(gathered, dim=1, eps=LEAST_NORM).ravel().numpy() / self.spread
 
     def units(self, local: np.ndarray) -> np.ndarray:
         """(..., C) -> (n, C) of norm 1."""
-        flat = np.asarray(local, dtype=np.float32).reshape(-1, len(self.mean))
-        return _unit((flat - self.mean) / self.deviation)
+        import torch
+        from torch.nn.functional import normalize
+
+        flat = torch.from_numpy(np.asarray(local, dtype=np.float32)).reshape(-1, len(self.mean))
+        standardised = (flat - torch.from_numpy(self.mean)) / torch.from_numpy(self.deviation)
+        return normalize(standardised, dim=1, eps=LEAST_NORM).numpy()
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ class PlaceSpace:
         centred = torch.from_numpy(self.joined(statistics, local) - self.mean)
         # as wide as the matrix is long, it costs the time of reading it: half of it in float16
         descriptor = torch.mv(self._projection, centred.half()).float().numpy()
-        parts = _unit(_product(pooled(local[0]) - self.vocabularies[0].mean, self.part_basis))
+        parts = local[0].reshape(-1, local[0].shape[-1]) - self.vocabularies[0].mean
+        parts = _unit(_product(parts, self.part_basis))
         return Place(_unit(descriptor), np.round(parts * 127.0).astype(np.int8))
 
     def joined(self, statistics: np.ndarray, local: Sequence[np.ndarray]) -> np.ndarray:
@@ -171,13 +177,16 @@ def agreements(parts: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     count, total, size = others.shape
     side = round(np.sqrt(total))
-    cosines = torch.from_numpy(np.float32(others)).view(-1, size) @ torch.from_numpy(np.float32(parts)).T
-    cosines = cosines.view(count, total, total)  # (other, its part, own part)
-    best, mine = cosines.max(dim=1)
-    mutual = cosines.argmax(dim=2).gather(1, mine) == torch.arange(total)
-    cosines.scatter_(1, torch.from_numpy(_around(side))[mine].movedim(2, 1), 0.0)
-    votes = torch.where(mutual, best - cosines.amax(dim=1), 0.0).clamp(min=0.0).numpy() / (127.0**2 * MARGIN)
-    return 1.0 + _most_alike(votes, mine.numpy(), side)
+    own, their = torch.from_numpy(parts).float(), torch.from_numpy(others).float()
+    cosines = (own @ their.view(-1, size).T).view(total, count, total)  # (own part, other, its part)
+    likest_of_theirs = cosines.amax(dim=0)
+    # numpy finds the places of maxima faster than torch
+    mine = torch.from_numpy(cosines.numpy().argmax(axis=2))
+    best = cosines.gather(2, mine[..., None])[..., 0]
+    mutual = best >= likest_of_theirs.gather(1, mine.T).T
+    cosines.scatter_(2, torch.from_numpy(_around(side))[mine], 0.0)
+    votes = torch.where(mutual, best - cosines.amax(dim=2), 0.0).clamp(min=0.0) / (127.0**2 * MARGIN)
+    return 1.0 + _most_alike(votes.T.numpy(), mine.T.numpy(), side)
 
 
 @lru_cache(maxsize=4)
@@ -191,26 +200,25 @@ def _around(side: int) -> np.ndarray:
 
 def _most_alike(votes: np.ndarray, counterparts: np.ndarray, side: int) -> np.ndarray:
     """(R,) largest sums of votes (R, T) for displacements within SLACK of one, to counterparts (R, T) in a raster."""
+    import torch
+
     count, total = votes.shape
-    # SLACK more on each side: sums over neighbours need no edges
-    reach, inner = side - 1 + SLACK, 2 * side - 1
-    width = inner + 2 * SLACK
+    width = 2 * side - 1  # of all displacements
     there, here = divmod(counterparts, side), divmod(np.arange(total), side)
-    rows, columns = (to - own + reach for to, own in zip(there, here, strict=True))
+    rows, columns = (to - own + side - 1 for to, own in zip(there, here, strict=True))
     cells = (np.arange(count)[:, None] * width + rows) * width + columns
-    table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width).reshape(count, width, width)
-    ends = np.cumsum(np.cumsum(np.pad(table, ((0, 0), (1, 0), (1, 0))), axis=1), axis=2)
-    high, low = slice(width - inner + 1, None), slice(0, inner)
-    summed = ends[:, high, high] - ends[:, low, high] - ends[:, high, low] + ends[:, low, low]
-    return summed.max(axis=(1, 2)).clip(min=0.0)
+    table = np.bincount(cells.ravel(), votes.ravel(), minlength=count * width * width)
+    near = torch.from_numpy(_within_slack(width))
+    along = torch.from_numpy(table.astype(np.float32)).view(-1, width) @ near
+    both = along.view(count, width, width).transpose(1, 2).reshape(-1, width) @ near
+    return both.view(count, -1).amax(dim=1).double().numpy()
 
 
-def pooled(local: np.ndarray) -> np.ndarray:
-    """(g, g, C) -> (T, C): means of squares of activations, about PARTS_A_SIDE a side."""
-    step = max(1, round(len(local) / PARTS_A_SIDE))
-    side = len(local) // step
-    even = np.asarray(local, dtype=np.float32)[: side * step, : side * step]
-    return even.reshape(side, step, side, step, -1).mean(axis=(1, 3)).reshape(side * side, -1)
+@lru_cache(maxsize=4)
+def _within_slack(width: int) -> np.ndarray:
+    """(width, width) ones where two displacements are within SLACK of each other."""
+    steps = np.arange(width)
+    return (np.abs(steps[:, None] - steps) <= SLACK).astype(np.float32)
 
 
 def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -222,4 +230,4 @@ def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     """(..., c) of norm 1, zeros staying zeros."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), LEAST_NORM)

@@ -9,6 +9,7 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone, get_backbone
 from campus_visual_gps.models.heads import build_head
 from campus_visual_gps.models.regressor import ModelConfig, build_model
+from campus_visual_gps.models.stages import PARTS_A_SIDE, local_activations
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -83,3 +84,12 @@ def test_a_member_keeps_metres_in_float32_under_autocast():
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(torch.rand(1, 3, 64, 64))
     assert output.mean_enu_m.dtype == torch.float32
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 10, 14, 20, 28])
+def test_local_activations_are_about_ten_a_side(side):
+    late = [torch.ones(2, channels, places, places) for channels, places in ((4, side), (6, max(side // 2, 1)), (8, 1))]
+    fine, coarse = local_activations(late)
+    count = fine.shape[1]
+    assert fine.shape == (2, count, count, 4) and torch.all(fine == 1.0) and coarse.shape[-1] == 6
+    assert count == side if side <= PARTS_A_SIDE else 0.7 * PARTS_A_SIDE <= count <= 1.5 * PARTS_A_SIDE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.places import MARGIN, PARTS_A_SIDE, SLACK, Place, PlaceIndex, PlaceSpace, agreements, pooled
+from campus_visual_gps.places import MARGIN, SLACK, Place, PlaceIndex, PlaceSpace, agreements
 from training.fit.places import fit_place_space, place_metric
 
 PHOTOS, SIDE, CHANNELS = 60, 8, 12
@@ -110,14 +110,6 @@ def test_agreement_is_counted_as_by_hand():
             for column in range(-4, 5)
         )
         assert found == pytest.approx(1.0 + best, rel=1e-5)
-
-
-@pytest.mark.parametrize("side", [1, 3, 7, 10, 14, 20, 28])
-def test_any_raster_gives_about_ten_parts_a_side(side):
-    parts = pooled(np.ones((side, side, 4), np.float16))
-    count = int(np.sqrt(len(parts)))
-    assert count**2 == len(parts) and np.all(parts == 1.0)
-    assert count == side if side <= PARTS_A_SIDE else 0.7 * PARTS_A_SIDE <= count <= 1.5 * PARTS_A_SIDE
 
 
 def test_a_space_survives_the_bundle_and_tells_when_it_is_not_whole():

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from campus_visual_gps.errors import ConfigError
+
+# An image has about so many parts a side: means of as many activations as that takes.
+PARTS_A_SIDE = 10
 
 
 def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
@@ -56,9 +60,15 @@ def local_activations(activations: list[Tensor]) -> tuple[Tensor, ...]:
     """(B, g, g, C) float32 of the two stages before the last one of (B, C, s, s), the finer raster first.
 
     There are still parts of a scene to be told apart; the last stage has few places, and is trained on the site.
+    Finer rasters are means of squares of activations, so that g is about PARTS_A_SIDE: more find no more
+    (docs/results.md), and take time.
     """
-    chosen = [stage.float().movedim(1, -1) for stage in activations[-3:-1]]
-    return tuple(sorted(chosen, key=lambda stage: -stage.shape[1]))
+    chosen = sorted(activations[-3:-1], key=lambda stage: -stage.shape[-1])
+    return tuple(avg_pool2d(stage.float(), _step(stage.shape[-1])).movedim(1, -1) for stage in chosen)
+
+
+def _step(side: int) -> int:
+    return max(1, round(side / PARTS_A_SIDE))
 
 
 def _channels_come_last(backbone: nn.Module) -> bool:

@@ -15,10 +15,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from campus_visual_gps.places import PlaceSpace, Vocabulary, pooled
+from campus_visual_gps.places import PlaceSpace, Vocabulary
 
 PLACE_SIGMA_M = 12.0
-WORDS = 48
+WORDS = 32
 # Main directions of the training photos that the metric is learned in, and what of it is kept.
 DIRECTIONS = 400
 DESCRIPTOR_DIM = 256
@@ -44,7 +44,7 @@ def fit_place_space(
     chosen = _spread_out(len(statistics), MAX_PHOTOS)
     statistics, local = statistics[chosen].astype(np.float32), [stage[chosen] for stage in local]
     vocabularies = tuple(_vocabulary(stage) for stage in local)
-    parts = np.concatenate([pooled(photo) for photo in local[0]]) - vocabularies[0].mean
+    parts = local[0].reshape(-1, local[0].shape[-1]).astype(np.float32) - vocabularies[0].mean
     space = PlaceSpace(
         statistics_mean=statistics.mean(axis=0),
         statistics_deviation=_deviation(statistics),
