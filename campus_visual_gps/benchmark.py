@@ -2,11 +2,12 @@
 
 The node's overhead is measured in the real node over DDS: from the image's arrival in its callback to the published
 fix, less the ensemble's own time, the median of 200 frames of 1280 x 720 that come one at a time. The ensemble is
-measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The evidence is
-all that a photo is compared with the reference for: the novelty of its appearance, the describing of its place, a
-search among random reference places of the bundle's size, the comparison with the likest part by part, their density
-over a map's cells, and the product. Three members with the paper's head and three with a map over as many cells answer
-in turns too, up to position and covariance, which tells what a map costs.
+measured beside a plain float32 loop over its members, in turns, so that both meet the same machine. The place is what
+describes an image for the search, however many photos there are. The evidence is all that comes of the reference
+photos, random ones of the bundle's size: the novelty of the image's appearance among them, the search for the likest
+places, the comparison with those part by part, their density over a map's cells, and the product. Three members with
+the paper's head and three with a map over as many cells answer in turns too, up to position and covariance, which tells
+what a map costs.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ RANDOM_WORDS, RANDOM_DESCRIPTOR_DIM, RANDOM_PART_DIM = 32, 256, 64
 
 
 def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
-    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms, points_ms, maps_ms, evidence_10000_ms.
+    """Milliseconds: overhead_raw_ms, overhead_jpeg_ms, ensemble_ms, naive_ms, points_ms, maps_ms, place_ms,
+    evidence_10000_ms.
 
     Raises VisualGpsError.
     """
@@ -50,7 +52,7 @@ def measure(model_dir: Path, frames: int = FRAMES) -> dict[str, float]:
         "overhead_jpeg_ms": overhead_ms(model_dir, rgb, compressed=True, frames=frames),
         **ensemble_and_naive_ms(model_dir, rgb),
         **points_and_maps_ms(model_dir, rgb),
-        f"evidence_{EVIDENCE_PHOTOS}_ms": evidence_ms(model_dir),
+        **place_and_evidence_ms(model_dir),
     }
 
 
@@ -97,8 +99,8 @@ def ensemble_and_naive_ms(model_dir: Path, rgb: np.ndarray, runs: int = ENSEMBLE
     return {name: 1e3 * float(np.median(s[2:])) for name, s in (("ensemble_ms", ensemble_s), ("naive_ms", naive_s))}
 
 
-def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVIDENCE_RUNS) -> float:
-    """Median of what a photo's evidence and novelty cost beside `photos` reference photos like the bundle's."""
+def place_and_evidence_ms(model_dir: Path, runs: int = EVIDENCE_RUNS) -> dict[str, float]:
+    """Medians of describing an image's place, and of its novelty and evidence among EVIDENCE_PHOTOS photos."""
     from campus_visual_gps.evidence import NEIGHBOURS, EvidenceConfig, density, fuse
     from campus_visual_gps.localizer import Localizer
     from campus_visual_gps.novelty import SiteAppearance
@@ -109,21 +111,25 @@ def evidence_ms(model_dir: Path, photos: int = EVIDENCE_PHOTOS, runs: int = EVID
     output = localizer.ensemble.predict(photo_like(*IMAGE_SIZE_PX))
     space = localizer.reference.space if localizer.reference else _random_space(output, random)
     place = space.place(output.statistics, output.local)
+    photos = EVIDENCE_PHOTOS
     appearance = SiteAppearance(random.standard_normal((photos, len(output.appearance))))
     parts = random.integers(-50, 51, (photos, *place.parts.shape), dtype=np.int8)
     descriptors = random.standard_normal((photos, len(place.descriptor)), dtype=np.float32)
     index = PlaceIndex(space, descriptors, parts, random.uniform(0.0, 200.0, (photos, 2)))
     cells = random.uniform(0.0, 200.0, (EVIDENCE_CELLS, 2))
     probabilities, config = random.dirichlet(np.ones(EVIDENCE_CELLS)), EvidenceConfig(0.5, 10.0, 0.05)
-    times_s = []
+    place_s, evidence_s = [], []
     for _ in range(runs):
         statistics = random.normal(output.statistics, 1.0).astype(np.float32)  # other neighbours each time
         start = perf_counter()
+        place = space.place(statistics, output.local)
+        described = perf_counter()
         appearance.distance(output.appearance)
-        near = index.nearest(space.place(statistics, output.local), NEIGHBOURS)
+        near = index.nearest(place, NEIGHBOURS)
         fuse(probabilities, density(near, cells, config), config.weight)
-        times_s.append(perf_counter() - start)
-    return 1e3 * float(np.median(times_s))
+        place_s.append(described - start)
+        evidence_s.append(perf_counter() - described)
+    return {"place_ms": 1e3 * float(np.median(place_s)), f"evidence_{photos}_ms": 1e3 * float(np.median(evidence_s))}
 
 
 def _random_space(output, random: np.random.Generator):
@@ -284,12 +290,13 @@ def _table(results: dict[str, float], model: str | None) -> str:
         "naive_ms": "plain float32 loop over the members",
         "points_ms": "three untrained members, points",
         "maps_ms": f"three untrained members, maps of {EVIDENCE_CELLS} cells",
+        "place_ms": "describing an image's place",
         f"evidence_{EVIDENCE_PHOTOS}_ms": f"evidence of {EVIDENCE_PHOTOS} reference photos",
     }
     rows = [f"{text:46} {results[name]:9.2f} ms" for name, text in texts.items()]
     of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
-    of = f"{of}; medians of {FRAMES} frames, ensemble and loop of {ENSEMBLE_RUNS} in turns, evidence of {EVIDENCE_RUNS}"
-    return "\n".join([f"model {of}", *rows])
+    runs = f"ensemble and loop of {ENSEMBLE_RUNS} in turns, place and evidence of {EVIDENCE_RUNS}"
+    return "\n".join([f"model {of}; medians of {FRAMES} frames, {runs}", *rows])
 
 
 def _fail(text: str) -> int:

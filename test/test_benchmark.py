@@ -19,7 +19,7 @@ def test_all_figures_are_measured_of_a_bundle_whose_gates_would_refuse_the_pictu
     assert benchmark.main(["--model", str(bundle_dir), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     expected = ["overhead_raw_ms", "overhead_jpeg_ms", "ensemble_ms", "naive_ms", "points_ms", "maps_ms"]
-    assert list(figures) == [*expected, "evidence_10000_ms"]
+    assert list(figures) == [*expected, "place_ms", "evidence_10000_ms"]
     assert all(value > 0.0 for value in figures.values())
 
 
