@@ -44,7 +44,8 @@ def drive_map(predictions: pd.DataFrame, drive: Drive, course: Course, site: Sit
     way = drive.truth_m(stamps[(stamps >= drive.frames_ns[0]) & (stamps <= drive.frames_ns[-1])])
     low, high = map_limits(site, way)
     span = high - low
-    figure = Figure(figsize=(11, float(np.clip(10.0 * span[1] / span[0], 3.5, 12.0)) + 1.2), layout="constrained")
+    # 1.8: title, labels and two rows of legend
+    figure = Figure(figsize=(11, float(np.clip(10.0 * span[1] / span[0], 3.5, 12.0)) + 1.8), layout="constrained")
     axes = figure.add_subplot()
     axes.fill(*site.polygon_enu_m.T, fc="#f4f4f4", ec="#9a9a9a", lw=1.0, zorder=0)
     for outage in course.outages:
