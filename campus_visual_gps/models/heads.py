@@ -77,13 +77,14 @@ class MapHead(nn.Module):
         super().__init__()
         self.layers = layers
         self.register_buffer("cells_enu_m", cells_enu_m.float())
+        east, north = self.cells_enu_m.unbind(1)
+        # one product with these gives all moments; they follow from the cells and travel in no file
+        monomials = torch.stack([east, north, east * east, east * north, north * north], dim=1)
+        self.register_buffer("_monomials", monomials, persistent=False)
 
     def forward(self, features: Tensor) -> HeadOutput:
         log_map = functional.log_softmax(self.layers(features), dim=1)
-        east, north = self.cells_enu_m.unbind(1)
-        # one product gives all moments
-        monomials = torch.stack([east, north, east * east, east * north, north * north], dim=1)
-        x, y, xx, xy, yy = (log_map.exp() @ monomials).unbind(1)
+        x, y, xx, xy, yy = (log_map.exp() @ self._monomials).unbind(1)
         cov = torch.stack([xx - x * x, xy - x * y, xy - x * y, yy - y * y], dim=1).view(-1, 2, 2)
         return HeadOutput(torch.stack([x, y], dim=1), cov, log_map)
 
