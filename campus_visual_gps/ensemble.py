@@ -78,7 +78,9 @@ class Ensemble:
         self.cells_enu_m = _common_cells(members)
         self.members = [member.eval().to(self.device, memory_format=torch.channels_last) for member in members]
         self.shared_stages = _shared_stages(self.members)
-        self._others = [_after(member, self.shared_stages) for member in self.members[1:]]
+        self._after_trunk = []
+        if self.shared_stages:
+            self._after_trunk = [_after(member, self.shared_stages) for member in self.members[1:]]
 
     @torch.inference_mode()
     def predict(self, rgb: np.ndarray) -> EnsembleOutput:
@@ -108,7 +110,7 @@ class Ensemble:
             return [member(images) for member in self.members]
         with output_of_trunk(first.backbone, self.shared_stages) as shared:
             outputs = [first(images)]
-        return outputs + [other(shared[0]) for other in self._others]
+        return outputs + [other(shared[0]) for other in self._after_trunk]
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""
