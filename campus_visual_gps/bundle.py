@@ -15,14 +15,14 @@ import numpy as np
 import yaml
 
 from campus_visual_gps.errors import BundleError, VisualGpsError
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.estimation.posterior import Calibration
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.io_utils import plain, sha256_of
 from campus_visual_gps.models.backbones import get_backbone
-from campus_visual_gps.models.regressor import ModelConfig, Regressor, build_from_state
-from campus_visual_gps.places import PlaceIndex, PlaceSpace
+from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.serial import plain, sha256_of
-from campus_visual_gps.uncertainty import Calibration
+from campus_visual_gps.retrieval.descriptor import DescriptorExtractor, RetrievalIndex
 
 FORMAT_VERSION = 3
 MANIFEST = "bundle.yaml"
@@ -65,13 +65,13 @@ class ReferenceFeatures:
     appearances: np.ndarray
     positions_enu_m: np.ndarray
     parts: np.ndarray | None = None
-    space: PlaceSpace | None = None
+    space: DescriptorExtractor | None = None
 
-    def index(self) -> PlaceIndex | None:
+    def index(self) -> RetrievalIndex | None:
         """For searching photos of the same place; None where the network has no space for it."""
         if self.space is None or not len(self.features):
             return None
-        return PlaceIndex(self.space, self.features, self.parts, self.positions_enu_m)
+        return RetrievalIndex(self.space, self.features, self.parts, self.positions_enu_m)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Bundle:
     reference_sha256: str
     training: dict[str, Any] = field(default_factory=dict)
 
-    def load_members(self) -> list[Regressor]:
+    def load_members(self) -> list[PositionModel]:
         """The members' networks with their weights, in evaluation mode. Raises BundleError."""
         return [_load_member(self.path, member) for member in self.members]
 
@@ -102,7 +102,7 @@ class Bundle:
         tensors = load_file(path)
         try:
             positions_enu_m = tensors["positions_enu_m"].astype(np.float64)
-            space = PlaceSpace.from_tensors(tensors)
+            space = DescriptorExtractor.from_tensors(tensors)
             parts = None if space is None else tensors["parts"]
             return ReferenceFeatures(tensors["features"], tensors["appearances"], positions_enu_m, parts, space)
         except KeyError as error:
@@ -236,7 +236,7 @@ def _from_manifest(path: Path, data: dict) -> Bundle:
     )
 
 
-def _load_member(directory: Path, member: Member) -> Regressor:
+def _load_member(directory: Path, member: Member) -> PositionModel:
     from safetensors.torch import load_file
 
     path = _checked(directory / member.file, member.sha256)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from campus_visual_gps import integrity
 from campus_visual_gps.bundle import Bundle, load_bundle
-from campus_visual_gps.ensemble import Ensemble, EnsembleOutput
+from campus_visual_gps.engines.torch_engine import Ensemble, EnsembleOutput
 from campus_visual_gps.errors import BundleError
-from campus_visual_gps.evidence import Neighbours, agreement_at, density
-from campus_visual_gps.novelty import SiteAppearance
-from campus_visual_gps.places import Place, PlaceIndex
-from campus_visual_gps.site_map import Mode, SiteCells, modes_apart_m
-from campus_visual_gps.uncertainty import Belief, Scaling, believe, sigma_m, spread_m
+from campus_visual_gps.estimation import integrity
+from campus_visual_gps.estimation.grid import LocationGrid, Mode, mode_separation_m
+from campus_visual_gps.estimation.posterior import CovarianceCalibration, Posterior, believe, sigma_m, spread_m
+from campus_visual_gps.retrieval.descriptor import Place, RetrievalIndex
+from campus_visual_gps.retrieval.ood import OodDetector
+from campus_visual_gps.retrieval.prior import RetrievalResult, density, match_score_near
 
 MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 
@@ -44,7 +44,7 @@ class PositionEstimate:
     member_covs_enu_m2: np.ndarray
     features: np.ndarray
     agreement: float
-    signs: integrity.Signs
+    indicators: integrity.QualityIndicators
     modes: tuple[Mode, ...]
     radius90_m: float
     radius95_m: float
@@ -63,8 +63,8 @@ class Localizer:
         self,
         bundle: Bundle,
         ensemble: Ensemble,
-        reference: PlaceIndex | None = None,
-        appearance: SiteAppearance | None = None,
+        reference: RetrievalIndex | None = None,
+        appearance: OodDetector | None = None,
         gates: integrity.Gates | None = None,
     ):
         self.bundle = bundle
@@ -97,35 +97,35 @@ class Localizer:
         belief = believe(
             output.means_enu_m,
             output.covs_enu_m2,
-            output.log_maps,
+            output.grid_log_probs,
             self.cells,
             calibration,
             scaling,
             None if near is None else density(near, self.cells.centres_enu_m, calibration.evidence),
-            None if near is None else partial(agreement_at, near),
+            None if near is None else partial(match_score_near, near),
         )
-        modes = () if belief.site_map is None else tuple(self.cells.modes(belief.site_map))
-        signs = integrity.Signs(
+        modes = () if belief.grid_probs is None else tuple(self.cells.modes(belief.grid_probs))
+        indicators = integrity.QualityIndicators(
             spread_m=float(spread_m(output.means_enu_m)),
             sigma_m=float(sigma_m(belief.cov_enu_m2)),
-            modes_apart_m=modes_apart_m(modes),
-            feature_distance=np.nan if self._appearance is None else self._appearance.distance(output.appearance),
+            mode_separation_m=mode_separation_m(modes),
+            ood_score=np.nan if self._appearance is None else self._appearance.distance(output.appearance),
             image=image,
         )
-        return self._estimate(output, place, near, belief, scaling, modes, signs)
+        return self._estimate(output, place, near, belief, scaling, modes, indicators)
 
     def _estimate(
         self,
         output: EnsembleOutput,
         place: Place | None,
-        near: Neighbours | None,
-        belief: Belief,
-        scaling: Scaling,
+        near: RetrievalResult | None,
+        belief: Posterior,
+        scaling: CovarianceCalibration,
         modes: tuple[Mode, ...],
-        signs: integrity.Signs,
+        indicators: integrity.QualityIndicators,
     ) -> PositionEstimate:
         bundle, mean, cov = self.bundle, belief.mean_enu_m, belief.cov_enu_m2
-        refusal = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, signs)
+        refusal = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, indicators)
         latitude, longitude = (np.nan, np.nan)
         if refusal != integrity.NOT_FINITE:
             latitude, longitude = bundle.frame.to_geodetic(mean)
@@ -139,8 +139,8 @@ class Localizer:
             member_means_enu_m=output.means_enu_m,
             member_covs_enu_m2=output.covs_enu_m2,
             features=output.statistics if place is None else place.descriptor,
-            agreement=np.nan if near is None else agreement_at(near, mean),
-            signs=signs,
+            agreement=np.nan if near is None else match_score_near(near, mean),
+            indicators=indicators,
             modes=modes,
             radius90_m=_or_nan(scaling.radius_m(cov, 90)),
             radius95_m=_or_nan(scaling.radius_m(cov, 95)),
@@ -154,7 +154,7 @@ class Localizer:
             return None
         return self.reference.space.place(output.statistics, output.local)
 
-    def _neighbours(self, place: Place | None) -> Neighbours | None:
+    def _neighbours(self, place: Place | None) -> RetrievalResult | None:
         evidence = self.bundle.calibration.evidence
         if place is None or self.cells is None or evidence is None or not evidence.weight:
             return None
@@ -166,24 +166,24 @@ class Localizer:
         return Localizer(self.bundle, ensemble, self.reference, self._appearance, self.gates)
 
 
-def _site_cells(bundle: Bundle, ensemble: Ensemble) -> SiteCells | None:
+def _site_cells(bundle: Bundle, ensemble: Ensemble) -> LocationGrid | None:
     if ensemble.cells_enu_m is None:
         return None
     try:
-        return SiteCells(ensemble.cells_enu_m, bundle.members[0].model.cell_m)
+        return LocationGrid(ensemble.cells_enu_m, bundle.members[0].model.cell_m)
     except ValueError as error:
         raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
 
 
-def _of_training_photos(bundle: Bundle) -> tuple[PlaceIndex | None, SiteAppearance | None]:
+def _of_training_photos(bundle: Bundle) -> tuple[RetrievalIndex | None, OodDetector | None]:
     reference = bundle.load_reference()
     if not len(reference.features):
         return None, None
-    return reference.index(), SiteAppearance(reference.appearances)
+    return reference.index(), OodDetector(reference.appearances)
 
 
 def _finite(output: EnsembleOutput) -> bool:
-    return all(np.isfinite(readings).all() for readings in (output.statistics, *output.local))
+    return all(np.isfinite(features).all() for features in (output.statistics, *output.local))
 
 
 def _or_nan(value: float | None) -> float:

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from time import monotonic
 
-from campus_visual_gps.benchmark import IMAGE_SIZE_PX, photo_like, random_bundle, without_gates
 from campus_visual_gps.errors import VisualGpsError
 from campus_visual_gps.localizer import MODEL_VARIABLE
-from campus_visual_gps.ros.exercise import Exercise, NodeProcess, jpeg_message
+from campus_visual_gps.ros.tools.benchmark import IMAGE_SIZE_PX, photo_like, random_bundle, without_gates
+from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeProcess, jpeg_message
 
 RATE_HZ = 30.0
 SETTLED_S = 60.0  # by then every buffer has been needed once
@@ -28,7 +28,7 @@ def resident_mb(pid: int) -> float:
 def soak(model_dir: Path, minutes: float) -> dict[str, float]:
     """Memory in MB and what became of the images. Raises VisualGpsError if the node ends or cannot be started."""
     messages = [jpeg_message(photo_like(*IMAGE_SIZE_PX, seed=seed)) for seed in range(10)]
-    with Exercise(NodeProcess, compressed=True, model_dir=str(model_dir), max_rate_hz=0.0) as node:
+    with NodeHarness(NodeProcess, compressed=True, model_dir=str(model_dir), max_rate_hz=0.0) as node:
         start_s, start_mb, settled_mb = monotonic(), resident_mb(node.pid), None
         end_s = start_s + 60.0 * minutes
         due_s = start_s

@@ -41,12 +41,12 @@ def make_bundle(
     from safetensors.torch import save_file
 
     from campus_visual_gps import bundle as bundles
+    from campus_visual_gps.estimation.integrity import Gates
+    from campus_visual_gps.estimation.posterior import Calibration
     from campus_visual_gps.geodesy import LocalFrame
-    from campus_visual_gps.integrity import Gates
     from campus_visual_gps.models.backbones import get_backbone
-    from campus_visual_gps.models.regressor import ModelConfig, build_model
+    from campus_visual_gps.models.position_model import ModelConfig, build_model
     from campus_visual_gps.preprocess import ImageSpec
-    from campus_visual_gps.uncertainty import Calibration
 
     head = "linear" if cells_enu_m is None else "probability_map"
     config = ModelConfig(backbone=backbone, head=head, output_scale_m=output_scale_m)

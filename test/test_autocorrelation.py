@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from training.replay.autocorrelation import autocorrelation, autocorrelation_figures, inflation
+from training.metrics.autocorrelation import autocorrelation, autocorrelation_figures, inflation
 
 TIMES_S = np.arange(4000) * 0.2
 

@@ -107,7 +107,7 @@ def test_a_latched_topic_is_played_to_those_who_come_late(tmp_path):
     from ros_helpers import Client
     from sensor_msgs.msg import NavSatFix
 
-    from campus_visual_gps.ros.bag_player import BagPlayer
+    from campus_visual_gps.ros.tools.bag_player import BagPlayer
 
     with open_bag(ROOT / "sample" / "drive") as bag:
         qos = {"/latched": bag.qos()["/tf_static"]}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from campus_visual_gps.bundle import ReferenceFeatures, load_bundle
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.baselines import Query, compute_baselines
-from training.evaluate.claims import own_position_claims
-from training.evaluate.retrieval import nearest, nearest_answers, own_rows, weighted_answers
+from training.evaluate.covariance_baselines import covariance_baselines
+from training.evaluate.retrieval_baselines import nearest, nearest_answers, own_rows, weighted_answers
 from training.photos.manifest import image_path
 
 IDS = [f"{i:016x}" for i in range(6)]
@@ -108,7 +108,7 @@ def claims_of(tmp_path, **overrides):
         for axis in ("east", "north")
     }
     bundle = load_bundle(make_bundle(tmp_path / "bundle", **overrides))
-    return {claim.name: claim for claim in own_position_claims(pd.DataFrame(table), bundle)}
+    return {claim.name: claim for claim in covariance_baselines(pd.DataFrame(table), bundle)}
 
 
 def test_constant_covariance_is_that_of_a_gaussian_with_the_error_on_validation(tmp_path):

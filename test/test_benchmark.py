@@ -7,15 +7,15 @@ import sys
 
 from helpers import ROOT, make_bundle
 
-from campus_visual_gps import benchmark
 from campus_visual_gps.bundle import load_bundle
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.ros.tools import benchmark
 
 
 def test_all_figures_are_measured_of_a_bundle_whose_gates_would_refuse_the_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "FRAMES", 3)
     monkeypatch.setattr(benchmark.measure, "__defaults__", (3,))
-    bundle_dir = make_bundle(tmp_path / "bundle", gates=Gates(max_spread_m=1e-9, min_brightness=254.0))
+    bundle_dir = make_bundle(tmp_path / "bundle", gates=Gates(max_ensemble_spread_m=1e-9, min_brightness=254.0))
     assert benchmark.main(["--model", str(bundle_dir), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     expected = ["overhead_raw_ms", "overhead_jpeg_ms", "ensemble_ms", "naive_ms", "points_ms", "maps_ms"]

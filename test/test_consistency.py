@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluate.bootstrap import BlockBootstrap
-from training.evaluate.consistency import consistency_figures, covered, nees, nees_band
-from training.evaluate.risk_coverage import Ranking, risk_figures
+from training.metrics.bootstrap import BlockBootstrap
+from training.metrics.consistency import consistency_figures, covered, nees, nees_interval
+from training.metrics.risk_coverage import Ranking, risk_figures
 
 
 def each(n):
@@ -54,16 +54,16 @@ def test_covariance_that_holds_has_its_nees_in_the_band_and_half_the_sigma_has_n
     honest = consistency_figures(offsets, round_covs(sigmas_m), each(400))
     vain = consistency_figures(offsets, round_covs(sigmas_m / 2.0), each(400))
     timid = consistency_figures(offsets, round_covs(sigmas_m * 2.0), each(400))
-    assert [figures["nees_in_band"] for figures in (honest, vain, timid)] == [True, False, False]
-    assert honest["nees_band_low"] < 2.0 < honest["nees_band_high"] < vain["nees_mean"]
-    assert timid["nees_mean"] < timid["nees_band_low"]
+    assert [figures["nees_in_interval"] for figures in (honest, vain, timid)] == [True, False, False]
+    assert honest["nees_interval_low"] < 2.0 < honest["nees_interval_high"] < vain["nees_mean"]
+    assert timid["nees_mean"] < timid["nees_interval_low"]
     assert honest["nll_mean"] < min(vain["nll_mean"], timid["nll_mean"])
     assert honest["nll_mean_low"] < honest["nll_mean"] < honest["nll_mean_high"]
 
 
 def test_band_holds_the_mean_of_95_in_100_samples():
     means = np.random.default_rng(0).chisquare(2, (4000, 30)).mean(axis=1)
-    low, high = nees_band(30)
+    low, high = nees_interval(30)
     assert np.mean((means >= low) & (means <= high)) == pytest.approx(0.95, abs=0.015)
 
 
@@ -73,7 +73,7 @@ def test_photos_of_one_stretch_widen_the_band_and_not_the_number_of_photos():
     tenfold = consistency_figures(
         np.repeat(offsets, 10, axis=0), round_covs(np.repeat(sigmas_m, 10)), np.repeat(each(40), 10)
     )
-    assert tenfold["nees_band_high"] == together["nees_band_high"]
+    assert tenfold["nees_interval_high"] == together["nees_interval_high"]
     assert tenfold["nees_mean_high"] == pytest.approx(together["nees_mean_high"])
 
 

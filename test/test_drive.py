@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from campus_visual_gps.geodesy import LocalFrame
-from training.evaluate.figures import Site
+from training.evaluate.report_metrics import Site
 from training.replay.bags import Fixes
-from training.replay.drive_figures import Drive, drive_figures, follow, fresh_share
+from training.replay.drive_metrics import Drive, drive_figures, follow, fresh_share
 from training.replay.drive_report import drive_addition, drive_lines
-from training.replay.outages import dead_reckoned_m, find_outages, fit_rigid, held_m
+from training.replay.outages import dead_reckoned_m, find_outages, fit_rigid, hold_last_fix_m
 from training.replay.tracks import Track
 from training.replay.trajectory_error import trajectory_figures
 
@@ -92,7 +92,7 @@ def test_an_outage_lasts_from_the_last_good_fix_to_the_next_good_one():
 def test_a_receiver_that_never_had_a_fix_is_one_outage():
     nothing = fixes_at(range(120), status=-1)
     assert [item.duration_s for item in find_outages(nothing, *stamps([0, 120]))] == [120.0]
-    assert np.isnan(held_m(nothing, FRAME, stamps([5]))).all()
+    assert np.isnan(hold_last_fix_m(nothing, FRAME, stamps([5]))).all()
 
 
 def test_dead_reckoning_finds_the_odometrys_heading_and_origin():
@@ -111,7 +111,7 @@ def test_odometry_of_a_robot_that_stood_still_gives_no_heading():
 def test_a_receiver_that_says_0_0_has_a_fix_but_no_place_on_the_site():
     wild = Fixes(RECEIVER.stamps_ns, RECEIVER.positions.copy(), RECEIVER.covariances_enu_m2, RECEIVER.status)
     wild.positions[60] = 0.0
-    assert np.isnan(held_m(wild, FRAME, stamps([60.5]))).all()
+    assert np.isnan(hold_last_fix_m(wild, FRAME, stamps([60.5]))).all()
     (outage,) = find_outages(wild, *stamps([0, 120]))
     track = dead_reckoned_m(outage, wild, ODOMETRY, FRAME, stamps([80]))
     np.testing.assert_allclose(track, way_m([80]), atol=0.05)

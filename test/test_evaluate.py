@@ -15,18 +15,18 @@ from campus_visual_gps import localizer as localizer_module
 from campus_visual_gps import predict_gps
 from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
+from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from training.data.dataset import read_rgb
 from training.evaluate import report as report_module
-from training.evaluate.figures import RunInfo, Site, capture_times_s
 from training.evaluate.predict import read_predictions, write_predictions
-from training.evaluate.report import evaluate, summary_table, write_report
-from training.photos.manifest import PHOTO_COLUMNS, image_path, load_dataset
+from training.evaluate.report_metrics import RunInfo, TrainingSite
+from training.photos.manifest import PHOTO_COLUMNS, capture_times_s, image_path, load_dataset
+from training.report.evaluation import evaluate, summary_table, write_report
 
 FRAME = LocalFrame.at(31.262, 34.802)
-SITE = Site(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
+SITE = TrainingSite(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
 RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", [42], "a grid", 0)
 N_TRAIN, N_TEST = 6, 24
 
@@ -250,7 +250,7 @@ def test_data_set_that_was_never_split_is_scored_whole(quick_bundle, tmp_path):
 
 
 def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
-    gates = Gates(site_margin_m=None, max_spread_m=1e-9)
+    gates = Gates(site_margin_m=None, max_ensemble_spread_m=1e-9)
     strict = make_bundle(tmp_path / "strict", training={}, gates=gates)
     summary = evaluate(strict, dataset, "test", tmp_path / "out", progress=False)
     report = summary.report

@@ -48,7 +48,7 @@ def assert_right_fix(client: Client, localizer: Localizer, message: Image | Comp
     assert np.linalg.norm(found_m - expected.mean_enu_m) < 0.05
 
 
-def refused(reason: str):
+def rejected(reason: str):
     return lambda status: int(values(status).get(f"refused.{reason}", 0)) > 0
 
 
@@ -61,7 +61,7 @@ def test_a_truncated_jpeg(compressed, localizer):
         message.data = message.data[:40]
         return message
 
-    compressed.send_until_status(truncated, refused("bad_image"), "a refusal")
+    compressed.send_until_status(truncated, rejected("bad_image"), "a refusal")
     assert_right_fix(compressed, localizer, compressed_message(GOOD, "png"))
 
 

@@ -11,7 +11,7 @@ from helpers import make_bundle, textured_rgb
 from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import BundleError, ConfigError
-from campus_visual_gps.integrity import (
+from campus_visual_gps.estimation.integrity import (
     FROZEN,
     TOO_BLURRED,
     TOO_BRIGHT,
@@ -22,18 +22,18 @@ from campus_visual_gps.integrity import (
     brightness_and_sharpness,
     check_image,
 )
-from campus_visual_gps.novelty import SiteAppearance
+from campus_visual_gps.retrieval.ood import OodDetector
 from training.fit.gates import (
     MIN_PHOTOS,
     modes_limit_m,
     sigma_limit_m,
-    with_belief_gates,
     with_image_gates,
-    with_novelty_gate,
+    with_ood_gate,
+    with_posterior_gates,
     with_spread_gate,
 )
 
-LIMITS = Gates(min_brightness=20.0, max_brightness=230.0, min_sharpness=5.0, max_identical=3)
+LIMITS = Gates(min_brightness=20.0, max_brightness=230.0, min_sharpness=5.0, max_repeated_images=3)
 FINE = ImageStatistics(120.0, 50.0, 0)
 
 
@@ -87,7 +87,7 @@ def test_the_statistics_cost_little():
 def test_the_localizer_refuses_by_the_bundles_gates_and_gives_the_statistics(tmp_path):
     localizer = Localizer.load(make_bundle(tmp_path / "bundle", gates=Gates(min_brightness=50.0)), device="cpu")
     estimate = localizer.localize(np.full((48, 64, 3), 10, np.uint8))
-    assert (estimate.refusal, estimate.signs.image.brightness) == (TOO_DARK, 10.0)
+    assert (estimate.refusal, estimate.indicators.image.brightness) == (TOO_DARK, 10.0)
     assert localizer.localize(textured_rgb()).refusal is None
 
 
@@ -104,7 +104,7 @@ def test_a_bundle_without_the_new_gates_loads_and_one_with_nonsense_does_not(tmp
 
 def test_parameters_keep_replace_or_switch_off_a_gate():
     gates = LIMITS.overridden(min_brightness=math.nan, max_brightness=200.0, min_sharpness=-1.0)
-    assert gates == Gates(min_brightness=20.0, max_brightness=200.0, min_sharpness=None, max_identical=3)
+    assert gates == Gates(min_brightness=20.0, max_brightness=200.0, min_sharpness=None, max_repeated_images=3)
     with pytest.raises(ConfigError, match="max_brightness"):
         LIMITS.overridden(max_brightness=math.inf)
 
@@ -116,7 +116,7 @@ def test_thresholds_lie_far_outside_of_what_the_photos_show():
     assert 10.0 < gates.min_brightness < 0.6 * brightness.min()
     assert 220.0 < gates.max_brightness < 245.0
     assert 15.0 < gates.min_sharpness < 0.5 * sharpness.min()
-    assert gates.max_identical is None
+    assert gates.max_repeated_images is None
     for light, detail in zip(brightness, sharpness, strict=True):
         assert check_image(gates, ImageStatistics(light, detail, 0)) is None
 
@@ -129,9 +129,9 @@ def test_too_few_photos_measure_nothing():
 
 def test_the_spread_gate_is_twice_the_widest_and_a_gate_that_is_set_stays():
     spreads_m = np.linspace(1.0, 30.0, 400)
-    assert 58.0 < with_spread_gate(Gates(), spreads_m).max_spread_m <= 60.0
-    assert with_spread_gate(Gates(max_spread_m=7.0), spreads_m).max_spread_m == 7.0
-    assert with_spread_gate(Gates(), np.zeros(400)).max_spread_m is None
+    assert 58.0 < with_spread_gate(Gates(), spreads_m).max_ensemble_spread_m <= 60.0
+    assert with_spread_gate(Gates(max_ensemble_spread_m=7.0), spreads_m).max_ensemble_spread_m == 7.0
+    assert with_spread_gate(Gates(), np.zeros(400)).max_ensemble_spread_m is None
 
 
 def test_the_limit_of_sigma_gives_the_error_that_was_asked_for():
@@ -149,14 +149,14 @@ def test_modes_far_apart_are_refused_where_their_errors_are_large():
     errors_m = np.r_[np.full(400, 10.0), np.full(100, 12.0), np.full(100, 60.0)]
     assert modes_limit_m(errors_m, apart_m, 15.0) == 40.0
     assert modes_limit_m(errors_m, apart_m, 70.0) is None
-    gates = with_belief_gates(Gates(), errors_m, errors_m, apart_m, 15.0)
-    assert gates.max_modes_apart_m == 40.0 and gates.max_sigma_m is None
+    gates = with_posterior_gates(Gates(), errors_m, errors_m, apart_m, 15.0)
+    assert gates.max_mode_separation_m == 40.0 and gates.max_sigma_m is None
 
 
 def test_without_an_error_that_is_asked_for_nothing_uncertain_is_refused():
     values = np.linspace(1.0, 50.0, 600)
-    assert with_belief_gates(Gates(), values, values, values, None) == Gates()
-    assert with_belief_gates(Gates(), *(values[: MIN_PHOTOS - 1] for _ in range(3)), 15.0) == Gates()
+    assert with_posterior_gates(Gates(), values, values, values, None) == Gates()
+    assert with_posterior_gates(Gates(), *(values[: MIN_PHOTOS - 1] for _ in range(3)), 15.0) == Gates()
 
 
 def test_what_looks_like_no_photo_of_another_session_is_unfamiliar():
@@ -164,8 +164,8 @@ def test_what_looks_like_no_photo_of_another_session_is_unfamiliar():
     # three walks past the same things, in slightly other light
     things, sessions = rng.normal(size=(100, 8)), np.repeat(["a", "b", "c"], 100)
     appearances = np.concatenate([things + rng.normal(scale=0.05, size=things.shape) for _ in range(3)])
-    limit = with_novelty_gate(Gates(), appearances, sessions).max_feature_distance
-    known = SiteAppearance(appearances)
+    limit = with_ood_gate(Gates(), appearances, sessions).max_ood_score
+    known = OodDetector(appearances)
     again = [known.distance(thing + rng.normal(scale=0.05, size=8)) for thing in things]
     elsewhere = [known.distance(thing) for thing in rng.normal(size=(100, 8)) + 4.0]
     assert np.mean(np.array(again) > limit) <= 0.05
@@ -174,6 +174,6 @@ def test_what_looks_like_no_photo_of_another_session_is_unfamiliar():
 
 def test_one_session_alone_cannot_say_what_is_unfamiliar():
     appearances = np.random.default_rng(3).normal(size=(100, 8))
-    assert with_novelty_gate(Gates(), appearances, np.full(100, "a")) == Gates()
+    assert with_ood_gate(Gates(), appearances, np.full(100, "a")) == Gates()
     few = np.repeat(["a", "b"], MIN_PHOTOS // 2 - 1)
-    assert with_novelty_gate(Gates(), appearances[: len(few)], few) == Gates()
+    assert with_ood_gate(Gates(), appearances[: len(few)], few) == Gates()

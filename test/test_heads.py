@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.heads import MIN_SIGMA_M, build_head
-from campus_visual_gps.models.regressor import ModelConfig, build_from_state, build_model
-from training.fit.losses import beta_nll, map_cross_entropy
+from campus_visual_gps.models.position_model import ModelConfig, build_from_state, build_model
+from training.fit.losses import beta_nll, grid_cross_entropy
 from training.fit.site_cells import site_cells
 
 CELLS = torch.tensor([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0], [60.0, 6.0]])
@@ -32,7 +32,7 @@ def test_a_maps_moments_are_those_of_its_cells():
     torch.manual_seed(0)
     head = build_head("probability_map", 8, cells_enu_m=CELLS).eval()
     belief = head(torch.randn(3, 8))
-    weights = belief.log_map.exp().detach().double().numpy()
+    weights = belief.grid_log_probs.exp().detach().double().numpy()
     np.testing.assert_allclose(weights.sum(1), 1.0, atol=1e-6)
     for row in range(3):
         mean = weights[row] @ CELLS.numpy()
@@ -54,7 +54,7 @@ def test_a_regressor_with_a_map_is_built_from_its_state_alone():
     again = build_from_state(config, model.state_dict())
     torch.testing.assert_close(again.cells_enu_m, CELLS)
     images = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(again.eval()(images).log_map, model.eval()(images).log_map)
+    torch.testing.assert_close(again.eval()(images).grid_log_probs, model.eval()(images).grid_log_probs)
 
 
 def test_with_beta_zero_the_loss_is_the_negative_log_likelihood():
@@ -77,11 +77,11 @@ def test_beta_weighs_by_the_variance_and_is_not_learned_from():
 def test_a_map_is_taught_a_gaussian_around_the_label():
     squared = (CELLS - torch.tensor([1.0, 1.0])).square().sum(1)
     target = torch.softmax(-squared / (2 * 8.0**2), 0)
-    best = map_cross_entropy(target.log().unsqueeze(0), CELLS, torch.tensor([[1.0, 1.0]]), 8.0)
+    best = grid_cross_entropy(target.log().unsqueeze(0), CELLS, torch.tensor([[1.0, 1.0]]), 8.0)
     entropy = -(target * target.log()).sum()
     assert float(best) == pytest.approx(float(entropy), rel=1e-5)
     even = torch.full((1, 4), math.log(0.25))
-    assert map_cross_entropy(even, CELLS, torch.tensor([[1.0, 1.0]]), 8.0) > best
+    assert grid_cross_entropy(even, CELLS, torch.tensor([[1.0, 1.0]]), 8.0) > best
 
 
 def test_cells_cover_the_photos_with_a_margin_and_nothing_else():

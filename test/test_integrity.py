@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from campus_visual_gps.integrity import (
+from campus_visual_gps.estimation.integrity import (
     AMBIGUOUS,
     NOT_FINITE,
     OUT_OF_DISTRIBUTION,
@@ -11,7 +11,7 @@ from campus_visual_gps.integrity import (
     SIGMA,
     SPREAD,
     Gates,
-    Signs,
+    QualityIndicators,
     check,
     distance_outside_m,
 )
@@ -20,10 +20,10 @@ SQUARE = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])
 COV = 25.0 * np.eye(2)
 
 
-def _check(mean, gates=None, cov=COV, **signs):
-    gates = gates or Gates(site_margin_m=5.0, max_spread_m=8.0)
-    signs = Signs(**({"spread_m": 0.0, "sigma_m": 5.0} | signs))
-    return check(gates, np.asarray(mean, dtype=float), cov, SQUARE, signs)
+def _check(mean, gates=None, cov=COV, **indicators):
+    gates = gates or Gates(site_margin_m=5.0, max_ensemble_spread_m=8.0)
+    indicators = QualityIndicators(**({"spread_m": 0.0, "sigma_m": 5.0} | indicators))
+    return check(gates, np.asarray(mean, dtype=float), cov, SQUARE, indicators)
 
 
 def test_an_estimate_inside_the_site_stands():
@@ -43,8 +43,8 @@ def test_members_that_disagree_are_refused():
     ("gate", "sign", "name"),
     [
         ("max_sigma_m", "sigma_m", SIGMA),
-        ("max_modes_apart_m", "modes_apart_m", AMBIGUOUS),
-        ("max_feature_distance", "feature_distance", OUT_OF_DISTRIBUTION),
+        ("max_mode_separation_m", "mode_separation_m", AMBIGUOUS),
+        ("max_ood_score", "ood_score", OUT_OF_DISTRIBUTION),
     ],
 )
 def test_a_limit_refuses_what_is_beyond_it_by_its_name(gate, sign, name):
@@ -54,7 +54,7 @@ def test_a_limit_refuses_what_is_beyond_it_by_its_name(gate, sign, name):
 
 
 def test_a_bundle_without_reference_photos_refuses_nothing_as_unfamiliar():
-    assert _check([0.0, 0.0], Gates(max_feature_distance=0.1), feature_distance=np.nan) is None
+    assert _check([0.0, 0.0], Gates(max_ood_score=0.1), ood_score=np.nan) is None
 
 
 @pytest.mark.parametrize("mean", [[np.nan, 0.0], [np.inf, 0.0], [1e6, 0.0]])

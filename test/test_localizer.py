@@ -7,9 +7,9 @@ from helpers import make_bundle, textured_rgb
 
 from campus_visual_gps import Localizer, predict_gps
 from campus_visual_gps.bundle import load_bundle
-from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.engines.torch_engine import Ensemble
 from campus_visual_gps.errors import BundleError, ConfigError, ImageError
-from campus_visual_gps.integrity import OUTSIDE_SITE, Gates
+from campus_visual_gps.estimation.integrity import OUTSIDE_SITE, Gates
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, png_messa
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, NavSatStatus
 
 from campus_visual_gps import Localizer
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.estimation.integrity import Gates
 
 
 def assert_same_fix(fix: NavSatFix, localizer: Localizer, rgb: np.ndarray) -> None:
@@ -99,7 +99,7 @@ def test_an_empty_frame_id_is_filled_in_and_parameters_go_before(bundle_dir, act
 @pytest.fixture(scope="module")
 def refusing_bundle_dir(tmp_path_factory):
     """A bundle whose gate refuses every estimate: its members never agree to a nanometre."""
-    return make_bundle(tmp_path_factory.mktemp("refusing") / "bundle", gates=Gates(max_spread_m=1e-9))
+    return make_bundle(tmp_path_factory.mktemp("refusing") / "bundle", gates=Gates(max_ensemble_spread_m=1e-9))
 
 
 def test_a_refused_frame_gives_no_fix_but_a_diagnostic_with_the_reason(refusing_bundle_dir):
@@ -114,7 +114,7 @@ def test_a_refused_frame_gives_no_fix_but_a_diagnostic_with_the_reason(refusing_
 
 
 def test_a_refused_frame_gives_no_fix_status_where_it_is_asked_for(refusing_bundle_dir):
-    with RunningNode(model_dir=str(refusing_bundle_dir), publish_refused=True) as client:
+    with RunningNode(model_dir=str(refusing_bundle_dir), publish_rejected=True) as client:
         client.wait_connected()
         fix = client.fix_of(image_message(textured_rgb(48, 64)))
         assert fix.status.status == NavSatStatus.STATUS_NO_FIX
@@ -205,7 +205,7 @@ def test_a_hash_that_differs_is_named(bundle_dir, tmp_path):
         ("model_dir", ""),
         ("autostart", "often"),
         ("output", "both"),
-        ("gps_leave_fixes", 2.5),
+        ("gps_fault_min_count", 2.5),
         ("min_brightness", math.inf),
     ],
 )

@@ -80,8 +80,8 @@ def test_split_that_lacks_a_photo_is_stale(dataset, photo_dir):
 @pytest.mark.parametrize("decision", ["exclude", "train"])
 def test_split_made_before_a_decision_is_stale(dataset, decision):
     split(dataset)
-    held_out = load_dataset(dataset).query("subset == 'val'")["photo_id"].iloc[0]
-    write_batch(dataset, f"photo_id,decision\n{held_out},{decision}\n")
+    calibration_set = load_dataset(dataset).query("subset == 'val'")["photo_id"].iloc[0]
+    write_batch(dataset, f"photo_id,decision\n{calibration_set},{decision}\n")
     correct(dataset)
     with pytest.raises(DatasetError, match=r"run `split"):
         load_dataset(dataset)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.estimation.integrity import ImageStatistics, QualityIndicators
+from campus_visual_gps.estimation.posterior import Calibration, mixture_moments
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import ImageStatistics, Signs
 from campus_visual_gps.localizer import PositionEstimate
 from campus_visual_gps.ros import messages
-from campus_visual_gps.uncertainty import Calibration, combine
 
 STAMP = Time(sec=12, nanosec=34)
 FRAME = LocalFrame.at(31.262, 34.802)
@@ -33,7 +33,7 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "member_covs_enu_m2": np.zeros((1, 2, 2)),
         "features": np.zeros(4),
         "agreement": math.nan,
-        "signs": Signs(1.0, 5.0, image=ImageStatistics(120.0, 400.0, 0)),
+        "signs": QualityIndicators(1.0, 5.0, image=ImageStatistics(120.0, 400.0, 0)),
         "modes": (),
         "radius90_m": math.nan,
         "radius95_m": math.nan,
@@ -100,7 +100,7 @@ def test_whatever_the_members_say_a_published_fix_is_finite_and_not_certain(rows
     table = np.array(rows)
     covs = np.stack([[[row[2], row[3]], [row[3], row[4]]] for row in table])
     with np.errstate(all="ignore"):
-        mean, cov = combine(table[:, :2], covs)
+        mean, cov = mixture_moments(table[:, :2], covs)
         cov = Calibration(5.0).apply(cov)
     try:
         fix = messages.to_navsatfix(estimate(mean=mean, cov=cov), STAMP, "camera")
@@ -115,7 +115,7 @@ def test_whatever_the_members_say_a_published_fix_is_finite_and_not_certain(rows
 
 
 def test_refused_fix_says_so_and_harms_no_one_who_overlooks_it():
-    fix = messages.to_refused_fix(FRAME, 300.0, STAMP, "camera")
+    fix = messages.to_rejected_fix(FRAME, 300.0, STAMP, "camera")
     assert fix.status.status == NavSatStatus.STATUS_NO_FIX
     assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_UNKNOWN
     assert np.all(np.isfinite([fix.latitude, fix.longitude, fix.altitude, *fix.position_covariance]))

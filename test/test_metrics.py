@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.evaluate.bootstrap import MIN_BLOCKS, BlockBootstrap, walk_blocks
-from training.evaluate.metrics import error_figures, position_errors_m, ratio_figures, share_figures
+from training.metrics.bootstrap import MIN_BLOCKS, BlockBootstrap, walk_blocks
+from training.metrics.errors import error_figures, position_errors_m, ratio_figures, share_figures
 
 errors = arrays(np.float64, st.integers(1, 60), elements=st.floats(0.0, 500.0) | st.just(np.nan))
 

@@ -8,7 +8,7 @@ from torch import nn
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone, get_backbone
 from campus_visual_gps.models.heads import build_head
-from campus_visual_gps.models.regressor import ModelConfig, build_model
+from campus_visual_gps.models.position_model import ModelConfig, build_model
 from campus_visual_gps.models.stages import PARTS_A_SIDE, local_activations
 
 

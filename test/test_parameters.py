@@ -8,8 +8,8 @@ import yaml
 from helpers import ROOT
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gps_monitor import MonitorSettings
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameters import RANGES, NodeParameters
 
 # set by the launch file's arguments
@@ -26,9 +26,9 @@ def test_the_file_lists_every_parameter_with_its_default():
 
 
 def test_the_monitor_and_the_gates_are_made_of_the_parameters_of_their_names():
-    parameters = NodeParameters(model_dir="x", gps_max_age_s=7.0, max_spread_m=3, min_sharpness=-1)
+    parameters = NodeParameters(model_dir="x", gps_max_age_s=7.0, max_ensemble_spread_m=3, min_sharpness=-1)
     assert parameters.monitor_settings() == MonitorSettings(max_age_s=7.0)
-    assert parameters.gates(Gates(min_sharpness=5.0)) == Gates(max_spread_m=3.0)
+    assert parameters.gates(Gates(min_sharpness=5.0)) == Gates(max_ensemble_spread_m=3.0)
 
 
 @pytest.mark.parametrize("name", RANGES)

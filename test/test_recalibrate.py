@@ -11,12 +11,12 @@ from test_replay import image_message
 from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.estimation.integrity import Gates, brightness_and_sharpness
+from campus_visual_gps.estimation.posterior import Calibration, CovarianceCalibration
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import Gates, brightness_and_sharpness
 from campus_visual_gps.preprocess import resize_square
-from campus_visual_gps.uncertainty import Calibration, Scaling
-from training.evaluate.consistency import nees
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
+from training.metrics.consistency import nees
 from training.replay.bags import write_bag
 from training.replay.recalibrate import recalibrate, recalibrated
 from training.replay.replay import replay
@@ -136,11 +136,11 @@ def test_a_drive_at_another_site_is_refused(tmp_path, bag_dir):
 
 def test_the_limit_of_sigma_is_measured_in_the_new_covariance(tmp_path, bag_dir):
     training = TRAINING | {"config": {"bundle": {"accepted_error_m": 100.0}}}
-    gates = Gates(max_sigma_m=3.0, max_spread_m=70.0)
+    gates = Gates(max_sigma_m=3.0, max_ensemble_spread_m=70.0)
     old = bundle_of(tmp_path / "old", training=training, gates=gates)
     made = recalibrate(old, bag_dir, tmp_path / "new", device="cpu")
     # sigma 3 m was of another covariance; every frame of the drive is better than what is asked for
-    assert load_bundle(made.bundle_dir).gates == Gates(max_spread_m=70.0)
+    assert load_bundle(made.bundle_dir).gates == Gates(max_ensemble_spread_m=70.0)
     unasked = bundle_of(tmp_path / "unasked", gates=gates)
     made = recalibrate(unasked, bag_dir, tmp_path / "kept", device="cpu")
     assert load_bundle(made.bundle_dir).gates == gates
@@ -148,8 +148,8 @@ def test_the_limit_of_sigma_is_measured_in_the_new_covariance(tmp_path, bag_dir)
 
 def test_only_the_light_of_the_drive_is_fitted_and_the_other_stays(tmp_path):
     """Where day and night are scaled apart, a drive by day says nothing of the night."""
-    night = Scaling(33.0, 1.0, conformal_90=2.0)
-    by_night = Calibration(20.0, night=night, night_below=0.5)
+    night = CovarianceCalibration(33.0, 1.0, conformal_90=2.0)
+    by_night = Calibration(20.0, night=night, night_brightness_threshold=0.5)
     old = bundle_of(tmp_path / "old", calibration=by_night)
     survey = write_drive(tmp_path / "survey", old)
     made = recalibrate(old, survey, tmp_path / "day", device="cpu")
@@ -162,18 +162,21 @@ def test_images_far_darker_than_the_drive_keep_the_scaling_that_they_had(tmp_pat
     old = load_bundle(bundle_of(tmp_path / "old", calibration=Calibration(70.0, conformal_90=2.0)))
     new = load_bundle(recalibrate(old.path, bag_dir, tmp_path / "new", device="cpu").bundle_dir).calibration
     darkest = min(brightness_and_sharpness(resize_square(picture(index), 320))[0] for index in range(COUNT))
-    assert new.night_below == pytest.approx(0.5 * darkest, rel=0.1)
-    assert new.scaling(0.4 * darkest) == Scaling(70.0, conformal_90=2.0)
+    assert new.night_brightness_threshold == pytest.approx(0.5 * darkest, rel=0.1)
+    assert new.scaling(0.4 * darkest) == CovarianceCalibration(70.0, conformal_90=2.0)
     assert new.scaling(darkest).floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
 
 
 def test_each_light_with_enough_frames_gets_its_own(tmp_path):
-    old = bundle_of(tmp_path / "old", calibration=Calibration(20.0, night=Scaling(33.0), night_below=60.0))
+    old = bundle_of(
+        tmp_path / "old",
+        calibration=Calibration(20.0, night=CovarianceCalibration(33.0), night_brightness_threshold=60.0),
+    )
     errors_m = np.where(np.arange(100) % 2, 18.0, 4.0)  # worse in the dark
     survey = write_drive(tmp_path / "survey", old, count=100, error_sigma_m=errors_m)
     made = recalibrate(old, survey, tmp_path / "new", device="cpu")
     calibration = load_bundle(made.bundle_dir).calibration
-    assert made.measured["light"] == "day, night" and calibration.night_below == 60.0
+    assert made.measured["light"] == "day, night" and calibration.night_brightness_threshold == 60.0
     assert calibration.floor_sigma_m == pytest.approx(4.0, rel=0.3)
     assert calibration.night.floor_sigma_m == pytest.approx(18.0, rel=0.3)
 
@@ -181,10 +184,10 @@ def test_each_light_with_enough_frames_gets_its_own(tmp_path):
 def test_evidence_temperature_and_point_rule_stay(tmp_path):
     from test_calibrate import map_part
 
-    from campus_visual_gps.evidence import EvidenceConfig
+    from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 
     part = map_part(np.random.default_rng(3), 20.0, 8.0)
-    old = Calibration(2.0, 3.0, 0.7, evidence=EvidenceConfig(0.25, 8.0, 0.1), point="mean")
+    old = Calibration(2.0, 3.0, 0.7, evidence=RetrievalPriorConfig(0.25, 8.0, 0.1), point="mean")
     new = recalibrated(part, old)
     kept = ("temperature", "evidence", "point")
     assert {name: getattr(new, name) for name in kept} == {name: getattr(old, name) for name in kept}

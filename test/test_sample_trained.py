@@ -11,11 +11,11 @@ import pytest
 from helpers import ROOT, shared_data
 
 from campus_visual_gps import Localizer
-from campus_visual_gps.integrity import OUT_OF_DISTRIBUTION
+from campus_visual_gps.estimation.integrity import OUT_OF_DISTRIBUTION
 from training.config import load_config
 from training.evaluate.predict import read_predictions
+from training.fit.cross_validation import cross_validate
 from training.fit.ensemble import train_ensemble
-from training.fit.folds import train_folds
 from training.photos.decode import load_rgb
 from training.photos.ingest import ingest
 from training.photos.source import PHOTO_SUFFIXES
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
     split(scratch / "set", test_sessions=["2025-04-02-noon", "2025-04-03-night"], val_fraction=0.0)
     recipe = ROOT / "config" / "training" / "sample.yaml"
     config = load_config(recipe, dataset=str(scratch / "set"), out=str(scratch / "folds"), seeds=(42,))
-    train_folds(config)
+    cross_validate(config)
     return train_ensemble(dataclasses.replace(config, out=str(scratch / "run")), scratch / "folds").bundle_dir
 
 
@@ -61,13 +61,13 @@ def test_along_the_drive_it_is_far_better_than_the_median_position(drive):
 def test_along_the_drive_it_is_never_surer_than_it_should_be(drive):
     """It may be less sure: the drive is easier than the photos that the covariance was calibrated on."""
     report = drive.report
-    assert report["nees_mean"] <= report["nees_band_high"], report["nees_mean"]
+    assert report["nees_mean"] <= report["nees_interval_high"], report["nees_mean"]
     assert report["coverage_95_share"] >= 0.9
 
 
 def test_calibrated_on_a_survey_drive_the_covariance_holds_on_the_drive_of_another_day(recalibrated, drive):
     report = recalibrated.report
-    assert report["nees_band_low"] <= report["nees_mean"] <= report["nees_band_high"], report["nees_mean"]
+    assert report["nees_interval_low"] <= report["nees_mean"] <= report["nees_interval_high"], report["nees_mean"]
     assert report["coverage_95_share_high"] >= 0.95
     assert report["mean_error_m"] == pytest.approx(drive.report["mean_error_m"])
 

@@ -8,9 +8,9 @@ from helpers import ROOT
 from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.gps_monitor import MonitorSettings, ReceiverFix
+from campus_visual_gps.gnss.health import MonitorSettings, ReceiverFix
 from training.replay.bags import Fixes, open_bag, read_fixes
-from training.replay.drive_figures import drive_figures, follow
+from training.replay.drive_metrics import drive_figures, follow
 from training.replay.drive_report import drive_lines
 from training.replay.outages import find_outages, fused_m, positions_m
 from training.replay.switch_report import switch_figures, switch_line, switch_table
@@ -79,16 +79,16 @@ def test_silence_is_left_within_the_greatest_age_and_the_receiver_returns_when_i
     run = run_fallback(arrivals_of(RECEIVER), *visual_at(np.arange(0, 120, 0.5)))
     assert sources(run) == [("none", "receiver"), ("receiver", "visual"), ("visual", "receiver")]
     left, back = run.switches[1:]
-    assert left.reason.startswith("silent") and 2.0 < left.after_s <= left.within_s == pytest.approx(2.1)
+    assert left.reason.startswith("silent") and 2.0 < left.latency_s <= left.deadline_s == pytest.approx(2.1)
     # five fixes, one a second, and one interval to notice
-    assert back.after_s == pytest.approx(4.0) and back.within_s == pytest.approx(5.0)
+    assert back.latency_s == pytest.approx(4.0) and back.deadline_s == pytest.approx(5.0)
 
 
 def test_other_settings_give_other_times():
-    settings = MonitorSettings(max_age_s=6.0, return_fixes=2, return_s=8.0)
+    settings = MonitorSettings(max_age_s=6.0, recovery_min_count=2, recovery_min_duration_s=8.0)
     left, back = run_fallback(arrivals_of(RECEIVER), *visual_at(np.arange(0, 120, 0.5)), settings).switches[1:]
-    assert 6.0 < left.after_s <= left.within_s == pytest.approx(6.1)
-    assert 8.0 <= back.after_s <= back.within_s == pytest.approx(9.0)
+    assert 6.0 < left.latency_s <= left.deadline_s == pytest.approx(6.1)
+    assert 8.0 <= back.latency_s <= back.deadline_s == pytest.approx(9.0)
 
 
 def test_an_outage_without_an_end_has_no_switch_back():

@@ -14,9 +14,9 @@ from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.config import load_config
 from training.data.dataset import read_rgb
-from training.fit.calibrate import fit_floor
+from training.fit.calibration import fit_floor
 from training.fit.ensemble import train_ensemble
-from training.fit.sets import site_polygon
+from training.fit.site_data import site_polygon
 from training.photos.ingest import ingest
 from training.photos.manifest import image_path, load_dataset
 from training.photos.splits import split

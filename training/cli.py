@@ -133,11 +133,11 @@ def folds(
     from training.config import load_config
 
     resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out), seeds=seed or None)
-    from training.fit.folds import train_folds
+    from training.fit.cross_validation import cross_validate
 
     table = Table("session left out", "training photos", "bundle")
     with _resumable():
-        for fold, summary in train_folds(resolved):
+        for fold, summary in cross_validate(resolved):
             table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 
@@ -156,8 +156,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a bundle, or folds, on photos: predictions.csv, report.json, report.md and pictures."""
-    from training.evaluate.report import evaluate as run
-    from training.evaluate.report import summary_table
+    from training.report.evaluation import evaluate as run
+    from training.report.evaluation import summary_table
 
     summary = run(
         bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, beside=beside or ()
@@ -200,10 +200,10 @@ def replay(
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
 ) -> None:
     """Score a bundle, or the fixes that a node published, along a recorded drive."""
-    from training.evaluate.report import summary_table
     from training.replay.drive_report import drive_lines
     from training.replay.replay import Topics
     from training.replay.replay import replay as run
+    from training.report.evaluation import summary_table
 
     summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
     console.print(summary_table(summary.report))

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.models.regressor import ModelConfig
-from campus_visual_gps.serial import plain
-from campus_visual_gps.site_map import LEAST_EXPECTED_DISTANCE, POINT_RULES
+from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
+from campus_visual_gps.io_utils import plain
+from campus_visual_gps.models.position_model import ModelConfig
 
 BEST, LAST = KEPT_EPOCHS = ("best", "last")
 
@@ -120,21 +120,21 @@ class BundleConfig:
     With `evidence` the nearest reference photos are multiplied into the map, if held-out photos gain by it.
     `accepted_error_m` is the mean error that is asked of accepted fixes: the limits of sigma and of the modes' distance
     are set to give it on the held-out photos; without it they stay off. `measure_gates` takes all other gates but
-    that of the site, and of spread where `max_spread_m` is set, from the photos (training/fit/gates.py).
+    that of the site, and of spread where `max_ensemble_spread_m` is set, from the photos (training/fit/gates.py).
     """
 
     altitude_m: float | None = None
     altitude_sigma_m: float = 5.0
     site_margin_m: float = 25.0
-    max_spread_m: float | None = None
+    max_ensemble_spread_m: float | None = None
     measure_gates: bool = True
-    point: str = LEAST_EXPECTED_DISTANCE
+    point: str = GEOMETRIC_MEDIAN
     evidence: bool = False
     accepted_error_m: float | None = None
 
     def __post_init__(self):
-        if self.point not in POINT_RULES:
-            raise ConfigError(f"bundle.point {self.point!r} is none of {', '.join(POINT_RULES)}")
+        if self.point not in POINT_ESTIMATORS:
+            raise ConfigError(f"bundle.point {self.point!r} is none of {', '.join(POINT_ESTIMATORS)}")
         if self.accepted_error_m is not None and self.accepted_error_m <= 0.0:
             raise ConfigError("bundle.accepted_error_m must be positive metres, or nothing")
 

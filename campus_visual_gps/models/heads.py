@@ -28,7 +28,7 @@ class HeadOutput(NamedTuple):
 
     mean_enu_m: Tensor
     cov_enu_m2: Tensor
-    log_map: Tensor | None = None
+    grid_log_probs: Tensor | None = None
 
 
 class PointHead(nn.Module):
@@ -70,7 +70,7 @@ class GaussianHead(nn.Module):
         return HeadOutput(outputs[:, :2] * self.output_scale_m, factor @ factor.mT)
 
 
-class MapHead(nn.Module):
+class GridHead(nn.Module):
     """Layers whose K outputs are logits over the site's cells (K, 2), east/north metres of their centres."""
 
     def __init__(self, layers: nn.Module, cells_enu_m: Tensor):
@@ -83,10 +83,10 @@ class MapHead(nn.Module):
         self.register_buffer("_monomials", monomials, persistent=False)
 
     def forward(self, features: Tensor) -> HeadOutput:
-        log_map = functional.log_softmax(self.layers(features), dim=1)
-        x, y, xx, xy, yy = (log_map.exp() @ self._monomials).unbind(1)
+        grid_log_probs = functional.log_softmax(self.layers(features), dim=1)
+        x, y, xx, xy, yy = (grid_log_probs.exp() @ self._monomials).unbind(1)
         cov = torch.stack([xx - x * x, xy - x * y, xy - x * y, yy - y * y], dim=1).view(-1, 2, 2)
-        return HeadOutput(torch.stack([x, y], dim=1), cov, log_map)
+        return HeadOutput(torch.stack([x, y], dim=1), cov, grid_log_probs)
 
 
 def _linear(feature_dim: int, dropout: float, outputs: int) -> nn.Module:
@@ -129,4 +129,4 @@ def build_head(
     if cells_enu_m is None or cells_enu_m.ndim != 2 or cells_enu_m.shape[1] != 2 or not len(cells_enu_m):
         raise ConfigError(f"head {name} needs the site's cells, (K, 2) metres")
     layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(feature_dim, len(cells_enu_m)))
-    return MapHead(layers, cells_enu_m)
+    return GridHead(layers, cells_enu_m)

@@ -14,7 +14,7 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.stages import stage_names
 
 
-class Trunk(nn.Sequential):
+class FrozenStages(nn.Sequential):
     """Leading stages in one piece: (B, 3, S, S) -> activations (B, C, s, s). Frozen, always in evaluation mode."""
 
     def __init__(self, names: list[str], modules: list[nn.Module]):
@@ -22,12 +22,12 @@ class Trunk(nn.Sequential):
         self.names = names
         self.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> Trunk:
+    def train(self, mode: bool = True) -> FrozenStages:
         # batch statistics of a frozen stage would still move
         return super().train(False)
 
 
-def take_trunk(backbone: nn.Module, stages: int) -> Trunk | None:
+def split_frozen_stages(backbone: nn.Module, stages: int) -> FrozenStages | None:
     """Take the first stages out of a backbone, which from then on reads their activations; None for 0.
 
     Raises ConfigError when the backbone has not that many.
@@ -35,16 +35,16 @@ def take_trunk(backbone: nn.Module, stages: int) -> Trunk | None:
     if not stages:
         return None
     names = _names(backbone, stages)
-    trunk = Trunk(names, [backbone.get_submodule(name) for name in names])
+    frozen = FrozenStages(names, [backbone.get_submodule(name) for name in names])
     for name in names:
         backbone.set_submodule(name, nn.Identity())
-    return trunk
+    return frozen
 
 
-def put_back(backbone: nn.Module, trunk: Trunk | None) -> None:
-    """Undo `take_trunk`."""
-    if trunk is not None:
-        for name, module in zip(trunk.names, list(trunk), strict=True):
+def merge_frozen_stages(backbone: nn.Module, frozen: FrozenStages | None) -> None:
+    """Undo `split_frozen_stages`."""
+    if frozen is not None:
+        for name, module in zip(frozen.names, list(frozen), strict=True):
             backbone.set_submodule(name, module)
 
 

@@ -1,6 +1,6 @@
 """The topic `fix`: the receiver's messages while it is healthy, the visual fixes while it is not.
 
-A filter takes one stream of fixes (navsat_transform has a single input), so the choice is made here, by SourceSwitch.
+A filter takes one stream of fixes (navsat_transform has a single input), so the choice is made here, by FixArbiter.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from copy import deepcopy
 import numpy as np
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.gps_monitor import GpsState, MonitorSettings, ReceiverFix, is_unknown
-from campus_visual_gps.ros.flow import NANOSECONDS
-from campus_visual_gps.ros.status import OK, WARN, Health
-from campus_visual_gps.source_switch import VISUAL, SourceSwitch, Switch
+from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
+from campus_visual_gps.gnss.health import GpsState, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
+from campus_visual_gps.ros.image_queue import NANOSECONDS
 
 # navsat_transform puts a fix without a frame at the robot's origin.
 RECEIVER_FRAME_ID = "gps"
@@ -31,7 +31,7 @@ class Fallback:
         self, settings: MonitorSettings, publish: Callable[[NavSatFix], None], log: Callable[[str, bool], None]
     ):
         self._lock = threading.Lock()
-        self._switch = SourceSwitch(settings)
+        self._switch = FixArbiter(settings)
         self._assumed_m2 = settings.assumed_sigma_m**2
         self._publish = publish
         self._log = log
@@ -68,7 +68,7 @@ class Fallback:
         with self._lock:
             self._switch.restart_stamps()
 
-    def health(self) -> Health:
+    def health(self) -> DiagnosticReport:
         """OK while the receiver is healthy; WARN while the visual fixes stand in for it, or nothing is known yet."""
         with self._lock:
             switch, monitor = self._switch, self._switch.monitor
@@ -81,9 +81,11 @@ class Fallback:
                 **{f"fault.{name}": count for name, count in sorted(switch.faults.items())},
             }
             level = OK if monitor.state is GpsState.HEALTHY else WARN
-            return Health(level, f"receiver {monitor.state.value}, {monitor.reason}; fix from: {switch.source}", values)
+            return DiagnosticReport(
+                level, f"receiver {monitor.state.value}, {monitor.reason}; fix from: {switch.source}", values
+            )
 
-    def _note(self, switch: Switch | None) -> None:
+    def _note(self, switch: SourceChange | None) -> None:
         if switch is None:
             return
         text = f"receiver {switch.transition.after.value}, {switch.transition.reason}"

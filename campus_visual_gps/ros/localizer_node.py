@@ -23,21 +23,21 @@ from std_srvs.srv import SetBool
 
 from campus_visual_gps.errors import EstimateError, VisualGpsError
 from campus_visual_gps.ros import image_conversion, messages
-from campus_visual_gps.ros.flow import CLOCK_JUMP_NS, NANOSECONDS, Admission, Frame, Worker
-from campus_visual_gps.ros.outputs import FIX_TOPIC, Outputs
+from campus_visual_gps.ros.diagnostics import NodeStatistics, StageTimes
+from campus_visual_gps.ros.image_queue import CLOCK_JUMP_NS, NANOSECONDS, StampedImage, StampFilter, Worker
 from campus_visual_gps.ros.parameters import CPU, NodeParameters, ParameterTable
 from campus_visual_gps.ros.pipeline import (
     BAD_ESTIMATE,
     OUT_OF_MEMORY,
     Pipeline,
-    Refusal,
+    Rejection,
     Result,
     fix_figures,
     load_localizer,
 )
+from campus_visual_gps.ros.publishers import FIX_TOPIC, FixPublishers
 from campus_visual_gps.ros.report import ACTIVE, INACTIVE, UNCONFIGURED, localizer_health
-from campus_visual_gps.ros.run import run_until_signal
-from campus_visual_gps.ros.status import StageTimes, Status
+from campus_visual_gps.ros.spin import spin_until_signal
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
@@ -62,12 +62,12 @@ class LocalizerNode(LifecycleNode):
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._retired_worker: Worker | None = None
-        self._admission = Admission()
-        self._status = Status()
+        self._admission = StampFilter()
+        self._status = NodeStatistics()
         self._problem = ""
         self._enabled, self._moved_to_cpu = True, False
         self._subscription = None
-        self._outputs: Outputs | None = None
+        self._outputs: FixPublishers | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self._memory_is_out = self.create_guard_condition(self._stop_for_memory)
@@ -142,7 +142,7 @@ class LocalizerNode(LifecycleNode):
         self._settings = self._table.read()
         image_conversion.bridge()
         self._load_model()
-        self._outputs = Outputs(self, self._settings)
+        self._outputs = FixPublishers(self, self._settings)
 
     def _activate(self) -> None:
         if self._localizer is None:
@@ -150,8 +150,8 @@ class LocalizerNode(LifecycleNode):
         compressed = self._settings.image_transport == "compressed"
         # image_transport's way of naming: who remaps `image` moves `image/compressed` with it
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        self._admission = Admission(self._settings.max_rate_hz, self._settings.max_age_s)
-        self._status = Status(topic)
+        self._admission = StampFilter(self._settings.max_rate_hz, self._settings.max_age_s)
+        self._status = NodeStatistics(topic)
         self._moved_to_cpu = False
         self._pipeline = Pipeline(self._localizer, self._settings.altitude_m)
         self._worker = Worker(self._pipeline, self._deliver)
@@ -195,7 +195,7 @@ class LocalizerNode(LifecycleNode):
         if request.data != self._enabled:
             self._enabled = request.data
             self.get_logger().info(f"{'enabled' if request.data else 'disabled'} by ~/enable")
-            self._status = Status(self._status.image_topic)
+            self._status = NodeStatistics(self._status.image_topic)
         response.success = True
         response.message = f"{'enabled' if self._enabled else 'disabled'}, node is {self._state()}"
         return response
@@ -234,31 +234,31 @@ class LocalizerNode(LifecycleNode):
         if admission.epoch != epoch:
             self._outputs.stamps_jumped()
         self._status.image(dropped, age_s=(now_ns - stamp_ns) / NANOSECONDS)
-        if dropped is None and worker.slot.put(Frame(message, stamp_ns, monotonic(), admission.epoch)):
-            self._status.skipped()
+        if dropped is None and worker.slot.put(StampedImage(message, stamp_ns, monotonic(), admission.epoch)):
+            self._status.record_overwritten()
 
     def _deliver(self, result: Result) -> None:
         """On the worker's thread: publish the fix, or say why there is none."""
         try:
             if result.frame.epoch != self._admission.epoch:
-                self._status.outlived()
+                self._status.record_stale()
             elif self._enabled:
                 if result.estimate is not None:
-                    self._status.pictured(result.estimate.signs.image.identical)
-                refusal = result.refusal or self._publish(result)
-                if refusal is not None:
-                    self._refuse(result, refusal)
+                    self._status.record_repeat(result.estimate.indicators.image.identical)
+                rejection = result.rejection or self._publish(result)
+                if rejection is not None:
+                    self._reject(result, rejection)
         except Exception as error:
             if self.context.ok():  # else a signal has ended ROS between two calls
                 self.get_logger().error(f"cannot publish: {type(error).__name__}: {error}")
 
-    def _publish(self, result: Result) -> Refusal | None:
+    def _publish(self, result: Result) -> Rejection | None:
         estimate, header = result.estimate, result.frame.message.header
         start_s = monotonic()
         try:
             self._outputs.publish(estimate, header.stamp, header.frame_id)
         except EstimateError as error:
-            return Refusal(BAD_ESTIMATE, str(error))
+            return Rejection(BAD_ESTIMATE, str(error))
         end_s = monotonic()
         age_s = (self.get_clock().now().nanoseconds - result.frame.stamp_ns) / NANOSECONDS
         stages = (result.decode_s, estimate.transform_s, estimate.ensemble_s, end_s - start_s)
@@ -268,13 +268,13 @@ class LocalizerNode(LifecycleNode):
         )
         return None
 
-    def _refuse(self, result: Result, refusal: Refusal) -> None:
-        self._status.refused(*refusal)
-        self.get_logger().warning(f"refused, {refusal.reason}: {refusal.text}", throttle_duration_sec=LOG_PERIOD_S)
-        if refusal.reason == OUT_OF_MEMORY:
-            self._make_room(refusal.text)
+    def _reject(self, result: Result, rejection: Rejection) -> None:
+        self._status.rejected(*rejection)
+        self.get_logger().warning(f"refused, {rejection.reason}: {rejection.text}", throttle_duration_sec=LOG_PERIOD_S)
+        if rejection.reason == OUT_OF_MEMORY:
+            self._make_room(rejection.text)
         header = result.frame.message.header
-        self._outputs.publish_refused(self._localizer.bundle, header.stamp, header.frame_id)
+        self._outputs.publish_rejected(self._localizer.bundle, header.stamp, header.frame_id)
 
     # Diagnostics
 
@@ -298,7 +298,7 @@ class LocalizerNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """The executable `localizer`."""
-    run_until_signal(LocalizerNode, args)
+    spin_until_signal(LocalizerNode, args)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ MIN_SIGMA_M = 0.1
 # on the circle (pi / sqrt 3), and small enough to leave a filter's matrices well conditioned.
 UNKNOWN_ORIENTATION_VAR_RAD2 = math.pi**2
 # What a refused frame claims to a consumer that reads neither status nor covariance type: nothing worth following.
-REFUSED_SIGMA_M = 1000.0
+REJECTED_SIGMA_M = 1000.0
 
 
 def to_navsatfix(estimate: PositionEstimate, stamp: Time, frame_id: str) -> NavSatFix:
@@ -45,13 +45,13 @@ def to_navsatfix(estimate: PositionEstimate, stamp: Time, frame_id: str) -> NavS
     return fix
 
 
-def to_refused_fix(frame: LocalFrame, altitude_m: float, stamp: Time, frame_id: str) -> NavSatFix:
+def to_rejected_fix(frame: LocalFrame, altitude_m: float, stamp: Time, frame_id: str) -> NavSatFix:
     """NavSatFix with STATUS_NO_FIX and an UNKNOWN covariance, at the site's reference point.
 
     All fields are finite, and the covariance large: a consumer that overlooks the status is not harmed.
     """
     position = (frame.latitude_ref_deg, frame.longitude_ref_deg, altitude_m)
-    fix = _navsatfix(stamp, frame_id, position, np.eye(3) * REFUSED_SIGMA_M**2)
+    fix = _navsatfix(stamp, frame_id, position, np.eye(3) * REJECTED_SIGMA_M**2)
     fix.status.status = NavSatStatus.STATUS_NO_FIX
     fix.position_covariance_type = NavSatFix.COVARIANCE_TYPE_UNKNOWN
     return fix

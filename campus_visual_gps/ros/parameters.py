@@ -10,8 +10,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gps_monitor import MonitorSettings
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.gnss.health import MonitorSettings
 
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
@@ -29,10 +29,10 @@ RANGES = {
     "gps_max_sigma_m": (0.1, 1000.0),
     "gps_max_speed_mps": (0.1, 1000.0),
     "gps_assumed_sigma_m": (0.1, 1000.0),
-    "gps_leave_fixes": (1, 1000),
-    "gps_leave_s": (0.0, 3600.0),
-    "gps_return_fixes": (1, 1000),
-    "gps_return_s": (0.0, 3600.0),
+    "gps_fault_min_count": (1, 1000),
+    "gps_fault_min_duration_s": (0.0, 3600.0),
+    "gps_recovery_min_count": (1, 1000),
+    "gps_recovery_min_duration_s": (0.0, 3600.0),
 }
 GATES = tuple(field.name for field in fields(Gates))
 _GPS = MonitorSettings()
@@ -56,7 +56,7 @@ class NodeParameters:
     max_age_s: float = 0.0
     frame_id: str = ""
     altitude_m: float = math.nan
-    publish_refused: bool = False
+    publish_rejected: bool = False
     publish_pose: bool = True
     map_frame: str = "map"
     on_out_of_memory: str = CPU
@@ -67,19 +67,19 @@ class NodeParameters:
     gps_max_sigma_m: float = _GPS.max_sigma_m
     gps_max_speed_mps: float = _GPS.max_speed_mps
     gps_assumed_sigma_m: float = _GPS.assumed_sigma_m
-    gps_leave_fixes: int = _GPS.leave_fixes
-    gps_leave_s: float = _GPS.leave_s
-    gps_return_fixes: int = _GPS.return_fixes
-    gps_return_s: float = _GPS.return_s
+    gps_fault_min_count: int = _GPS.fault_min_count
+    gps_fault_min_duration_s: float = _GPS.fault_min_duration_s
+    gps_recovery_min_count: int = _GPS.recovery_min_count
+    gps_recovery_min_duration_s: float = _GPS.recovery_min_duration_s
     site_margin_m: float = math.nan
-    max_spread_m: float = math.nan
+    max_ensemble_spread_m: float = math.nan
     max_sigma_m: float = math.nan
-    max_modes_apart_m: float = math.nan
-    max_feature_distance: float = math.nan
+    max_mode_separation_m: float = math.nan
+    max_ood_score: float = math.nan
     min_brightness: float = math.nan
     max_brightness: float = math.nan
     min_sharpness: float = math.nan
-    max_identical: float = math.nan
+    max_repeated_images: float = math.nan
     autostart: bool = True
 
     def __post_init__(self):
@@ -133,7 +133,7 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
             "Altitude over the ellipsoid for the fixes, metres; .nan takes the bundle's.",
             {**number, "additional_constraints": altitude_range},
         ),
-        "publish_refused": ("Publish refused frames too, with STATUS_NO_FIX and an UNKNOWN covariance.", {}),
+        "publish_rejected": ("Publish refused frames too, with STATUS_NO_FIX and an UNKNOWN covariance.", {}),
         "publish_pose": ("Publish visual_gps/pose.", {}),
         "map_frame": ("frame_id of the poses: x east, y north, origin at the bundle's reference point.", {}),
         "on_out_of_memory": ("What a GPU without memory leads to: cpu moves the model there, inactive stops.", {}),
@@ -150,15 +150,18 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "gps_max_sigma_m": ("A fix less certain than that is faulty, metres (worst horizontal direction).", number),
         "gps_max_speed_mps": ("Faster than the robot ever drives: fixes that imply more are jumps, m/s.", number),
         "gps_assumed_sigma_m": ("Stands in for a covariance that the receiver leaves all zero, metres.", number),
-        "gps_leave_fixes": ("So many faulty fixes in a row, and", {}),
-        "gps_leave_s": ("faults for so long, end the trust in the receiver, seconds.", number),
-        "gps_return_fixes": ("So many good fixes in a row, and", {}),
-        "gps_return_s": ("good fixes for so long, restore it, seconds.", number),
+        "gps_fault_min_count": ("So many faulty fixes in a row, and", {}),
+        "gps_fault_min_duration_s": ("faults for so long, end the trust in the receiver, seconds.", number),
+        "gps_recovery_min_count": ("So many good fixes in a row, and", {}),
+        "gps_recovery_min_duration_s": ("good fixes for so long, restore it, seconds.", number),
         "site_margin_m": ("So far outside the training area a fix is refused, metres." + _GATE, gate),
-        "max_spread_m": ("Members that lie apart by more are refused, metres (root mean square)." + _GATE, gate),
+        "max_ensemble_spread_m": (
+            "Members that lie apart by more are refused, metres (root mean square)." + _GATE,
+            gate,
+        ),
         "max_sigma_m": ("A fix less certain than that is refused: sigma per axis, metres." + _GATE, gate),
-        "max_modes_apart_m": ("A map with modes farther apart is refused, metres." + _GATE, gate),
-        "max_feature_distance": (
+        "max_mode_separation_m": ("A map with modes farther apart is refused, metres." + _GATE, gate),
+        "max_ood_score": (
             "An image less like any reference photo is refused: distance of the features, their length being 1."
             + _GATE,
             gate,
@@ -166,7 +169,7 @@ def _descriptors() -> dict[str, ParameterDescriptor]:
         "min_brightness": ("A darker image is refused: mean grey level, 0 to 255." + _GATE, gate),
         "max_brightness": ("A brighter image is refused: mean grey level, 0 to 255." + _GATE, gate),
         "min_sharpness": ("A more blurred image is refused: variance of its Laplacian." + _GATE, gate),
-        "max_identical": ("An image that repeats itself more often is refused." + _GATE, gate),
+        "max_repeated_images": ("An image that repeats itself more often is refused." + _GATE, gate),
         "autostart": ("Configure and activate at start; false leaves that to a lifecycle manager.", {}),
     }
     return {name: ParameterDescriptor(description=text, **more, **_range(name)) for name, (text, more) in texts.items()}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from campus_visual_gps.errors import ImageError, VisualGpsError
-from campus_visual_gps.ros.flow import Frame
 from campus_visual_gps.ros.image_conversion import to_rgb
+from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.parameters import CPU
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INTERNAL_ERROR = "internal_error"
 OUT_OF_MEMORY = "out_of_memory"
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """The named reason why a frame gives no fix; `unusable` if the image, and not the estimate, is at fault."""
 
     reason: str
@@ -35,10 +35,10 @@ class Refusal(NamedTuple):
 class Result(NamedTuple):
     """What became of a frame: an estimate, or a refusal, or both."""
 
-    frame: Frame
+    frame: StampedImage
     decode_s: float
     estimate: PositionEstimate | None
-    refusal: Refusal | None
+    rejection: Rejection | None
 
 
 def load_localizer(settings: NodeParameters, logger) -> Localizer:
@@ -81,7 +81,7 @@ class Pipeline:
         self._localizer = self._localizer.on_cpu()
         return self._localizer
 
-    def __call__(self, frame: Frame) -> Result:
+    def __call__(self, frame: StampedImage) -> Result:
         """Frame -> Result. Never raises: whatever a frame causes, the next one is served."""
         start = decoded = perf_counter()
         try:
@@ -89,43 +89,43 @@ class Pipeline:
             decoded = perf_counter()
             estimate = self._localizer.localize(rgb)
         except ImageError as error:
-            return Result(frame, decoded - start, None, Refusal(BAD_IMAGE, str(error), unusable=True))
+            return Result(frame, decoded - start, None, Rejection(BAD_IMAGE, str(error), unusable=True))
         except VisualGpsError as error:
-            return Result(frame, decoded - start, None, Refusal(BAD_ESTIMATE, str(error)))
+            return Result(frame, decoded - start, None, Rejection(BAD_ESTIMATE, str(error)))
         except Exception as error:  # a GPU that went away
             text = " ".join(f"{type(error).__name__}: {error}".split())
             reason = OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL_ERROR
-            return Result(frame, decoded - start, None, Refusal(reason, text, unusable=True))
+            return Result(frame, decoded - start, None, Rejection(reason, text, unusable=True))
         if not math.isnan(self._altitude_m):
             estimate = replace(estimate, altitude_m=self._altitude_m)
-        return Result(frame, decoded - start, estimate, _refusal(estimate))
+        return Result(frame, decoded - start, estimate, _rejection(estimate))
 
 
 def fix_figures(estimate: PositionEstimate) -> dict[str, object]:
     """What the diagnostics say of a fix. `position_sigma_m` is that of the worst direction; radii and modes stand there
     only where the bundle knows them."""
-    signs = estimate.signs
+    indicators = estimate.indicators
     figures: dict[str, object] = {
         "position_sigma_m": float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
-        "spread_m": signs.spread_m,
-        "feature_distance": signs.feature_distance,
+        "spread_m": indicators.spread_m,
+        "ood_score": indicators.ood_score,
         "agreement": estimate.agreement,
         "radius95_m": estimate.radius95_m,
     }
     known = {name: value for name, value in figures.items() if not math.isnan(value)}
     if not estimate.modes:
         return known
-    return {**known, "modes": len(estimate.modes), "modes_apart_m": signs.modes_apart_m}
+    return {**known, "modes": len(estimate.modes), "mode_separation_m": indicators.mode_separation_m}
 
 
-def _refusal(estimate: PositionEstimate) -> Refusal | None:
-    if estimate.refusal is None:
+def _rejection(estimate: PositionEstimate) -> Rejection | None:
+    if estimate.rejection is None:
         return None
     east_m, north_m = estimate.mean_enu_m
-    signs, (brightness, sharpness, identical) = estimate.signs, estimate.signs.image
+    indicators, (brightness, sharpness, identical) = estimate.indicators, estimate.indicators.image
     text = (
-        f"at {east_m:.1f} m east, {north_m:.1f} m north, sigma {signs.sigma_m:.1f} m, spread {signs.spread_m:.1f} m, "
-        f"modes {signs.modes_apart_m:.0f} m apart, feature distance {signs.feature_distance:.3f}, "
+        f"at {east_m:.1f} m east, {north_m:.1f} m north, sigma {indicators.sigma_m:.1f} m, spread {indicators.spread_m:.1f} m, "
+        f"modes {indicators.mode_separation_m:.0f} m apart, feature distance {indicators.ood_score:.3f}, "
         f"brightness {brightness:.0f}, sharpness {sharpness:.0f}, {identical} identical images before"
     )
-    return Refusal(estimate.refusal, text)
+    return Rejection(estimate.rejection, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from campus_visual_gps.ros import image_conversion
-from campus_visual_gps.ros.status import ERROR, OK, STALE, WARN, Health, Status
+from campus_visual_gps.ros.diagnostics import ERROR, OK, STALE, WARN, DiagnosticReport, NodeStatistics
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 
-def localizer_health(state: str, problem: str, warning: str, status: Status, localizer: Localizer | None) -> Health:
+def localizer_health(
+    state: str, problem: str, warning: str, status: NodeStatistics, localizer: Localizer | None
+) -> DiagnosticReport:
     """Health of the node: a problem is an ERROR, a node that is not active a WARN, else what it did.
 
     `warning` stands in for an OK or a STALE, and leaves what is worse.
     """
     if problem:
-        return Health(ERROR, problem, {"state": state})
+        return DiagnosticReport(ERROR, problem, {"state": state})
     if state != ACTIVE:
-        return Health(WARN, f"{state}: no fixes are published", {"state": state})
+        return DiagnosticReport(WARN, f"{state}: no fixes are published", {"state": state})
     level, message, values = status.health()
     if warning and level in (OK, STALE):
         level, message = WARN, warning
@@ -32,4 +34,4 @@ def localizer_health(state: str, problem: str, warning: str, status: Status, loc
         "precision": localizer.ensemble.precision,
         "image_bridge": image_conversion.bridge().name,
     }
-    return Health(level, message, {**model, **values})
+    return DiagnosticReport(level, message, {**model, **values})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ from torch.utils.data import Dataset
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.preprocess import ImageSpec, prepare
+
+_DECODED_AHEAD = 8
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -26,6 +30,20 @@ def read_rgb(path: Path) -> np.ndarray:
     if bgr is None:
         raise DatasetError(f"stored photo {path} is damaged; delete it and run ingest again")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def read_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
+    """The images of the files in order, (H, W, 3) uint8 RGB; the next few are decoded while one is in work."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = deque(pool.submit(read_rgb, path) for path in paths[:_DECODED_AHEAD])
+        try:
+            for path in [*paths[_DECODED_AHEAD:], *[None] * len(waiting)]:
+                image = waiting.popleft().result()
+                if path is not None:
+                    waiting.append(pool.submit(read_rgb, path))
+                yield image
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class PhotoDataset(Dataset):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from campus_visual_gps.errors import DatasetError, GeodesyError
+from campus_visual_gps.estimation.integrity import distance_outside_m
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.integrity import distance_outside_m
 from training.photos.tables import Row, read_rows
 
 AREAS_CSV = "areas.csv"

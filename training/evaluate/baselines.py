@@ -16,12 +16,19 @@ from rich.console import Console
 from rich.progress import track
 
 from campus_visual_gps.bundle import Bundle, ReferenceFeatures
-from campus_visual_gps.ensemble import Ensemble
+from campus_visual_gps.engines.torch_engine import Ensemble
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import build_backbone, get_backbone
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
-from training.evaluate.predict import decoded_ahead
-from training.evaluate.retrieval import TOP_K, nearest, nearest_answers, own_rows, positions_of, weighted_answers
+from training.data.dataset import read_ahead
+from training.evaluate.retrieval_baselines import (
+    TOP_K,
+    nearest,
+    nearest_answers,
+    own_rows,
+    positions_of,
+    weighted_answers,
+)
 from training.photos.manifest import image_path
 
 MEDIAN_POSITION = "median_position"
@@ -166,7 +173,7 @@ def embed(
 ) -> np.ndarray:
     """(N, d) float32 features of image files under a backbone."""
     starts = range(0, len(paths), _BATCH)
-    images = decoded_ahead(paths)
+    images = read_ahead(paths)
     features = []
     for start in track(starts, "pretrained features", disable=not progress, console=Console(stderr=True)):
         batch = [prepare(next(images), spec) for _ in paths[start : start + _BATCH]]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,8 @@ from rich.progress import track
 from campus_visual_gps.errors import ConfigError, DatasetError, GeodesyError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer, PositionEstimate
-from training.data.dataset import read_rgb
-from training.evaluate.metrics import position_errors_m
+from training.data.dataset import read_ahead
+from training.metrics.errors import position_errors_m
 from training.photos.manifest import SUBSETS, load_dataset
 from training.photos.tables import Row, read_rows, write_table
 
@@ -25,7 +22,6 @@ ALL = "all"
 SPLITS = (*SUBSETS[:-1], ALL)
 PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
 TEXT_COLUMNS = {"photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"}
-_DECODED_AHEAD = 8
 _MODES = 2
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
 
@@ -62,7 +58,7 @@ def predict(
     """
     truth = true_positions_m(photos, localizer.bundle.frame)
     images = track(
-        decoded_ahead(paths),
+        read_ahead(paths),
         "localizing photos",
         total=len(paths),
         disable=not progress,
@@ -77,20 +73,6 @@ def predict(
     return _table(photos, truth, pd.DataFrame(rows)), np.stack(features)
 
 
-def decoded_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
-    """The images of the files in order, (H, W, 3) uint8 RGB; the next few are decoded while one is in work."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = deque(pool.submit(read_rgb, path) for path in paths[:_DECODED_AHEAD])
-        try:
-            for path in [*paths[_DECODED_AHEAD:], *[None] * len(waiting)]:
-                image = waiting.popleft().result()
-                if path is not None:
-                    waiting.append(pool.submit(read_rgb, path))
-                yield image
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]:
     row = {
         "east_m": estimate.mean_enu_m[0],
@@ -101,14 +83,14 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "radius90_m": estimate.radius90_m,
         "radius95_m": estimate.radius95_m,
         "refusal": estimate.refusal or "",
-        "spread_m": estimate.signs.spread_m,
-        "feature_distance": estimate.signs.feature_distance,
+        "spread_m": estimate.indicators.spread_m,
+        "ood_score": estimate.indicators.ood_score,
         "agreement": estimate.agreement,
         "modes": len(estimate.modes),
-        "modes_apart_m": estimate.signs.modes_apart_m,
+        "mode_separation_m": estimate.indicators.mode_separation_m,
         **_modes(estimate),
-        "brightness": round(estimate.signs.image.brightness, 2),
-        "sharpness": round(estimate.signs.image.sharpness, 2),
+        "brightness": round(estimate.indicators.image.brightness, 2),
+        "sharpness": round(estimate.indicators.image.sharpness, 2),
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }

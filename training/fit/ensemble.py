@@ -6,9 +6,9 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.config import TrainConfig
-from training.fit.folds import load_parts
-from training.fit.sets import directories, load_site
-from training.fit.writer import TrainingSummary, train_members, write_bundle
+from training.fit.bundle_builder import TrainingSummary, train_members, write_bundle
+from training.fit.cross_validation import load_calibration_sets
+from training.fit.site_data import directories, load_site
 from training.photos.manifest import TRAIN, VAL
 
 
@@ -27,7 +27,7 @@ def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> Tra
             f"{site.dataset_dir} has no validation photos to calibrate on: run split again with validation sessions, "
             "or train folds first and name their directory with --calibrate-on"
         )
-    parts = [] if calibrate_on is None else load_parts(calibrate_on, site, config)
+    parts = [] if calibrate_on is None else load_calibration_sets(calibrate_on, site, config)
     trained = train_members(config, site, train, val, out)
     what = f"folds of {len(parts)} sessions" if parts else "validation photos"
-    return write_bundle(trained, out / "bundle", parts or [trained.held_out(val)], what)
+    return write_bundle(trained, out / "bundle", parts or [trained.calibration_set(val)], what)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from campus_visual_gps.integrity import Gates
-from campus_visual_gps.novelty import SiteAppearance
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.retrieval.ood import OodDetector
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ TAIL = 0.005
 # A robot's camera differs from the phone: only what is far outside of everything seen is refused.
 DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
 # The share of the site's own photos that look like no photo of another session: a wider gate lets other places in.
-UNFAMILIAR = 0.01
+OOD_FALSE_POSITIVE_RATE = 0.01
 MODE_LIMITS_M = (40.0, 60.0, 80.0, 120.0, 160.0, 240.0)
 
 
@@ -41,11 +41,11 @@ def with_image_gates(gates: Gates, brightness: np.ndarray, sharpness: np.ndarray
     )
 
 
-def with_belief_gates(
+def with_posterior_gates(
     gates: Gates,
     errors_m: np.ndarray,
     sigmas_m: np.ndarray,
-    modes_apart_m: np.ndarray,
+    mode_separation_m: np.ndarray,
     accepted_error_m: float | None,
 ) -> Gates:
     """`gates` with thresholds from N held-out photos: errors, claimed sigmas and distances of the modes, (N,) metres.
@@ -58,14 +58,14 @@ def with_belief_gates(
     if len(errors_m) < MIN_PHOTOS:
         log.warning("%d held-out photos are too few to measure the gates of the belief: they stay off", len(errors_m))
         return gates
-    apart = modes_limit_m(errors_m, modes_apart_m, accepted_error_m)
-    kept = modes_apart_m <= (np.inf if apart is None else apart)
+    apart = modes_limit_m(errors_m, mode_separation_m, accepted_error_m)
+    kept = mode_separation_m <= (np.inf if apart is None else apart)
     limit = sigma_limit_m(errors_m[kept], sigmas_m[kept], accepted_error_m)
-    return replace(gates, max_modes_apart_m=apart, max_sigma_m=limit)
+    return replace(gates, max_mode_separation_m=apart, max_sigma_m=limit)
 
 
-def with_novelty_gate(gates: Gates, appearances: np.ndarray, sessions: np.ndarray) -> Gates:
-    """`gates` with the distance that UNFAMILIAR of the training photos (N, c) exceed from all those of other sessions.
+def with_ood_gate(gates: Gates, appearances: np.ndarray, sessions: np.ndarray) -> Gates:
+    """`gates` with the distance that OOD_FALSE_POSITIVE_RATE of the training photos (N, c) exceed from all those of other sessions.
 
     Photos of another day, in other light, are what a robot will bring. Off for one session (N,) alone and for too few.
     """
@@ -76,14 +76,14 @@ def with_novelty_gate(gates: Gates, appearances: np.ndarray, sessions: np.ndarra
             len(set(sessions)),
         )
         return gates
-    distances = SiteAppearance(appearances).distances_to_other_sessions(sessions)
-    return replace(gates, max_feature_distance=round(float(np.quantile(distances, 1.0 - UNFAMILIAR)), 4))
+    distances = OodDetector(appearances).scores_against_other_sessions(sessions)
+    return replace(gates, max_ood_score=round(float(np.quantile(distances, 1.0 - OOD_FALSE_POSITIVE_RATE)), 4))
 
 
-def modes_limit_m(errors_m: np.ndarray, modes_apart_m: np.ndarray, accepted_error_m: float) -> float | None:
+def modes_limit_m(errors_m: np.ndarray, mode_separation_m: np.ndarray, accepted_error_m: float) -> float | None:
     """The least distance of modes (N,) beyond which MIN_PHOTOS or more have a mean error above the accepted one."""
     for limit in MODE_LIMITS_M:
-        beyond = errors_m[modes_apart_m > limit]
+        beyond = errors_m[mode_separation_m > limit]
         if len(beyond) < MIN_PHOTOS:
             return None
         if beyond.mean() > accepted_error_m:
@@ -112,11 +112,11 @@ def with_spread_gate(gates: Gates, spreads_m: np.ndarray) -> Gates:
 
     Not over training photos: on these the members agree because they have seen them. A gate that is set stays.
     """
-    if gates.max_spread_m is not None:
+    if gates.max_ensemble_spread_m is not None:
         return gates
     if len(spreads_m) < MIN_PHOTOS:
         log.warning("%d validation photos are too few to measure the spread gate: it stays off", len(spreads_m))
         return gates
     widest_m = float(np.quantile(spreads_m, 1.0 - TAIL))
     # one member alone has no spread to judge by
-    return replace(gates, max_spread_m=round(SPREAD_MARGIN * widest_m, 2)) if widest_m > 0.0 else gates
+    return replace(gates, max_ensemble_spread_m=round(SPREAD_MARGIN * widest_m, 2)) if widest_m > 0.0 else gates

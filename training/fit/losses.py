@@ -29,20 +29,20 @@ def beta_nll(mean_enu_m: Tensor, cov_enu_m2: Tensor, target_enu_m: Tensor, beta:
     return nll * (0.5 * beta * log_det).exp().detach()
 
 
-def map_cross_entropy(log_map: Tensor, cells_enu_m: Tensor, target_enu_m: Tensor, sigma_m: float) -> Tensor:
+def grid_cross_entropy(grid_log_probs: Tensor, cells_enu_m: Tensor, target_enu_m: Tensor, sigma_m: float) -> Tensor:
     """Cross entropy of log maps (B, K) with soft targets: on the cells, a Gaussian of `sigma_m` around labels (B, 2).
 
     A label has an error of its own; a target on one cell alone would teach the network to be surer than its teacher.
     """
     squared_m2 = (cells_enu_m - target_enu_m.unsqueeze(1)).square().sum(dim=-1)
     targets = functional.softmax(-squared_m2 / (2.0 * sigma_m**2), dim=1)
-    return -(targets * log_map).sum(dim=1)
+    return -(targets * grid_log_probs).sum(dim=1)
 
 
-def belief_loss(config: TrainConfig, belief: HeadOutput, target_enu_m: Tensor, cells_enu_m: Tensor | None) -> Tensor:
+def loss_for_head(config: TrainConfig, belief: HeadOutput, target_enu_m: Tensor, cells_enu_m: Tensor | None) -> Tensor:
     """The loss that belongs to the configuration's head, with its settings."""
     if config.model.head == PROBABILITY_MAP:
-        return map_cross_entropy(belief.log_map, cells_enu_m, target_enu_m, config.loss.target_sigma_m)
+        return grid_cross_entropy(belief.grid_log_probs, cells_enu_m, target_enu_m, config.loss.target_sigma_m)
     if config.model.head == GAUSSIAN:
         return beta_nll(belief.mean_enu_m, belief.cov_enu_m2, target_enu_m, config.loss.nll_beta)
     return huber(belief.mean_enu_m, target_enu_m, config.huber_delta_m)

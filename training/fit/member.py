@@ -19,16 +19,16 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from campus_visual_gps.errors import ConfigError, DatasetError
-from campus_visual_gps.models.regressor import build_model
+from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import BEST, TrainConfig, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
-from training.fit.curves import plot_curves
-from training.fit.epochs import EpochReport
+from training.fit.callbacks import EpochReport
+from training.fit.feature_cache import ViewDataset, cached_views
 from training.fit.module import RegressionModule, run_depthwise_in_float32
-from training.fit.views import ViewDataset, cached_views
-from training.photos.files import written_whole
+from training.fit.training_curves import plot_curves
+from training.photos.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _claim(run_dir: Path, resolved: dict) -> None:
                 "choose another --out, or delete that directory"
             )
         return
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 
 
@@ -149,7 +149,7 @@ def _photo_datasets(config: TrainConfig, data: TrainingSet, image: ImageSpec) ->
 def _view_datasets(
     config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
 ) -> tuple[ViewDataset, ViewDataset]:
-    views = cached_views(config, image, data.pool, module.trunk)
+    views = cached_views(config, image, data.pool, module.frozen)
     row_of = {path: row for row, path in enumerate(data.pool)}
     train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
     return ViewDataset(views, train, data.train_enu_m, True), ViewDataset(views, val, data.val_enu_m, False)
@@ -199,7 +199,7 @@ def _export(checkpoint: str, module: RegressionModule, weights: Path) -> None:
     module.load_state_dict(state)
     state = module.whole_regressor().state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with written_whole(weights) as part:
+    with atomic_write(weights) as part:
         save_file(tensors, part)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from campus_visual_gps.estimation.posterior import Calibration
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.models.heads import GAUSSIAN, PROBABILITY_MAP
-from campus_visual_gps.uncertainty import Calibration
 from training.config import TrainConfig
 
 _CLAIMS = {
@@ -23,9 +23,11 @@ def _night(calibration: Calibration) -> str:
 
 
 def _doubted(calibration: Calibration) -> str:
-    if calibration.full_agreement is None:
+    if calibration.reference_match_score is None:
         return ""
-    return f";\n  sigma times {calibration.full_agreement:.1f} over the image's agreement with the reference photos"
+    return (
+        f";\n  sigma times {calibration.reference_match_score:.1f} over the image's agreement with the reference photos"
+    )
 
 
 def _drive(measured: dict) -> str:

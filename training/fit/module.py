@@ -6,23 +6,23 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from campus_visual_gps.models.regressor import Regressor
-from campus_visual_gps.models.trunk import put_back, take_trunk
+from campus_visual_gps.models.position_model import PositionModel
+from campus_visual_gps.models.trunk import merge_frozen_stages, split_frozen_stages
 from training.config import TrainConfig
-from training.fit.losses import belief_loss
+from training.fit.losses import loss_for_head
 
 
 class RegressionModule(pl.LightningModule):
-    """Trains a Regressor on (images (B, 3, S, S), positions (B, 2) metres).
+    """Trains a PositionModel on (images (B, 3, S, S), positions (B, 2) metres).
 
     Frozen stages stand apart in `trunk`. With `cached` the batches are their activations (B, C, s, s), not images.
     """
 
-    def __init__(self, config: TrainConfig, regressor: Regressor, steps_per_epoch: int):
+    def __init__(self, config: TrainConfig, regressor: PositionModel, steps_per_epoch: int):
         super().__init__()
         self.config = config
         self.regressor = regressor
-        self.trunk = take_trunk(regressor.backbone, config.optimizer.frozen_stages)
+        self.frozen = split_frozen_stages(regressor.backbone, config.optimizer.frozen_stages)
         self.cached = config.trainer.cached_views > 0
         self.warmup_steps = round(config.optimizer.warmup_epochs * steps_per_epoch)
 
@@ -36,9 +36,9 @@ class RegressionModule(pl.LightningModule):
         figures = {"val_loss": loss, "val_mean_error_m": error_m}
         self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
 
-    def whole_regressor(self) -> Regressor:
+    def whole_regressor(self) -> PositionModel:
         """The regressor with its frozen stages in their place; this module trains no more."""
-        put_back(self.regressor.backbone, self.trunk)
+        merge_frozen_stages(self.regressor.backbone, self.frozen)
         return self.regressor
 
     def configure_optimizers(self):
@@ -73,11 +73,11 @@ class RegressionModule(pl.LightningModule):
     def _loss_and_error(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, targets = batch
         images = images.float().contiguous(memory_format=torch.channels_last)
-        if self.trunk is not None and not self.cached:
+        if self.frozen is not None and not self.cached:
             with torch.no_grad():
-                images = self.trunk(images)
+                images = self.frozen(images)
         belief = self.regressor(images)
-        loss = belief_loss(self.config, belief, targets, self.regressor.cells_enu_m).mean()
+        loss = loss_for_head(self.config, belief, targets, self.regressor.cells_enu_m).mean()
         return loss, torch.linalg.vector_norm(belief.mean_enu_m.detach() - targets, dim=1).mean()
 
 

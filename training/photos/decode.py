@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 from campus_visual_gps.errors import ImageError
 from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_square
 from training.photos.exif import PhotoExif, read_exif
-from training.photos.files import written_whole
+from training.photos.files import atomic_write
 
 PHOTO_ID_DIGITS = 16
 # A network answers to less than the eye sees: on the shared campus one member moved by 2.5 m (median) between a photo
@@ -153,7 +153,7 @@ def _is_stored(path: Path) -> bool:
 
 def _write_stored(path: Path, rgb: np.ndarray) -> None:
     square = Image.fromarray(resize_square(rgb, STORED_SIZE_PX))
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         square.save(part, format="JPEG", **STORED_JPEG)
 
 

@@ -75,14 +75,14 @@ def _position(gps: dict) -> tuple[float, float, str]:
     """-> latitude and longitude in degrees, NaN both if there is a problem, and the problem."""
     if ExifTags.GPS.GPSLatitude not in gps and ExifTags.GPS.GPSLongitude not in gps:
         return math.nan, math.nan, PhotoExif.position_problem
-    signs = (
+    indicators = (
         _sign(gps.get(ExifTags.GPS.GPSLatitudeRef), "N", "S"),
         _sign(gps.get(ExifTags.GPS.GPSLongitudeRef), "E", "W"),
     )
-    if None in signs:
+    if None in indicators:
         return math.nan, math.nan, "the EXIF position lacks its N/S or E/W reference"
-    latitude = signs[0] * _degrees(gps.get(ExifTags.GPS.GPSLatitude))
-    longitude = signs[1] * _degrees(gps.get(ExifTags.GPS.GPSLongitude))
+    latitude = indicators[0] * _degrees(gps.get(ExifTags.GPS.GPSLatitude))
+    longitude = indicators[1] * _degrees(gps.get(ExifTags.GPS.GPSLongitude))
     problem = position_problem(latitude, longitude)
     return (math.nan, math.nan, problem) if problem else (latitude, longitude, "")
 

@@ -13,7 +13,7 @@ PART_SUFFIX = ".part"
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; it takes the place of `path` only once it is complete.
 
     Raises DatasetError where the disk refuses (full, read-only), leaving what was there before.

@@ -13,6 +13,7 @@ A data set directory holds, by the stage that writes it:
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.serial import sha256_of
-from training.photos.files import written_whole
+from campus_visual_gps.io_utils import sha256_of
+from training.photos.files import atomic_write
 from training.photos.tables import Row, read_rows, write_table
 
 PHOTO_COLUMNS = {
@@ -124,8 +125,20 @@ def label_sources(dataset_dir: Path) -> dict[str, str]:
     return {path.relative_to(dataset_dir).as_posix(): sha256_of(path) for path in paths if path.exists()}
 
 
+def capture_times_s(captured_at: pd.Series) -> np.ndarray:
+    """ISO 8601 texts -> seconds since the epoch (N,), NaN where empty; a time without an offset is read as UTC."""
+    return np.array([_seconds(text) for text in captured_at], dtype=np.float64)
+
+
+def _seconds(text: str) -> float:
+    if not text:
+        return np.nan
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def write_yaml(path: Path, content: dict) -> None:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.files import written_whole
+from training.photos.files import atomic_write
 
 # File names need not be valid Unicode on Linux: such bytes survive a round trip through our tables.
 _ENCODING_ERRORS = "surrogateescape"
@@ -129,7 +129,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """
     _check_ours(path, table.columns[0])
     flags = {name: "Int8" for name, dtype in table.dtypes.items() if dtype == "boolean"}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         table.astype(flags).to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
 
 

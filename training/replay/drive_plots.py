@@ -11,21 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from training.evaluate.figures import Site
-from training.evaluate.maps import map_limits, scale_bar
-from training.evaluate.palette import CLASSES, COLOURS, DPI, GOOD_M, LIMIT, OURS, error_class, plain
 from training.evaluate.predict import covariances_m2, positions_m
-from training.replay.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation, summed_lags
-from training.replay.drive_figures import Course, Drive, accepted_errors
+from training.evaluate.report_metrics import TrainingSite
+from training.metrics.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation, summed_lags
+from training.replay.drive_metrics import Course, Drive, accepted_errors
 from training.replay.outages import good_fixes
 from training.replay.outages import positions_m as fixes_m
+from training.report.maps import map_limits, scale_bar
+from training.report.palette import CLASSES, COLOURS, DPI, GOOD_M, LIMIT, OURS, error_class, plain
 
 OUTAGE, BAND, RECEIVER, RECKONED = "#e6d3f2", "#d3e0f0", "#2166ac", "#7b3fb5"
 # Radius, in sigmas per axis, of the circle that holds 95 % of a round Gaussian: sqrt(-2 ln 0.05)
 RADIUS_95 = float(np.sqrt(-2.0 * np.log(0.05)))
 
 
-def draw_drive(predictions: pd.DataFrame, drive: Drive, course: Course, site: Site, directory: Path) -> dict[str, str]:
+def draw_drive(
+    predictions: pd.DataFrame, drive: Drive, course: Course, site: TrainingSite, directory: Path
+) -> dict[str, str]:
     """Writes the PNGs into a directory -> name and file name of each."""
     figures = {
         "drive_map": drive_map(predictions, drive, course, site),
@@ -38,7 +40,7 @@ def draw_drive(predictions: pd.DataFrame, drive: Drive, course: Course, site: Si
     return files
 
 
-def drive_map(predictions: pd.DataFrame, drive: Drive, course: Course, site: Site) -> Figure:
+def drive_map(predictions: pd.DataFrame, drive: Drive, course: Course, site: TrainingSite) -> Figure:
     """The true way, the accepted fixes by their error with a thread to where they should be, the receiver's fixes."""
     stamps = drive.truth.stamps_ns
     way = drive.truth_m(stamps[(stamps >= drive.frames_ns[0]) & (stamps <= drive.frames_ns[-1])])

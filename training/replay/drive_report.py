@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.evaluate.figures import Report, Site
-from training.evaluate.parts import error_table, section, table
-from training.evaluate.report import Addition
-from training.evaluate.summary import number, percent, percent_with_bounds, with_bounds
-from training.replay.drive_figures import ANSWERS, Drive, drive_figures, follow
+from training.evaluate.report_metrics import Report, TrainingSite
+from training.replay.drive_metrics import ANSWERS, Drive, drive_figures, follow
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
 from training.replay.switch_report import switch_line, switch_table
+from training.report.evaluation import Addition
+from training.report.markdown_blocks import error_table, section, table
+from training.report.summary import number, percent, percent_with_bounds, with_bounds
 
 OUTAGE_ROWS = [
     ("with: visual fix", "outage.visual."),
@@ -28,7 +28,7 @@ OUTAGE_ROWS = [
 ]
 
 
-def drive_addition(drive: Drive, predictions: pd.DataFrame, site: Site, directory: Path) -> Addition:
+def drive_addition(drive: Drive, predictions: pd.DataFrame, site: TrainingSite, directory: Path) -> Addition:
     """Figures, section and pictures of a drive."""
     from training.replay.drive_plots import draw_drive
 

@@ -56,7 +56,7 @@ def inside(outages: list[Outage], stamps_ns: np.ndarray) -> np.ndarray:
     return result
 
 
-def held_m(receiver: Fixes, frame: LocalFrame, stamps_ns: np.ndarray) -> np.ndarray:
+def hold_last_fix_m(receiver: Fixes, frame: LocalFrame, stamps_ns: np.ndarray) -> np.ndarray:
     """(N, 2) metres: the receiver's last good fix at each stamp; NaN before the first."""
     good = good_fixes(receiver)
     if not len(good):

@@ -28,7 +28,7 @@ def play(
     the bag's own, to `record_dir`. Raises ConfigError without ROS, DatasetError for a bad bag.
     """
     try:
-        from campus_visual_gps.ros.bag_player import BagPlayer
+        from campus_visual_gps.ros.tools.bag_player import BagPlayer
     except ImportError as error:
         raise ConfigError(f"playing over DDS needs rclpy ({error}); pip install '.[ros]' or source ROS") from error
     if not 0.01 <= rate <= 100.0:

@@ -18,18 +18,18 @@ import numpy as np
 
 from campus_visual_gps.bundle import Bundle, save_bundle
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
-from campus_visual_gps.integrity import Gates
+from campus_visual_gps.estimation.grid import mode_separation_m
+from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.estimation.posterior import Calibration, CovarianceCalibration, Posterior, sigma_m
 from campus_visual_gps.localizer import Localizer
-from campus_visual_gps.site_map import modes_apart_m
-from campus_visual_gps.uncertainty import Belief, Calibration, Scaling, sigma_m
 from training.config import TrainConfig
 from training.evaluate.predict import true_positions_m
-from training.fit.calibrate import MIN_PHOTOS, before_and_after, fit_scaling
+from training.fit.calibration import MIN_PHOTOS, before_and_after, fit_scaling
+from training.fit.calibration_set import CalibrationSet, calibration_set, neighbours, run
 from training.fit.gates import sigma_limit_m
-from training.fit.held_out import HeldOut, held_out, neighbours, run
 from training.fit.model_card import model_card
+from training.replay.bag_images import Frames, extract_frames, image_topic, truth_topic
 from training.replay.bags import open_bag, read_fixes
-from training.replay.frames import Frames, extract_frames, image_topic, truth_topic
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def recalibrate(
     return Recalibration(out_dir, calibration.measured)
 
 
-def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
+def recalibrated(part: CalibrationSet, calibration: Calibration) -> Calibration:
     """`calibration` with scale, floor and conformal quantiles of a drive; evidence, temperature and point rule stay.
 
     Where the night has a scaling of its own, only that of a light with enough frames is fitted; where it has none,
@@ -87,7 +87,7 @@ def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
         fitted = replace(fitted, night=scaling) if light == NIGHT else replace(fitted, **vars(scaling))
         if light == EVERY:
             darkest = float(own.outputs.brightness.min())
-            fitted = replace(fitted, night=_scaling(calibration), night_below=round(DARKER * darkest, 2))
+            fitted = replace(fitted, night=_scaling(calibration), night_brightness_threshold=round(DARKER * darkest, 2))
         lights.append(light)
     bag = str(part.sessions[0])
     if not lights:
@@ -108,16 +108,16 @@ def recalibrated(part: HeldOut, calibration: Calibration) -> Calibration:
     return replace(fitted, measured=measured)
 
 
-def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str | None) -> HeldOut:
+def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str | None) -> CalibrationSet:
     """What the ensemble says of the bag's frames, with their truth."""
     bundle = localizer.bundle
     with tempfile.TemporaryDirectory(prefix="recalibrate-") as scratch:
         frames = _frames(bag_dir, images, truth, bundle, Path(scratch))
         positions = true_positions_m(frames.photos, bundle.frame)
         log.info("%s: %d frames with a truth", bag_dir, len(positions))
-        outputs, readings = run(localizer.ensemble, frames.paths)
-    near = neighbours(readings, localizer.reference)
-    return held_out(outputs, frames.photos, positions, near, localizer.cells)
+        outputs, features = run(localizer.ensemble, frames.paths)
+    near = neighbours(features, localizer.reference)
+    return calibration_set(outputs, frames.photos, positions, near, localizer.cells)
 
 
 def _frames(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> Frames:
@@ -126,29 +126,31 @@ def _frames(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle
         return extract_frames(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
 
 
-def _lights(part: HeldOut, calibration: Calibration) -> Iterator[tuple[str, np.ndarray]]:
+def _lights(part: CalibrationSet, calibration: Calibration) -> Iterator[tuple[str, np.ndarray]]:
     """The lights that the calibration tells apart, and which frames (N,) are of each."""
     if calibration.night is None:
         yield EVERY, np.ones(len(part), dtype=bool)
         return
-    dark = part.outputs.brightness < calibration.night_below
+    dark = part.outputs.brightness < calibration.night_brightness_threshold
     yield DAY, ~dark
     yield NIGHT, dark
 
 
-def _scaling(calibration: Calibration) -> Scaling:
-    return Scaling(**{field.name: getattr(calibration, field.name) for field in fields(Scaling)})
+def _scaling(calibration: Calibration) -> CovarianceCalibration:
+    return CovarianceCalibration(
+        **{field.name: getattr(calibration, field.name) for field in fields(CovarianceCalibration)}
+    )
 
 
-def _stretches(part: HeldOut) -> int:
+def _stretches(part: CalibrationSet) -> int:
     return len(set(part.blocks.tolist()))
 
 
-def _enough(part: HeldOut) -> bool:
+def _enough(part: CalibrationSet) -> bool:
     return len(part) >= MIN_PHOTOS and _stretches(part) >= MIN_STRETCHES
 
 
-def _gates(bundle: Bundle, part: HeldOut, calibration: Calibration) -> Gates:
+def _gates(bundle: Bundle, part: CalibrationSet, calibration: Calibration) -> Gates:
     """The bundle's, with the limit of sigma measured in the new covariance where it was measured in the old one."""
     settings = (bundle.training.get("config") or {}).get("bundle") or {}
     accepted_error_m = settings.get("accepted_error_m")
@@ -156,16 +158,16 @@ def _gates(bundle: Bundle, part: HeldOut, calibration: Calibration) -> Gates:
         return bundle.gates
     belief = part.believe(calibration)
     errors_m = np.linalg.norm(belief.mean_enu_m - part.truth_enu_m, axis=1)
-    kept = _unambiguous(part, belief, bundle.gates.max_modes_apart_m)
+    kept = _unambiguous(part, belief, bundle.gates.max_mode_separation_m)
     limit_m = sigma_limit_m(errors_m[kept], sigma_m(belief.cov_enu_m2)[kept], accepted_error_m)
     return replace(bundle.gates, max_sigma_m=limit_m)
 
 
-def _unambiguous(part: HeldOut, belief: Belief, limit_m: float | None) -> np.ndarray:
+def _unambiguous(part: CalibrationSet, belief: Posterior, limit_m: float | None) -> np.ndarray:
     """(N,) bool: the frames that the gate of the modes' distance lets pass."""
-    if limit_m is None or belief.site_map is None:
+    if limit_m is None or belief.grid_probs is None:
         return np.ones(len(part), dtype=bool)
-    return np.array([modes_apart_m(part.cells.modes(site_map)) <= limit_m for site_map in belief.site_map])
+    return np.array([mode_separation_m(part.cells.modes(grid_probs)) <= limit_m for grid_probs in belief.grid_probs])
 
 
 def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path) -> None:

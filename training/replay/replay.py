@@ -15,16 +15,16 @@ from campus_visual_gps.bundle import Bundle
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer
-from training.evaluate.metrics import position_errors_m
 from training.evaluate.predict import positions_m, read_predictions
-from training.evaluate.report import EvaluationSummary, Subject, score
+from training.metrics.errors import position_errors_m
+from training.replay.bag_images import FRAMES, Frames, extract_frames, image_topic, truth_topic
 from training.replay.bags import Bag, Fixes, open_bag, read_fixes
-from training.replay.drive_figures import Drive
+from training.replay.drive_metrics import Drive
 from training.replay.drive_report import drive_addition
-from training.replay.frames import FRAMES, Frames, extract_frames, image_topic, truth_topic
 from training.replay.switches import read_arrivals
 from training.replay.tracks import delays_s, odometry_topic, read_odometry, receiver_topic
 from training.replay.with_fixes import write_with_fixes
+from training.report.evaluation import EvaluationSummary, Subject, score
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
     latitude, longitude = fixes.positions[rows, 0], fixes.positions[rows, 1]
     enu_m = frame.to_local(latitude, longitude)
     cov = fixes.covariances_enu_m2[rows]
-    refused = np.where(fixes.status[rows] < 0, "no_fix", "")
+    rejected = np.where(fixes.status[rows] < 0, "no_fix", "")
 
     def replace(predictions: pd.DataFrame) -> pd.DataFrame:
         return predictions.assign(
@@ -129,7 +129,7 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
             cov_nn_m2=cov[:, 1, 1],
             radius90_m=np.nan,  # a NavSatFix carries none
             radius95_m=np.nan,
-            refusal=refused,
+            rejection=rejected,
         )
 
     return replace

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from campus_visual_gps.source_switch import NEITHER, RECEIVER, VISUAL
-from training.evaluate.figures import Report
-from training.evaluate.parts import table
-from training.evaluate.summary import number
+from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, VISUAL
+from training.evaluate.report_metrics import Report
 from training.replay.outages import Outage
-from training.replay.switches import FallbackRun, SwitchAt
+from training.replay.switches import FallbackRun, SwitchEvent
+from training.report.markdown_blocks import table
+from training.report.summary import number
 
 
 def switch_figures(run: FallbackRun, outages: list[Outage], received_ns: dict[int, int], start_ns: int) -> Report:
@@ -22,7 +22,7 @@ def switch_figures(run: FallbackRun, outages: list[Outage], received_ns: dict[in
         "switch.count": len(run.switches),
         "switch.in_count": sum(switch.after == VISUAL for switch in own),
         "switch.out_count": sum(switch.after == RECEIVER for switch in own),
-        "switch.late_count": sum(switch.after_s > switch.within_s for switch in own),
+        "switch.late_count": sum(switch.latency_s > switch.deadline_s for switch in own),
     }
     for index, switch in enumerate(run.switches, start=1):
         figures |= {f"switch.{index}.{key}": value for key, value in _described(switch, start_ns).items()}
@@ -34,14 +34,14 @@ def switch_figures(run: FallbackRun, outages: list[Outage], received_ns: dict[in
     return figures
 
 
-def _described(switch: SwitchAt, start_ns: int) -> Report:
+def _described(switch: SwitchEvent, start_ns: int) -> Report:
     times = {"time_s": (switch.time_ns - start_ns) / 1e9}
     if switch.before != NEITHER:
-        times |= {"after_s": switch.after_s, "within_s": switch.within_s}
+        times |= {"latency_s": switch.latency_s, "deadline_s": switch.deadline_s}
     return {**times, "from": switch.before, "to": switch.after, "reason": switch.reason}
 
 
-def _outage_figures(own: list[SwitchAt], outage: Outage, received_ns: dict[int, int], until_ns: float) -> Report:
+def _outage_figures(own: list[SwitchEvent], outage: Outage, received_ns: dict[int, int], until_ns: float) -> Report:
     """From its beginning to the next one's; None where there was no such switch, as where it lasts to the end."""
     begin_ns, end_ns = (received_ns.get(stamp, stamp) for stamp in (outage.start_ns, outage.end_ns))
     mine = [switch for switch in own if begin_ns <= switch.time_ns < until_ns]
@@ -83,7 +83,7 @@ def switch_table(report: Report) -> str:
     rows = []
     for index in range(1, report.get("switch.count", 0) + 1):
         prefix = f"switch.{index}."
-        times = [number(report, prefix + name) for name in ("time_s", "after_s", "within_s")]
+        times = [number(report, prefix + name) for name in ("time_s", "latency_s", "deadline_s")]
         rows.append([f"{report[prefix + 'from']} -> {report[prefix + 'to']}", *times, report[prefix + "reason"]])
     header = ["topic `fix`", "at, s", "after, s", "configured within, s", "why"]
     return "\n\n".join([table(header, rows), _SWITCH_NOTE]) if rows else ""
@@ -92,7 +92,7 @@ def switch_table(report: Report) -> str:
 _SWITCH_NOTE = (
     "This is what the node does with `output: fallback` and its default `gps_*` parameters: the same code, fed with "
     "the bag's times of receipt. A switch to the visual fix counts from the receiver's last good fix, one back from "
-    "the first good one of those that restored it. Configured are `gps_leave_fixes` and `gps_leave_s`, or for silence "
-    "`gps_max_age_s`, and `gps_return_fixes` and `gps_return_s`; the receiver's intervals until it is noticed are "
+    "the first good one of those that restored it. Configured are `gps_fault_min_count` and `gps_fault_min_duration_s`, or for silence "
+    "`gps_max_age_s`, and `gps_recovery_min_count` and `gps_recovery_min_duration_s`; the receiver's intervals until it is noticed are "
     "added."
 )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.gps_monitor import SILENT, MonitorSettings, ReceiverFix, is_unknown
-from campus_visual_gps.source_switch import RECEIVER, TICK_S, SourceSwitch, Switch
+from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
+from campus_visual_gps.gnss.health import SILENT, MonitorSettings, ReceiverFix, is_unknown
 from training.evaluate.predict import covariances_m2
 from training.replay.bags import Bag, Fixes, stamp_ns
 
@@ -26,19 +26,19 @@ class Arrival(NamedTuple):
     fix: ReceiverFix
 
 
-class SwitchAt(NamedTuple):
+class SwitchEvent(NamedTuple):
     """A change of the source: when (nanoseconds), from and to what, the monitor's reason.
 
-    `after_s` counts from its cause: the receiver's last good fix, or the first good one of those that restored it. By
-    the settings it may take up to `within_s`, of which one interval of the receiver is until the next fix tells.
+    `latency_s` counts from its cause: the receiver's last good fix, or the first good one of those that restored it. By
+    the settings it may take up to `deadline_s`, of which one interval of the receiver is until the next fix tells.
     """
 
     time_ns: int
     before: str
     after: str
     reason: str
-    after_s: float
-    within_s: float
+    latency_s: float
+    deadline_s: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FallbackRun:
 
     fixes: Fixes
     arrivals_ns: np.ndarray
-    switches: list[SwitchAt]
+    switches: list[SwitchEvent]
 
 
 def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
@@ -74,11 +74,11 @@ def visual_fixes(
     covariances[:, :2, :2] = covariances_m2(accepted)
     positions = np.column_stack([accepted["latitude_deg"], accepted["longitude_deg"], np.zeros(len(accepted))])
     taken_s = (accepted["transform_s"] + accepted["ensemble_s"]).to_numpy(dtype=np.float64)
-    after_s = [
+    latency_s = [
         fix_delays_s.get(stamp, image_delays_s.get(stamp, 0.0) + taken)
         for stamp, taken in zip(stamps_ns.tolist(), taken_s, strict=True)
     ]
-    arrivals_ns = stamps_ns + np.round(np.array(after_s) * 1e9).astype(np.int64)
+    arrivals_ns = stamps_ns + np.round(np.array(latency_s) * 1e9).astype(np.int64)
     return Fixes(stamps_ns, positions, covariances, np.zeros(len(accepted), dtype=np.int64)), arrivals_ns
 
 
@@ -95,10 +95,10 @@ class _Run:
     """One pass through the events."""
 
     def __init__(self, settings: MonitorSettings, period_s: float):
-        self._switch = SourceSwitch(settings)
+        self._switch = FixArbiter(settings)
         self._settings = settings
         self._period_s = period_s
-        self._switches: list[SwitchAt] = []
+        self._switches: list[SwitchEvent] = []
         self._rows: list[tuple[int, int, tuple[float, float, float], np.ndarray]] = []
         # the receiver's last news, its last good fix, and the first good one since it was last at fault
         self._heard_ns = self._good_ns = self._good_since_ns = 0
@@ -136,23 +136,23 @@ class _Run:
         if passes:
             self._rows.append((stamp, time_ns, tuple(visual.positions[row]), visual.covariances_enu_m2[row]))
 
-    def _note(self, switch: Switch | None, time_ns: int) -> None:
+    def _note(self, switch: SourceChange | None, time_ns: int) -> None:
         if switch is not None and switch.changes_source:
             cause_ns = self._good_since_ns if switch.after == RECEIVER else self._good_ns
-            after_s, within_s = (time_ns - cause_ns) / 1e9, self._within_s(switch.after)
+            latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._within_s(switch.after)
             reason = switch.transition.reason
-            self._switches.append(SwitchAt(time_ns, switch.before, switch.after, reason, after_s, within_s))
+            self._switches.append(SwitchEvent(time_ns, switch.before, switch.after, reason, latency_s, deadline_s))
         if self._switch.monitor.fault is not None:
             self._good_since_ns = 0
 
     def _within_s(self, after: str) -> float:
         settings, period_s = self._settings, self._period_s
         if after == RECEIVER:
-            return max(settings.return_s, (settings.return_fixes - 1) * period_s) + period_s
+            return max(settings.recovery_min_duration_s, (settings.recovery_min_count - 1) * period_s) + period_s
         if self._switch.monitor.fault == SILENT:
             return (self._heard_ns - self._good_ns) / 1e9 + settings.max_age_s + TICK_S
         # the first faulty fix comes an interval after the last good one
-        return period_s + max(settings.leave_s, (settings.leave_fixes - 1) * period_s) + period_s
+        return period_s + max(settings.fault_min_duration_s, (settings.fault_min_count - 1) * period_s) + period_s
 
     def _sound(self, covariance_m2: np.ndarray) -> np.ndarray:
         assumed_m2 = self._switch.monitor.settings.assumed_sigma_m**2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.evaluate.metrics import Figures
+from training.metrics.errors import Figures
 
 
 def trajectory_figures(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> Figures:

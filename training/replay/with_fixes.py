@@ -50,8 +50,8 @@ def fix_messages(predictions: pd.DataFrame, delays_s: dict[int, float], altitude
     for row, covariance in zip(accepted.to_dict("records"), covariances_m2(accepted), strict=True):
         stamp = int(row["photo_id"])
         data = store.serialize_cdr(_fix(store.types, row, covariance, altitude), NAVSATFIX)
-        after_s = delays_s.get(stamp, 0.0) + row["transform_s"] + row["ensemble_s"]
-        yield BagMessage(FIX_TOPIC, NAVSATFIX, stamp + round(after_s * 1e9), bytes(data))
+        latency_s = delays_s.get(stamp, 0.0) + row["transform_s"] + row["ensemble_s"]
+        yield BagMessage(FIX_TOPIC, NAVSATFIX, stamp + round(latency_s * 1e9), bytes(data))
 
 
 def _fix(types: dict, row: dict, covariance_m2: np.ndarray, altitude: Altitude):

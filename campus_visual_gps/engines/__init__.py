@@ -1,0 +1,1 @@
+"""How a SiteModel runs on this machine."""

@@ -1,0 +1,1 @@
+"""From the networks' outputs to one position, its covariance, and whether it may be used."""

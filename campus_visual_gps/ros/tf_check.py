@@ -1,0 +1,89 @@
+"""Is the frame of the fixes in TF? If it is not, navsat_transform silently places the robot at the origin.
+
+Only the name is looked for: whether it leads to the robot's base is the robot's own affair. Without tf2_msgs, which the
+ROS wheels lack, nothing is known and nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+# Static transforms come at once, those of a robot that starts up at the same time within seconds.
+TF_TIMEOUT_S = 5.0
+UNCHECKED, WAITING, SEEN, MISSING = "unchecked", "waiting", "yes", "no"
+_TOPICS = {
+    "/tf_static": QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    "/tf": QoSProfile(depth=100),
+}
+
+
+class TfFrameMonitor:
+    """Looks for the fixes' frame in TF until it is seen. `check` belongs on the executor's thread."""
+
+    def __init__(self, node: Node, warn: Callable[[str], None], frame_id: str = ""):
+        self._node = node
+        self._warn = warn
+        self._wanted = frame_id
+        self._frame_id = ""
+        self._state = UNCHECKED
+        self._since_s = 0.0
+        self._subscriptions: list = []
+        self._message = transform_message()
+        if self._message is None:
+            node.get_logger().debug("tf2_msgs is not installed: nothing is said of a frame_id that is not in TF")
+
+    def published(self, frame_id: str) -> None:
+        """A fix of this frame was published. May come from any thread."""
+        self._wanted = frame_id
+
+    def check(self) -> dict[str, object]:
+        """Values for the diagnostics; to be called every second or so. Warns once of a frame that is missing."""
+        if self._message is None or not self._wanted:
+            return {}
+        if self._wanted != self._frame_id:
+            self._look_for(self._wanted)
+        if self._state == SEEN:
+            # /tf may come at hundreds of hertz
+            self.close()
+        elif self._state == WAITING and monotonic() - self._since_s > TF_TIMEOUT_S:
+            self._state = MISSING
+            self._warn(
+                f"frame_id {self._frame_id!r} of the fixes is not in TF: navsat_transform would place the robot at the "
+                "origin; publish its transform (camera_xyz of localize.launch.py) or set parameter frame_id"
+            )
+        return {"frame_id": self._frame_id, "frame_in_tf": self._state}
+
+    def close(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _look_for(self, frame_id: str) -> None:
+        self.close()
+        self._frame_id, self._state, self._since_s = frame_id, WAITING, monotonic()
+        self._subscriptions = [
+            self._node.create_subscription(self._message, topic, self._on_transforms, qos)
+            for topic, qos in _TOPICS.items()
+        ]
+
+    def _on_transforms(self, message: Any) -> None:
+        # some drivers keep the leading slash of ROS 1
+        wanted = self._frame_id.lstrip("/")
+        for transform in message.transforms:
+            if wanted in (transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")):
+                self._state = SEEN
+
+
+def transform_message() -> type | None:
+    """The class of tf2_msgs/TFMessage; None where it is not installed."""
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        return None
+    return TFMessage

@@ -1,0 +1,65 @@
+"""What a training says of itself: one line and one row of metrics.csv an epoch."""
+
+from __future__ import annotations
+
+import logging
+from math import isnan
+from pathlib import Path
+from time import perf_counter
+
+import pandas as pd
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from training.photos.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+FIGURES = ("train_loss", "val_loss", "val_mean_error_m")
+
+
+class EpochReport(Callback):
+    """Keeps metrics.csv across interruptions: a resumed run goes on below the rows that it has.
+
+    Lightning's own CSV logger starts an empty file then.
+    """
+
+    def __init__(self, metrics_csv: Path, seed: int, max_epochs: int):
+        self.metrics_csv, self.seed, self.max_epochs = metrics_csv, seed, max_epochs
+        self._started_s = 0.0
+        self._lr = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._started_s = perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
+        # read here: when the epoch ends the schedule has already moved on
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        seconds = perf_counter() - self._started_s
+        # without validation photos there are no such figures
+        row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in FIGURES}
+        self._append({"epoch": trainer.current_epoch, **row, "lr": self._lr, "seconds": round(seconds, 1)})
+        val_loss, val_error_m = row["val_loss"], row["val_mean_error_m"]
+        validation = "" if isnan(val_loss) else f", validation {val_loss:.2f}  mean error {val_error_m:.2f} m"
+        log.info(
+            "seed %d  epoch %d/%d  loss %.2f%s  (%.0f s)",
+            self.seed,
+            trainer.current_epoch + 1,
+            self.max_epochs,
+            row["train_loss"],
+            validation,
+            seconds,
+        )
+
+    def _append(self, row: dict) -> None:
+        rows = pd.DataFrame([row])
+        if self.metrics_csv.is_file():
+            before = pd.read_csv(self.metrics_csv)
+            # an epoch that was written but not yet in the checkpoint runs again
+            rows = pd.concat([before[before["epoch"] < row["epoch"]], rows], ignore_index=True)
+        with atomic_write(self.metrics_csv) as part:
+            rows.to_csv(part, index=False)

@@ -1,0 +1,103 @@
+"""From a data set to what training wants: the site's frame, its cells, files and positions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.models.backbones import get_backbone
+from campus_visual_gps.models.heads import PROBABILITY_MAP
+from campus_visual_gps.preprocess import ImageSpec
+from training.config import LAST, TrainConfig
+from training.fit.member import TrainingSet
+from training.fit.site_cells import site_cells
+from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
+
+
+@dataclass(frozen=True)
+class TrainingSite:
+    """A data set as training sees it: photos (rows as of `load_dataset`), where their images lie, frame and image."""
+
+    photos: pd.DataFrame
+    dataset_dir: Path
+    frame: LocalFrame
+    image: ImageSpec
+
+    def paths(self, photos: pd.DataFrame) -> list[Path]:
+        """The image files of some photos."""
+        return [image_path(self.dataset_dir, photo_id) for photo_id in photos["photo_id"]]
+
+    def positions_m(self, photos: pd.DataFrame) -> np.ndarray:
+        """(N, 2) metres of some photos' labels."""
+        return self.frame.to_local(photos["latitude_deg"], photos["longitude_deg"])
+
+
+def directories(config: TrainConfig) -> tuple[Path, Path]:
+    """The data set's and the runs' directory. Raises ConfigError where one is not given."""
+    if not config.dataset or not config.out:
+        raise ConfigError("dataset and out must be given, in the configuration or as --dataset and --out")
+    return Path(config.dataset), Path(config.out)
+
+
+def load_site(config: TrainConfig) -> TrainingSite:
+    """The configuration's data set. Raises ConfigError, DatasetError."""
+    dataset_dir, _ = directories(config)
+    photos = load_dataset(dataset_dir)
+    if "subset" not in photos or not (photos["subset"] == TRAIN).any():
+        raise DatasetError(f"{dataset_dir} has no training photos: run split first")
+    train = photos[photos["subset"] == TRAIN]
+    # The middle of the site, so that coordinates are small; the median, so that one wild label does not move it.
+    frame = LocalFrame.at(train["latitude_deg"].median(), train["longitude_deg"].median())
+    return TrainingSite(photos, dataset_dir, frame, image_spec(config))
+
+
+def image_spec(config: TrainConfig) -> ImageSpec:
+    """The evaluation transform that a configuration stands for."""
+    backbone = get_backbone(config.model.backbone)
+    return ImageSpec(config.size_px, backbone.mean, backbone.std)
+
+
+def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, val: pd.DataFrame) -> TrainingSet:
+    """Photos to train and to validate on; cached views are those of the whole site, for all splits and folds.
+
+    Raises DatasetError where validation photos are missing and the epoch depends on them.
+    """
+    if val.empty and config.trainer.keep != LAST:
+        raise DatasetError(
+            f"{site.dataset_dir} has no validation photos: run split again with validation sessions, or set "
+            f"trainer.keep to {LAST} with a cosine schedule"
+        )
+    if val.empty and config.scheduler.name != "cosine":
+        raise ConfigError(
+            "scheduler plateau follows the validation loss, and there are no validation photos: set cosine"
+        )
+    subsets = pd.concat([train.assign(subset=TRAIN), val.assign(subset=VAL)])
+    table = subsets[["photo_id", "latitude_deg", "longitude_deg", "subset"]].to_csv(index=False)
+    train_enu_m = site.positions_m(train)
+    cells = None
+    if config.model.head == PROBABILITY_MAP:
+        cells = site_cells(train_enu_m, config.model.cell_m, config.loss.map_margin_m)
+    return TrainingSet(
+        site.paths(train),
+        train_enu_m,
+        site.paths(val),
+        site.positions_m(val),
+        hashlib.sha256(table.encode()).hexdigest()[:16],
+        cells,
+        site.paths(site.photos),
+    )
+
+
+def site_polygon(positions_enu_m: np.ndarray) -> np.ndarray:
+    """Convex hull (V, 2) of positions (N, 2), metres. Raises DatasetError if they do not span an area."""
+    hull = cv2.convexHull(np.asarray(positions_enu_m, dtype=np.float32)).reshape(-1, 2)
+    if len(hull) < 3:
+        raise DatasetError("the training photos stand in fewer than three places: they do not span a site")
+    return hull.astype(np.float64)

@@ -1,0 +1,1 @@
+"""Pure numbers: errors, intervals, consistency of a covariance, risk and coverage, autocorrelation."""

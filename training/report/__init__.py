@@ -1,0 +1,1 @@
+"""Reports from typed results: Markdown, tables, plots and maps. Never a second inference."""
