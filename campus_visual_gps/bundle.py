@@ -18,7 +18,7 @@ from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.estimation.posterior import Calibration
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.io_utils import plain, sha256_of
+from campus_visual_gps.io_utils import sha256_of, to_builtin
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
 from campus_visual_gps.preprocess import ImageSpec
@@ -156,7 +156,7 @@ def save_bundle(
             "format_version": FORMAT_VERSION,
             "model_id": model_id,
             "frame": asdict(frame),
-            "image": plain(asdict(image)),
+            "image": to_builtin(asdict(image)),
             "altitude": asdict(altitude),
             "members": entries,
             "calibration": asdict(calibration),
