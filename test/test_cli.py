@@ -97,4 +97,4 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "goes on where it stopped" in said and "Traceback" not in said
+    assert "run the same command again to resume" in said and "Traceback" not in said
