@@ -28,6 +28,7 @@ EXTRAS = {
         "pandas>=2.1",
         "pillow>=10.1",
         "pillow-heif>=0.16",
+        "pydantic>=2.5",
         "pytorch-lightning>=2.4",
         "pyyaml>=6",
         "rich>=13",

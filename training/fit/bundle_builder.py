@@ -118,7 +118,7 @@ def write_bundle(
     """Calibrate on the held-out parts and write the bundle; `calibrated_on` says in it what they are."""
     config, data, site = trained.config, trained.data, trained.site
     log.info("calibrating on %d held-out photos", sum(map(len, parts)))
-    calibration = fit_calibration(parts, config.bundle.point, config.bundle.evidence)
+    calibration = fit_calibration(parts, config.bundle.point_estimator, config.bundle.retrieval_prior)
     errors_m = _errors_m(parts, calibration)
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
