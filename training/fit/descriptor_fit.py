@@ -18,13 +18,11 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from campus_visual_gps.retrieval.descriptor import DescriptorExtractor, VladCodebook
+from training.config import DescriptorSettings
 
 SAME_PLACE_SIGMA_M = 12.0
-CENTROIDS = 32
-# Principal components of the training photos that the metric is learned in, and what of it is kept.
+# Principal components of the training photos that the metric is learned in.
 COMPONENTS = 400
-DESCRIPTOR_DIM = 256
-LOCAL_DESCRIPTOR_DIM = 64
 # What the scatter is damped by, as a share of its mean.
 SHRINKAGE = 0.1
 # A VLAD has many more numbers than the pooled features: each counts for half of one of theirs.
@@ -35,7 +33,10 @@ _KMEANS_ITERATIONS = 15
 
 
 def fit_descriptor_extractor(
-    pooled: np.ndarray, local: Sequence[np.ndarray], positions_enu_m: np.ndarray
+    pooled: np.ndarray,
+    local: Sequence[np.ndarray],
+    positions_enu_m: np.ndarray,
+    settings: DescriptorSettings = DescriptorSettings(),
 ) -> DescriptorExtractor | None:
     """Fit on N training photos; the same photos give the same extractor.
 
@@ -43,6 +44,7 @@ def fit_descriptor_extractor(
         pooled: Pooled features (N, d).
         local: Local features (N, g, g, C) of two stages.
         positions_enu_m: (N, 2) metres.
+        settings: Sizes of the descriptors.
 
     Returns:
         None for a network that has diverged, or for fewer than two photos.
@@ -51,7 +53,7 @@ def fit_descriptor_extractor(
         return None
     chosen = _evenly(len(pooled), MAX_PHOTOS)
     pooled, local = pooled[chosen].astype(np.float32), [stage[chosen] for stage in local]
-    codebooks = [_fit_codebook(stage) for stage in local]
+    codebooks = [_fit_codebook(stage, settings.centroids) for stage in local]
     local_rows = local[0].reshape(-1, local[0].shape[-1]).astype(np.float32)
     bare = DescriptorExtractor(
         codebooks,
@@ -59,10 +61,10 @@ def fit_descriptor_extractor(
         pooled_std=torch.from_numpy(_std(pooled)),
         raw_mean=torch.zeros(0),
         projection=torch.zeros(0, 0),
-        local_whitening=torch.from_numpy(_whitening(local_rows)),
+        local_whitening=torch.from_numpy(_whitening(local_rows, settings.local_dim)),
     )
     raw = _raw_descriptors(bare, pooled, local)
-    projection = whitened_lda(raw, np.asarray(positions_enu_m, dtype=np.float64)[chosen])
+    projection = whitened_lda(raw, np.asarray(positions_enu_m, dtype=np.float64)[chosen], settings.dim)
     bare.raw_mean = torch.from_numpy(raw.mean(axis=0))
     bare.projection = torch.from_numpy(np.ascontiguousarray(projection.T)).half()
     return bare.eval()
@@ -78,14 +80,14 @@ def _raw_descriptors(extractor: DescriptorExtractor, pooled: np.ndarray, local: 
     return torch.cat(batches).numpy()
 
 
-def _fit_codebook(local: np.ndarray) -> VladCodebook:
+def _fit_codebook(local: np.ndarray, count: int) -> VladCodebook:
     """Of local features (N, g, g, C) of one stage."""
     features = local.reshape(-1, local.shape[-1])
     features = features[_evenly(len(features), MAX_LOCAL_FEATURES)].astype(np.float32)
     mean, std = torch.from_numpy(features.mean(axis=0)), torch.from_numpy(_std(features))
     one = torch.ones(1)
     units = VladCodebook(mean, std, torch.zeros(0, len(mean)), one).units(torch.from_numpy(features)[:, None, None])
-    centroids = torch.from_numpy(_kmeans(units[:, 0].numpy()))
+    centroids = torch.from_numpy(_kmeans(units[:, 0].numpy(), count))
     unscaled = VladCodebook(mean, std, centroids, one)
     with torch.inference_mode():
         chosen = torch.from_numpy(local[_evenly(len(local), MAX_VLADS)])
@@ -93,8 +95,11 @@ def _fit_codebook(local: np.ndarray) -> VladCodebook:
     return VladCodebook(mean, std, centroids, one * spread / VLAD_WEIGHT)
 
 
-def whitened_lda(raw: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
-    """(D, p) of raw descriptors (N, D) at positions (N, 2) metres: what photos of one place share counts most."""
+def whitened_lda(raw: np.ndarray, positions_enu_m: np.ndarray, dim: int) -> np.ndarray:
+    """(D, p) of raw descriptors (N, D) at positions (N, 2) metres: what photos of one place share counts most.
+
+    p is `dim`, or fewer where there are not so many photos.
+    """
     centred = np.asarray(raw - raw.mean(axis=0), dtype=np.float64)
     components = _principal_components(centred, COMPONENTS)
     reduced = centred @ components
@@ -109,7 +114,7 @@ def whitened_lda(raw: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
     within = 0.5 * (scatter + scatter.T) + least * np.eye(len(scatter))
     whitened = np.linalg.cholesky(np.linalg.inv(within))
     # what the photos vary in most in that metric: the rest costs time per image, and finds no more (docs/results.md)
-    metric = components @ whitened @ _principal_components(reduced @ whitened, DESCRIPTOR_DIM)
+    metric = components @ whitened @ _principal_components(reduced @ whitened, dim)
     # descriptors become unit vectors, so the size is free: columns of norm 1 at most are well inside of float16
     return metric / np.abs(metric).max()
 
@@ -124,9 +129,9 @@ def _principal_components(centred: np.ndarray, most: int) -> np.ndarray:
     return pca.components_[kept].T
 
 
-def _kmeans(units: np.ndarray) -> np.ndarray:
+def _kmeans(units: np.ndarray, count: int) -> np.ndarray:
     """Centroids (k, C) float32 of unit vectors (n, C)."""
-    count = min(CENTROIDS, len(units))
+    count = min(count, len(units))
     with warnings.catch_warnings():
         # photos that are all alike have fewer kinds of features than centroids: some are then equal
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -134,9 +139,9 @@ def _kmeans(units: np.ndarray) -> np.ndarray:
     return found.cluster_centers_.astype(np.float32)
 
 
-def _whitening(features: np.ndarray) -> np.ndarray:
+def _whitening(features: np.ndarray, dim: int) -> np.ndarray:
     """(C, t) of local features (n, C): their principal components, each scaled to variance 1."""
-    count = min(LOCAL_DESCRIPTOR_DIM, *features.shape)
+    count = min(dim, *features.shape)
     pca = PCA(n_components=count, svd_solver="covariance_eigh").fit(features.astype(np.float64))
     variance = pca.explained_variance_
     return (pca.components_.T / np.sqrt(variance + 1e-6 * variance.max() + 1e-12)).astype(np.float32)
