@@ -43,7 +43,7 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
-class TrainingSite:
+class SiteOutline:
     """The bundle's outline (V, 2), the training positions (N, 2), and how far outside a fix may lie, metres."""
 
     polygon_enu_m: np.ndarray
@@ -115,7 +115,7 @@ class ReportMetrics:
     time: TimeMetrics
 
 
-def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: TrainingSite) -> ReportMetrics:
+def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
     """The metrics of all photos and of each group, member and baseline.
 
     Args:
@@ -221,6 +221,6 @@ def baseline_errors_m(predictions: pd.DataFrame, name: str) -> np.ndarray:
     return position_errors_m(positions_m(predictions, f"baseline_{name}_"), positions_m(predictions, "true_"))
 
 
-def _outside_site(predictions: pd.DataFrame, site: TrainingSite) -> int:
+def _outside_site(predictions: pd.DataFrame, site: SiteOutline) -> int:
     truth = positions_m(predictions, "true_")
     return sum(distance_outside_m(point, site.polygon_enu_m) > site.margin_m for point in truth)

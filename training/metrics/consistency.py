@@ -47,7 +47,7 @@ class ConsistencyMetrics:
     coverage: dict[int, Estimate] = field(default_factory=dict)
     nll_mean: Estimate = UNKNOWN
     sigma_median_m: float | None = None
-    risk_coverage: RiskCoverageMetrics | None = None
+    risk_coverage: RiskCoverageMetrics = field(default_factory=RiskCoverageMetrics)
     conformal: dict[int, ConformalMetrics] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.metrics.bootstrap import BlockBootstrap
-from training.metrics.estimate import Estimate
+from training.metrics.estimate import UNKNOWN, Estimate
 
 COVERAGE = 0.8
 
@@ -23,14 +23,14 @@ class RiskCoverageMetrics:
 
     `aurc_m` is its area, `aurc_oracle_m` that of a sigma that ranks the photos by their true error, `aurc_random_m`
     of one without information, which is the mean error. `mean_error_at_80_coverage_m` is one point of the curve, and
-    `error_ratio_at_80_coverage` that over the mean error of all photos.
+    `error_ratio_at_80_coverage` that over the mean error of all photos. Unknown where no photo has a covariance.
     """
 
-    aurc_m: Estimate
-    mean_error_at_80_coverage_m: Estimate
-    error_ratio_at_80_coverage: Estimate
-    aurc_oracle_m: float
-    aurc_random_m: float
+    aurc_m: Estimate = UNKNOWN
+    mean_error_at_80_coverage_m: Estimate = UNKNOWN
+    error_ratio_at_80_coverage: Estimate = UNKNOWN
+    aurc_oracle_m: float | None = None
+    aurc_random_m: float | None = None
 
 
 @dataclass(frozen=True)

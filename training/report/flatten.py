@@ -2,7 +2,7 @@
 
 Keys: `mean_error_m` with `mean_error_m_low` and `mean_error_m_high`, its 95 % interval, and so on for all photos; the
 same names after a prefix for a group of them: `accepted.`, `rejected.`, `rejected.<reason>.`, `day.`, `night.`,
-`session.<name>.`, `area.<name>.`, `member.<seed>.`, `baseline.<name>.`, `baseline.<name>.day.`. What is unknown is null.
+`session.<name>.`, `area.<name>.`, `member.<seed>.`, `baseline.<name>.`, `baseline.<name>.day.`. Unknown is null.
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ def flat_consistency(metrics: ConsistencyMetrics) -> FlatJson:
     for percent, share in metrics.coverage.items():
         flat |= flat_estimate(f"coverage_{percent}_share", share)
     flat |= flat_estimate("nll_mean", metrics.nll_mean) | {"sigma_median_m": metrics.sigma_median_m}
-    if metrics.risk_coverage is not None:
-        flat |= _risk_coverage(metrics.risk_coverage)
+    flat |= _risk_coverage(metrics.risk_coverage)
     for percent, circles in metrics.conformal.items():
         flat |= flat_estimate(f"conformal_{percent}_share", circles.share)
         flat[f"conformal_{percent}_radius_median_m"] = circles.radius_median_m
