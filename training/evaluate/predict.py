@@ -21,7 +21,19 @@ PREDICTIONS = "predictions.csv"
 ALL = "all"
 SPLITS = (*SUBSETS[:-1], ALL)
 PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
-TEXT_COLUMNS = {"photo_id", "file", "session", "captured_at", "camera", "subset", "rejection_reason", "area"}
+# Of the images of a bag: the image message's stamp in nanoseconds and its coordinate frame.
+BAG_COLUMNS = ["stamp_ns", "frame_id"]
+TEXT_COLUMNS = {
+    "photo_id",
+    "file",
+    "session",
+    "captured_at",
+    "camera",
+    "subset",
+    "rejection_reason",
+    "area",
+    "frame_id",
+}
 _MODES = 2
 _PHOTOS_AT_ONCE = 16
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
@@ -117,7 +129,8 @@ def covariance_columns(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, np.ndar
 
 
 def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> pd.DataFrame:
-    table = photos[PHOTO_COLUMNS].assign(
+    columns = PHOTO_COLUMNS + [name for name in BAG_COLUMNS if name in photos]
+    table = photos[columns].assign(
         true_latitude_deg=photos["latitude_deg"],
         true_longitude_deg=photos["longitude_deg"],
         true_east_m=truth[:, 0],
@@ -134,7 +147,9 @@ def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """predictions.csv with every number as it was written. Raises DatasetError that names the line."""
-    rows = read_rows(path, required=("photo_id", "session", "rejection_reason", "true_east_m", "true_north_m", "error_m"))
+    rows = read_rows(
+        path, required=("photo_id", "session", "rejection_reason", "true_east_m", "true_north_m", "error_m")
+    )
     columns = list(rows[0].values) if rows else []
     return pd.DataFrame({name: _column(rows, name) for name in columns})
 
@@ -144,7 +159,17 @@ def _column(rows: list[Row], name: str) -> pd.Series:
         return pd.Series([row.text(name) for row in rows], dtype=object)
     if name == "night":
         return pd.Series([row.flag(name) for row in rows], dtype="boolean")
+    if name == "stamp_ns":
+        return pd.Series([_stamp_ns(row) for row in rows], dtype=np.int64)
     return pd.Series([row.number(name) for row in rows], dtype=np.float64)
+
+
+def _stamp_ns(row: Row) -> int:
+    """Exact: float64 cannot hold nanoseconds since 1970."""
+    text = row.text("stamp_ns", required=True)
+    if not text.isdecimal():
+        raise row.error(f"column 'stamp_ns' holds '{text}', expected whole nanoseconds; correct the row")
+    return int(text)
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
