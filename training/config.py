@@ -14,7 +14,7 @@ import yaml
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
-from campus_visual_gps.io_utils import plain
+from campus_visual_gps.io_utils import to_builtin
 from campus_visual_gps.models.position_model import ModelConfig
 
 BEST, LAST = KEPT_EPOCHS = ("best", "last")
@@ -213,7 +213,7 @@ def _set(data: dict[str, Any], setting: str) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The resolved configuration as plain YAML types."""
-    return yaml.safe_load(yaml.safe_dump(plain(dataclasses.asdict(config))))
+    return yaml.safe_load(yaml.safe_dump(to_builtin(dataclasses.asdict(config))))
 
 
 def _build(cls: type, data: Any, where: str) -> Any:

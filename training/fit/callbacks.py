@@ -11,7 +11,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from training.photos.files import atomic_write
+from campus_visual_gps.io_utils import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ import yaml
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.retrieval.prior import RetrievalResult
 from training.config import TrainConfig, to_dict
 from training.fit.bundle_builder import Trained, TrainingSummary, train_members, write_bundle
 from training.fit.calibration_set import CalibrationSet, Outputs, calibration_set
 from training.fit.site_data import TrainingSite, directories, load_site
-from training.photos.files import atomic_write
 from training.photos.manifest import TRAIN, VAL, write_yaml
 
 log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.trunk import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import TrainConfig
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
-from training.photos.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import BEST, TrainConfig, to_dict
@@ -28,7 +29,6 @@ from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import ViewDataset, cached_views
 from training.fit.module import RegressionModule, run_depthwise_in_float32
 from training.fit.training_curves import plot_curves
-from training.photos.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from training.photos.files import atomic_write
+from campus_visual_gps.io_utils import atomic_write
 
 
 def plot_curves(metrics_csv: Path, picture: Path, title: str) -> None:

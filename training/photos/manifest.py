@@ -21,8 +21,7 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.io_utils import sha256_of
-from training.photos.files import atomic_write
+from campus_visual_gps.io_utils import atomic_write, sha256_of
 from training.photos.tables import Row, read_rows, write_table
 
 PHOTO_COLUMNS = {
