@@ -1,6 +1,6 @@
-"""Chooses the source of the fixes for a filter: the receiver while it is healthy, the visual fixes otherwise. Without ROS.
+"""Chooses the source of the fixes for a filter: the receiver while it is healthy, the visual fixes otherwise.
 
-The GpsMonitor judges the receiver. A faulty fix is held back even while the receiver still counts as healthy, and so is
+It knows nothing of ROS. The GpsMonitor judges the receiver. A faulty fix is held back even while the receiver still counts as healthy, and so is
 a fix whose stamp is not newer than every fix before it.
 """
 
@@ -97,7 +97,7 @@ class FixArbiter:
         return SourceChange(before, self.source, transition)
 
     def _is_newer(self, stamp_ns: int) -> bool:
-        """Accept only a stamp newer than all before: at a switch the two sources overlap, as visual fixes arrive later."""
+        """Whether a stamp is newer than all before. Visual fixes arrive later, so the sources overlap at a switch."""
         if stamp_ns <= self._newest_ns:
             self.not_newer_count += 1
             return False

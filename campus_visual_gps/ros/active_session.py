@@ -59,10 +59,10 @@ class ActiveSession:
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
-        self._worker = Worker(self._pipeline, self._deliver)
         self._subscription = node.create_subscription(
             CompressedImage if compressed else Image, self.image_topic, on_image, qos_profile_sensor_data
         )
+        self._worker = Worker(self._pipeline, self._deliver)
 
     @property
     def localizer(self) -> Localizer:

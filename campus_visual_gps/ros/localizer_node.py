@@ -64,7 +64,7 @@ class LocalizerNode(LifecycleNode):
 
     def __init__(self, **node_options):
         super().__init__(NODE_NAME, **node_options)
-        self._parameters_declared = DeclaredParameters(self)
+        self._declared = DeclaredParameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._configured: _Configured | None = None
         self._active: ActiveSession | None = None
@@ -125,9 +125,9 @@ class LocalizerNode(LifecycleNode):
 
     def _start(self) -> None:
         self._start_timer.cancel()
-        for name in self._parameters_declared.unknown():
+        for name in self._declared.unknown():
             self.get_logger().warning(f"parameter {name!r} is not a parameter of this node and has no effect")
-        if self._parameters_declared.autostart() and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        if self._declared.autostart() and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
@@ -143,7 +143,7 @@ class LocalizerNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        settings = self._parameters_declared.read()
+        settings = self._declared.read()
         image_conversion.bridge()
         localizer = load_localizer(settings, self.get_logger())
         self._configured = _Configured(settings, FixPublishers(self, settings), localizer)
@@ -190,7 +190,7 @@ class LocalizerNode(LifecycleNode):
             self._active.on_image(message)
 
     def _on_set_parameters(self, parameters) -> SetParametersResult:
-        declared = self._parameters_declared
+        declared = self._declared
         own = [parameter.name for parameter in parameters if parameter.name in declared.names]
         if own and self._configured is not None:
             reason = f"{', '.join(own)}: read when the node is configured; deactivate and clean up first"

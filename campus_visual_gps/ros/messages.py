@@ -102,9 +102,7 @@ def position_covariance_enu_m2(estimate: PositionEstimate) -> np.ndarray:
 
 def to_diagnostic_status(name: str, hardware_id: str, report: DiagnosticReport) -> DiagnosticStatus:
     """The report as a DiagnosticStatus; floats are printed with four significant digits."""
-    status = DiagnosticStatus(
-        level=bytes([report.level]), name=name, message=report.message, hardware_id=hardware_id
-    )
+    status = DiagnosticStatus(level=bytes([report.level]), name=name, message=report.message, hardware_id=hardware_id)
     status.values = [KeyValue(key=key, value=_text(value)) for key, value in report.values.items()]
     return status
 

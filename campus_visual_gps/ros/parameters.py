@@ -121,9 +121,7 @@ class NodeParameters:
         choices=(VISUAL, FALLBACK),
         comment="A filter with a single input, such as navsat_transform, takes the topic fix.",
     )
-    gps_topic: str = parameter(
-        "gps/fix", "Topic of the receiver's NavSatFix messages.", required=True, group=_RECEIVER
-    )
+    gps_topic: str = parameter("gps/fix", "Topic of the receiver's NavSatFix messages.", required=True, group=_RECEIVER)
     gps_max_age_s: float = parameter(
         _GPS.max_age_s,
         "The receiver is lost after this time without a new fix.",

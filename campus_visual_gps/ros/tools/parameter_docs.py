@@ -92,9 +92,7 @@ def outdated(root: Path) -> dict[Path, str]:
             PARAMETER_FILE: parameter_file(),
             README: with_table((root / README).read_text(encoding="utf-8")),
         }
-        return {
-            file: text for file, text in contents.items() if (root / file).read_text(encoding="utf-8") != text
-        }
+        return {file: text for file, text in contents.items() if (root / file).read_text(encoding="utf-8") != text}
     except OSError as error:
         raise ConfigError(f"run this from a checkout: {error.filename}: {error.strerror}") from error
 
