@@ -1,7 +1,7 @@
 """Chooses the source of the fixes for a filter: the receiver while it is healthy, the visual fixes otherwise.
 
-It knows nothing of ROS. The GpsMonitor judges the receiver. A faulty fix is held back even while the receiver still counts as healthy, and so is
-a fix whose stamp is not newer than every fix before it.
+Without ROS. The GpsMonitor judges the receiver. A faulty fix is held back even while the receiver still counts as
+healthy, and so is a fix whose stamp is not newer than every fix before it.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def checked(declared: Field, value: Any) -> Any:
     Raises:
         ConfigError: The value has another type, is out of its limits, is none of its choices, or is empty.
     """
-    name, spec, expected = declared.name, spec_of(declared), type(declared.default)
+    name, spec = declared.name, spec_of(declared)
+    expected: type = type(declared.default)
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
@@ -98,8 +99,8 @@ def checked(declared: Field, value: Any) -> Any:
         raise ConfigError(f"parameter {name}: expected a value, got an empty string")
     if spec.choices and value not in spec.choices:
         raise ConfigError(f"parameter {name}: expected one of {', '.join(spec.choices)}, got {value!r}")
-    is_open = spec.limits is None or (spec.allows_nan and math.isnan(value))
-    if spec.limits is not None and not is_open and not spec.limits[0] <= value <= spec.limits[1]:
+    if spec.limits is not None and not (spec.allows_nan and math.isnan(value)):
         low, high = spec.limits
-        raise ConfigError(f"parameter {name}: expected {low:g} to {high:g}, got {value:g}")
+        if not low <= value <= high:
+            raise ConfigError(f"parameter {name}: expected {low:g} to {high:g}, got {value:g}")
     return value

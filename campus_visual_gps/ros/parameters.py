@@ -135,7 +135,7 @@ class NodeParameters:
         unit="s",
         limits=_NON_NEGATIVE_S,
         group=_RECEIVER,
-        comment="The delay is measured in ROS time. Leave the check off for a receiver whose clock is not synchronised.",
+        comment="The delay is measured in ROS time. Use 0 for a receiver whose clock is not synchronised.",
     )
     gps_max_sigma_m: float = parameter(
         _GPS.max_sigma_m,

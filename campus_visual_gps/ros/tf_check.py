@@ -1,4 +1,6 @@
-"""Checks whether the coordinate frame of the fixes is in TF; navsat_transform puts a fix in an unknown frame at the origin.
+"""Checks whether the coordinate frame of the fixes is in TF.
+
+If it is not, navsat_transform puts the robot at the origin without a warning.
 
 Only the name of the frame is checked, not whether it is connected to the robot's base frame. Without tf2_msgs, which
 the ROS wheels of PyPI lack, nothing is checked and nothing is reported.
@@ -53,7 +55,7 @@ class TfFrameMonitor:
         if self._message is None or not self._wanted:
             return {}
         if self._wanted != self._frame_id:
-            self._look_for(self._wanted)
+            self._look_for(self._wanted, self._message)
         if self._state == SEEN:
             # /tf may arrive at hundreds of hertz
             self.close()
@@ -71,12 +73,11 @@ class TfFrameMonitor:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _look_for(self, frame_id: str) -> None:
+    def _look_for(self, frame_id: str, message: type) -> None:
         self.close()
         self._frame_id, self._state, self._since_s = frame_id, WAITING, monotonic()
         self._subscriptions = [
-            self._node.create_subscription(self._message, topic, self._on_transforms, qos)
-            for topic, qos in _TOPICS.items()
+            self._node.create_subscription(message, topic, self._on_transforms, qos) for topic, qos in _TOPICS.items()
         ]
 
     def _on_transforms(self, message: Any) -> None:

@@ -13,6 +13,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from campus_visual_gps.errors import ConfigError
@@ -57,7 +58,7 @@ class BagPlayer:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("bag_player", context=self._context, start_parameter_services=False)
-        self._publishers = {}
+        self._publishers: dict[str, Publisher] = {}
         self.unplayed: list[str] = []
         for topic, kind in topics.items():
             self._offer(topic, kind, latched=topic in latched or topic.endswith("tf_static"))
