@@ -28,8 +28,9 @@ from training.fit.calibration import MIN_PHOTOS, before_and_after, fit_scaling
 from training.fit.calibration_set import CalibrationSet, calibration_set, neighbours, run
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
-from training.replay.bag_images import Frames, extract_frames, image_topic, truth_topic
+from training.replay.bag_images import BagImages, extract_images
 from training.replay.bags import open_bag, read_fixes
+from training.replay.topics import image_topic, truth_topic
 
 log = logging.getLogger(__name__)
 
@@ -120,10 +121,10 @@ def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str 
     return calibration_set(outputs, frames.photos, positions, near, localizer.cells)
 
 
-def _frames(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> Frames:
+def _frames(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> BagImages:
     with open_bag(bag_dir) as bag:
         fixes = read_fixes(bag, truth_topic(bag, truth))
-        return extract_frames(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
+        return extract_images(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
 
 
 def _lights(part: CalibrationSet, calibration: Calibration) -> Iterator[tuple[str, np.ndarray]]:

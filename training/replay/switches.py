@@ -12,8 +12,9 @@ import pandas as pd
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import SILENT, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import covariances_m2
-from training.replay.bags import Bag, Fixes, stamp_ns
+from training.replay.bags import Bag, Fixes
 
 _RECEIVER, _VISUAL, _TICK = range(3)
 
@@ -55,7 +56,8 @@ def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
     arrivals = []
     for message in bag.messages([topic]):
         content = bag.decode(message)
-        stamp, covariance = stamp_ns(content.header), np.asarray(content.position_covariance).reshape(3, 3)
+        stamp = stamp_to_ns(content.header.stamp)
+        covariance = np.asarray(content.position_covariance).reshape(3, 3)
         position = (content.latitude, content.longitude, content.altitude)
         fix = ReceiverFix(stamp / 1e9, content.status.status, *position, covariance)
         arrivals.append(Arrival(message.time_ns, stamp, fix))
@@ -69,7 +71,7 @@ def visual_fixes(
 
     The delays are of stamps. A fix that was not recorded comes after its image, later by what the model took.
     """
-    stamps_ns = accepted["photo_id"].to_numpy().astype(np.int64)
+    stamps_ns = accepted["stamp_ns"].to_numpy(dtype=np.int64)
     covariances = np.tile(np.eye(3), (len(accepted), 1, 1))
     covariances[:, :2, :2] = covariances_m2(accepted)
     positions = np.column_stack([accepted["latitude_deg"], accepted["longitude_deg"], np.zeros(len(accepted))])
