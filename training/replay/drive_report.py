@@ -19,7 +19,7 @@ from training.replay.trajectory_error import TrajectoryMetrics
 from training.report.formatting import number, percent, percent_with_interval, with_interval
 from training.report.markdown_blocks import error_table, section, table
 from training.report.table_rows import TableRow
-from training.report.write_report import Addition
+from training.report.writer import Addition
 
 
 def drive_addition(drive: Drive, predictions: pd.DataFrame, site: SiteOutline, directory: Path) -> Addition:
