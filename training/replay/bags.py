@@ -49,7 +49,7 @@ class Bag:
         return {connection.topic: connection.msgtype for connection in self.reader.connections}
 
     def qos(self) -> QosProfiles:
-        """Topic -> the profiles with which its publishers offered it; empty where the bag does not tell."""
+        """Topic -> the profiles with which its publishers offered it; empty where the bag has none."""
         profiles: QosProfiles = {}
         for connection in self.reader.connections:
             offered = getattr(connection.ext, "offered_qos_profiles", ())

@@ -1,4 +1,4 @@
-"""Words and a table about the fallback along a drive."""
+"""Text and a table about the fallback along a drive."""
 
 from __future__ import annotations
 

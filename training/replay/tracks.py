@@ -14,7 +14,7 @@ from training.replay.interpolation import interpolate
 
 @dataclass(frozen=True)
 class Track:
-    """Positions over time: stamps (N,) nanoseconds, ascending; (N, 2) metres in whatever frame they are."""
+    """Positions over time: stamps (N,) nanoseconds, ascending; (N, 2) metres, in the odometry's own frame."""
 
     stamps_ns: np.ndarray
     positions_m: np.ndarray

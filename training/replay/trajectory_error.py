@@ -39,7 +39,7 @@ def _ape(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> dic
 
 
 def _trajectory(stamps_ns: np.ndarray, positions_m: np.ndarray):
-    """On the ground, looking east: evo wants poses, and the translation part asks for no more."""
+    """On the ground, facing east: evo expects poses, and the translation error needs no orientation."""
     from evo.core.trajectory import PoseTrajectory3D
 
     count = len(stamps_ns)

@@ -140,27 +140,27 @@ def _static_transforms(day: DriveDay) -> Iterator[Recorded]:
     half = 0.5
     optical = _make("geometry_msgs/msg/Quaternion", -half, half, -half, half)
     level = _make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
-    places = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
+    mounts = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
     transforms = [
         _make(
             "geometry_msgs/msg/TransformStamped",
             _header(day, 0.0, BASE_FRAME),
             child,
-            _make("geometry_msgs/msg/Transform", _vector(*place), turn),
+            _make("geometry_msgs/msg/Transform", _vector(*position_m), turn),
         )
-        for child, place, turn in places
+        for child, position_m, turn in mounts
     ]
     yield Recorded(0.0, "/tf_static", _make("tf2_msgs/msg/TFMessage", transforms))
 
 
-def _fix(day: DriveDay, time_s: float, frame: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
+def _fix(day: DriveDay, time_s: float, frame_id: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
     """NavSatFix; without a fix (status -1) the position is NaN and the covariance unknown."""
     has_fix = status >= 0
     latitude, longitude = SITE_FRAME.to_geodetic(position_m) if has_fix else (np.nan, np.nan)
     variances = (sigma_m**2, sigma_m**2, vertical_sigma_m**2) if has_fix else (0.0, 0.0, 0.0)
     return _make(
         "sensor_msgs/msg/NavSatFix",
-        _header(day, time_s, frame),
+        _header(day, time_s, frame_id),
         _make("sensor_msgs/msg/NavSatStatus", status, 1),
         float(latitude),
         float(longitude),
@@ -174,9 +174,9 @@ def _make(name: str, *values):
     return STORE.types[name](*values)
 
 
-def _header(day: DriveDay, time_s: float, frame: str):
+def _header(day: DriveDay, time_s: float, frame_id: str):
     seconds, nanoseconds = divmod(_nanoseconds(day, time_s), 10**9)
-    return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame)
+    return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame_id)
 
 
 def _nanoseconds(day: DriveDay, time_s: float) -> int:
