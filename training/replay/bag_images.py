@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError, ImageError
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import resize_square
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import PHOTO_COLUMNS
-from training.photos.files import atomic_write
 from training.replay.bags import Bag, Fixes
 
 IMAGES_DIR = "images"

@@ -95,7 +95,7 @@ def fused_m(
 
 
 def _alignment(fixes: Fixes, odometry: Track, frame: LocalFrame, until_ns: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rotation and offset of odometry onto the fixes of the ALIGNED_OVER_S before; None where they do not determine them."""
+    """Rotation and offset of odometry onto the fixes of the ALIGNED_OVER_S before; None where undetermined."""
     near = (fixes.stamps_ns <= until_ns) & (fixes.stamps_ns >= until_ns - ALIGNED_OVER_S * 1e9)
     fixes = fixes.where(near)
     driven, fixed = odometry.interpolate(fixes.stamps_ns), positions_m(fixes, frame)
