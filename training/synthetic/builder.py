@@ -99,6 +99,7 @@ class SceneBuilder:
         self.post((60, 62, 64), x, y, 0.08, 0.0, 3.85, top_radius_m=0.01)
         self.lamp((x, y, 4.2), colour, power, 0.2)
 
-    def lamp(self, position_m, colour, power: float, radius_m: float) -> None:
+    def lamp(self, position_m: tuple[float, float, float], colour, power: float, radius_m: float) -> None:
         self.ball((235, 235, 225), position_m, (radius_m,) * 3)
-        self.lamps.append(Lamp(tuple(position_m), radius_m, tuple(float(power * c) for c in colour)))
+        red, green, blue = (float(power * channel) for channel in colour)
+        self.lamps.append(Lamp(position_m, radius_m, (red, green, blue)))

@@ -29,7 +29,7 @@ ROBOT = Camera("Sample", "Robot", (0.98, 1.00, 1.03), 0.72)
 
 def develop(radiance: np.ndarray, camera: Camera, night: bool, rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) float32 linear radiance -> (H, W, 3) uint8 sRGB."""
-    exposed = _expose(radiance * np.float32(camera.balance), night, rng)
+    exposed = _expose(radiance * np.array(camera.balance, dtype=np.float32), night, rng)
     picture = _to_srgb(exposed * _vignette(exposed.shape))
     # The renderer's noise, not the camera's: taken out before the camera adds its own.
     strength = float(np.clip(_noise_sigma(picture), 2.0, 10.0))
@@ -40,14 +40,14 @@ def develop(radiance: np.ndarray, camera: Camera, night: bool, rng: np.random.Ge
 
 def _noise_sigma(picture: np.ndarray) -> float:
     """Standard deviation of the noise in an 8-bit picture, from its finest detail (J. Immerkaer, 1996)."""
-    kernel = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
     detail = cv2.filter2D(picture.astype(np.float32).mean(axis=2), -1, kernel)
     return float(np.median(np.abs(detail)) / 0.6745 / 6.0)
 
 
 def _expose(radiance: np.ndarray, night: bool, rng: np.random.Generator) -> np.ndarray:
     """Auto exposure: bring the picture's usual light to a fixed grey, up to a quarter stop off."""
-    luminance = radiance @ np.float32([0.2126, 0.7152, 0.0722])
+    luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
     light = np.sqrt(max(float(np.mean(np.minimum(luminance, np.percentile(luminance, 97)))), 1e-5))
     log_light = np.exp(np.mean(np.log(np.maximum(luminance, 1e-5))) / 2)
     gain = (NIGHT_KEY if night else DAY_KEY) / (light * log_light)

@@ -142,12 +142,13 @@ def _garden(scene: SceneBuilder) -> None:
             scene.block(colour, x + dx, -52, x + dx + 0.4, -51.6, 0, 3.2)
         scene.block(colour, x, -52, x + 3.0, -51.6, 3.2, 3.6, solid=False)
     beds = ("flowers-red", "flowers-yellow", "flowers-violet")
-    for index, x in enumerate((-92, -84, -76, -68)):
-        scene.hedge(beds[index % 3], x, -24, x + 5, -21, 0.45)
+    for index, west in enumerate((-92, -84, -76, -68)):
+        scene.hedge(beds[index % 3], west, -24, west + 5, -21, 0.45)
     scene.hedge("hedge", -66, -34, -58, -33, 1.4)
     scene.hedge("hedge", -30, -33.5, 16, -32.5, 0.9)
-    for x, y in ((-97.5, -52), (-64, -56), (-50, -56), (-24, -57), (-52, -14), (-62, -12), (-74, -13), (-90, -13)):
-        scene.tree(x, y, "autumn", 7.0)
+    trees = ((-97.5, -52), (-64, -56), (-50, -56), (-24, -57), (-52, -14), (-62, -12), (-74, -13), (-90, -13))
+    for east, north in trees:
+        scene.tree(east, north, "autumn", 7.0)
     for x in range(-26, 20, 9):
         scene.tree(x, -45.5, "leaves", 6.5)
     for x in range(24, 98, 8):

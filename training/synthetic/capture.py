@@ -149,7 +149,7 @@ def _photos(session: Session, views: list[View], times_s: np.ndarray, rng: np.ra
             session=session,
             captured_at=session.start + timedelta(seconds=float(times_s[index])),
             view=view,
-            measured_m=tuple(float(v) for v in fixes.measured_m[index]),
+            measured_m=(float(fixes.measured_m[index, 0]), float(fixes.measured_m[index, 1])),
             accuracy_m=float(fixes.accuracy_m[index]),
             measured_heading_deg=headings[index],
         )

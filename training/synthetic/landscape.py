@@ -70,8 +70,8 @@ def add_natural_textures(scene: SceneBuilder) -> None:
 
 def add_ground(scene: SceneBuilder) -> None:
     scene.add("meadow", geometry.ground(-700, -700, 700, 700, -0.02, 14.0))
-    for rectangle, z, material, tile_m in PATCHES:
-        scene.add(material, geometry.ground(*rectangle, z, tile_m))
+    for (west, south, east, north), z, material, tile_m in PATCHES:
+        scene.add(material, geometry.ground(west, south, east, north, z, tile_m))
     for y in (-36.0, -50.0):  # lines of the parking
         for x in np.arange(26.0, 96.0, 3.0):
             scene.add(scene.paint((235, 235, 230)), geometry.ground(x, y - 2.5, x + 0.12, y + 2.5, 0.03, 4.0))
