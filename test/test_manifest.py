@@ -1,4 +1,4 @@
-"""The tables of a data set: read strictly, and refused when they are out of date."""
+"""The tables of a data set: read strictly, and errors when they are out of date."""
 
 import pytest
 from photo_helpers import write_photo

@@ -140,14 +140,14 @@ def test_fraction_of_nothing_leaves_no_validation(dataset):
     assert split(dataset, val_fraction=0.0).photos["val"] == 0
 
 
-def test_photos_of_two_sites_are_refused(dataset):
+def test_photos_of_two_sites_are_errors(dataset):
     path = dataset / "photos.csv"
     path.write_text(path.read_text().replace("31.262119", "40.7"))
     with pytest.raises(DatasetError, match=r"1 of 120 photos, the first is 119.jpg, are more than 1 degree"):
         split(dataset)
 
 
-def test_settings_of_a_split_are_kept_beside_it(dataset):
+def test_settings_of_a_split_are_kept(dataset):
     split(dataset, test_sessions=["tue"], seed=7)
     text = (dataset / "splits.yaml").read_text()
     assert "seed: 7" in text

@@ -18,7 +18,7 @@ from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_squar
 from training.photos.exif import PhotoExif, read_exif
 
 PHOTO_ID_DIGITS = 16
-# Compression changes a network's estimate: with real photos one member's moved by 2.5 m (median) between a photo and its
+# Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
 # copy at quality 95 with halved chroma, and by 0.9 m with this setting. 90 KB a photo.
 STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
 _FORMATS = ("HEIF", "JPEG", "PNG")
