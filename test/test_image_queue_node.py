@@ -12,6 +12,8 @@ from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_second
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
+pytestmark = pytest.mark.ros
+
 ANSWER_S = 0.05
 # DDS, and threads that wait for a core of a shared machine
 SCHEDULING_S = 0.15

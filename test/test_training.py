@@ -21,6 +21,8 @@ from training.photos.ingest import ingest
 from training.photos.manifest import image_path, load_dataset
 from training.photos.splits import split
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.8025)
 SETTINGS = {
     "model": {"backbone": "resnet18", "head": "linear", "output_scale_m": 20.0},

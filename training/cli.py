@@ -154,18 +154,18 @@ def evaluate(
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
-    beside: Annotated[
+    compare: Annotated[
         list[Path] | None, typer.Option(help="directory of another evaluation of these photos (repeat for more)")
     ] = None,
 ) -> None:
     """Score a bundle, or folds, on photos: predictions.csv, report.json, report.md and pictures."""
     from training.report.evaluation import evaluate as run
-    from training.report.evaluation import summary_table
+    from training.report.summary import summary_table
 
     summary = run(
-        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, beside=beside or ()
+        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, comparisons=compare or ()
     )
-    console.print(summary_table(summary.report))
+    console.print(summary_table(summary.metrics))
     console.print(f"report: {summary.report_path}")
 
 
@@ -207,14 +207,13 @@ def replay(
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
 ) -> None:
     """Score a bundle, or the fixes that a node published, along a recorded drive."""
-    from training.replay.drive_report import drive_lines
-    from training.replay.replay import Topics
     from training.replay.replay import replay as run
-    from training.report.evaluation import summary_table
+    from training.replay.topics import Topics
+    from training.report.summary import summary_table
 
     summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
-    console.print(summary_table(summary.report))
-    console.print(drive_lines(summary.report), soft_wrap=True)
+    console.print(summary_table(summary.metrics))
+    console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")
 
 

@@ -166,6 +166,21 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class DescriptorSettings:
+    """Size of the image descriptors that the retrieval compares (training/fit/descriptor_fit.py).
+
+    Attributes:
+        centroids: Of the VLAD of each of two stages.
+        dim: Length of the global descriptor, at most.
+        local_dim: Length of a local descriptor, at most.
+    """
+
+    centroids: PositiveInt = 32
+    dim: PositiveInt = 256
+    local_dim: PositiveInt = 64
+
+
+@dataclass(frozen=True, config=_STRICT)
 class BundleSettings:
     """What the bundle holds besides the networks.
 
@@ -210,7 +225,7 @@ class TrainConfig:
         weights: Initial weights of the backbone: imagenet, none, or a file.
         size_px: Side of the square network input, pixels.
         seeds: One ensemble member for each.
-        loss, augment, optimizer, scheduler, trainer, bundle: Settings of the components.
+        loss, augment, optimizer, scheduler, trainer, descriptor, bundle: Settings of the components.
     """
 
     dataset: str | None = None
@@ -224,6 +239,7 @@ class TrainConfig:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    descriptor: DescriptorSettings = field(default_factory=DescriptorSettings)
     bundle: BundleSettings = field(default_factory=BundleSettings)
 
     def __post_init__(self) -> None:

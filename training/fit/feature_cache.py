@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.io_utils import atomic_write
-from campus_visual_gps.models.trunk import FrozenStages
+from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
 from training.data.augment import EvaluationTransform, TrainTransform

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
-from campus_visual_gps.models.trunk import FrozenStages
+from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
@@ -67,7 +67,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """Train one member, or resume an interrupted training.
 
     Args:
-        config: The configuration; `seeds`, `out` and `bundle` have no influence.
+        config: The configuration; `seeds`, `out`, `descriptor` and `bundle` have no influence.
         seed: Of the member.
         data: Photos and positions.
         image: The evaluation transform.
@@ -136,7 +136,7 @@ def _last_checkpoint(run_dir: Path) -> str | None:
 
 def _relevant(config: TrainConfig) -> dict:
     """The part of the configuration that the member depends on; more seeds do not invalidate it."""
-    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "bundle")}
+    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
 
 
 def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:

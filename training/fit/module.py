@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from campus_visual_gps.models.position_model import PositionModel
-from campus_visual_gps.models.trunk import merge_frozen_stages, split_frozen_stages
+from campus_visual_gps.models.stages import merge_frozen_stages, split_frozen_stages
 from training.config import COSINE, LossSettings, OptimizerSettings, SchedulerSettings
 from training.fit.losses import loss_for_head
 
