@@ -1,4 +1,4 @@
-"""`correct`: batches of corrections -> labels.csv, and the list of labels to look at."""
+"""`apply-corrections`: files of corrections -> labels.csv, and the list of labels to review."""
 
 import numpy as np
 import pytest
