@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Posterior(NamedTuple):
     """Posterior of N images; all NaN for an image whose outputs were not finite.
 
-    mean_enu_m (N, 2) metres; cov_enu_m2 (N, 2, 2) square metres, calibrated; grid_probs (N, K), None for heads without a
-    grid; match_score (N,) near the mean, NaN without retrieval; radius90_m and radius95_m (N,) metres, NaN where the
+    mean_enu_m (N, 2) metres; cov_enu_m2 (N, 2, 2) square metres, calibrated; grid_probs (N, K), None for heads without
+    a grid; match_score (N,) near the mean, NaN without retrieval; radius90_m and radius95_m (N,) metres, NaN where the
     conformal quantiles were not measured.
     """
 
@@ -66,8 +66,9 @@ class PosteriorEstimator:
             own = calibration.night if dark.any() else calibration
             return self._calibrated(own, outputs, grid_probs, retrieval)
         by_light = [self._calibrated(own, outputs, grid_probs, retrieval) for own in (calibration, calibration.night)]
-        return Posterior(
-            *(None if day is None else _select(dark, night, day) for day, night in zip(*by_light, strict=True))
+        day, night = by_light
+        return Posterior._make(
+            own if dim is None or own is None else _select(dark, dim, own) for own, dim in zip(day, night, strict=True)
         )
 
     def pooled_grid(self, outputs: ModelOutputs, retrieval: RetrievalResult | None) -> np.ndarray | None:

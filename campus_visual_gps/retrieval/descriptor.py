@@ -86,7 +86,7 @@ class DescriptorExtractor(nn.Module):
     @property
     def feature_channels(self) -> list[int]:
         """Channels of the pooled features and of each stage's local features that it was fitted for."""
-        return [len(self.pooled_mean), *(len(codebook.mean) for codebook in self.codebooks)]
+        return [len(self.pooled_mean), *(len(codebook.get_buffer("mean")) for codebook in self.codebooks)]
 
     def raw_descriptor(self, pooled: Tensor, local: Sequence[Tensor]) -> Tensor:
         """(B, D) float32: standardised pooled features and VLADs, one after the other."""
@@ -98,12 +98,12 @@ class DescriptorExtractor(nn.Module):
         centred = self.raw_descriptor(pooled, local) - self.raw_mean
         # the projection is read once a batch: in float16 that is half of the time
         descriptor = normalize(linear(centred.half(), self.projection).float(), dim=1, eps=EPS)
-        whitened = (local[0].float().flatten(1, 2) - self.codebooks[0].mean) @ self.local_whitening
+        whitened = (local[0].float().flatten(1, 2) - self.codebooks[0].get_buffer("mean")) @ self.local_whitening
         return descriptor, torch.round(normalize(whitened, dim=-1, eps=EPS) * INT8_SCALE).to(torch.int8)
 
     @torch.inference_mode()
     def describe(self, pooled: np.ndarray, local: Sequence[np.ndarray], batch: int = 64) -> ImageDescriptors:
-        """Descriptors of N images from stored features of any float type: pooled (N, d), local (N, g, g, C) of two stages.
+        """Descriptors of N images from stored features: pooled (N, d), local (N, g, g, C) of two stages.
 
         Raises:
             BundleError: the features have other channels than the extractor was fitted for.

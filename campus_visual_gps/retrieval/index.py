@@ -26,9 +26,9 @@ class RetrievalResult(NamedTuple):
     positions_enu_m: np.ndarray
     match_scores: np.ndarray | None = None
 
-    def where(self, chosen: np.ndarray) -> RetrievalResult:
+    def where(self, chosen: np.ndarray | slice) -> RetrievalResult:
         """The results of some queries; `chosen` indexes the first axis."""
-        return RetrievalResult(*(None if values is None else values[chosen] for values in self))
+        return RetrievalResult._make(None if values is None else values[chosen] for values in self)
 
 
 class RetrievalIndex:

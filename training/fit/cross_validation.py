@@ -142,7 +142,7 @@ def _stored_set(content: dict[str, Any], site: TrainingSite, config: TrainConfig
         )
     # the folds' local frame may have another origin, if the split was another: all metres are moved to the site's
     origin = site.frame.to_local(*(float(value) for value in content["frame"]))
-    model = {name: content.get(name) for name in _MODEL}
+    model: dict[str, Any] = {name: content.get(name) for name in _MODEL}
     outputs = ModelOutputs(
         **model,
         pooled_features=np.empty((len(photos), 0)),
@@ -161,7 +161,7 @@ def _stored_set(content: dict[str, Any], site: TrainingSite, config: TrainConfig
 def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> RetrievalResult | None:
     if _RETRIEVAL + "rows" not in content:
         return None
-    stored = RetrievalResult(*(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields))
+    stored = RetrievalResult._make(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields)
     return stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
 
 

@@ -1,7 +1,7 @@
 """Recalibrates the covariance of a bundle on a survey drive of the robot that will use it.
 
-A robot looks ahead along its paths, with a camera of its own: its views may be easier or harder than the photos that the
-bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth: the
+A robot looks ahead along its paths, with a camera of its own: its views may be easier or harder than the photos that
+the bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth: the
 robot's receiver under open sky, or better RTK. The error of the truth counts as error of the fixes, so the covariance
 cannot become smaller than the truth is accurate.
 """
@@ -98,10 +98,8 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
             continue
         before = calibration.night if light == NIGHT and calibration.night is not None else calibration
         covariance = fit_covariance([own], calibration, before.temperature, tails=False)
-        if light == NIGHT:
-            fitted = replace(fitted, night=covariance)
-        else:
-            fitted = replace(fitted, **vars(covariance))
+        changed = {"night": covariance} if light == NIGHT else vars(covariance)
+        fitted = replace(fitted, **changed)
         if light == EVERY:
             threshold = round(DARKER * float(own.brightness.min()), 2)
             fitted = replace(fitted, night=calibration.general(), night_brightness_threshold=threshold)

@@ -1,11 +1,11 @@
 """What localizing costs on this computer: `python -m campus_visual_gps.ros.tools.benchmark [--model DIR] [--json]`.
 
-Node overhead: in the real node over DDS, from the image's arrival in its callback to the published fix, less the time of
-the SiteModel; the median of 200 images of 1280 x 720 that come one at a time. Ensemble: the SiteModel against a plain
-float32 loop over its members, in turns, so that both meet the same machine. Heads: three untrained members with the
-paper's head and three with a grid, in turns, up to position and covariance. Descriptor: what makes the descriptors of an
-image, whatever the number of photos. Retrieval: all that 10,000 reference photos cost per image: OOD score, search,
-matching, and their likelihood over the grid.
+- Node overhead: in the real node over DDS, from the image's arrival in its callback to the published fix, less the time
+  of the SiteModel; the median of 200 images of 1280 x 720 that come one at a time.
+- Ensemble: the SiteModel against a plain float32 loop over its members, in turns, so that both meet the same machine.
+- Heads: three untrained members with the paper's head and three with a grid, in turns, up to position and covariance.
+- Descriptor: what makes the descriptors of an image, whatever the number of reference photos.
+- Retrieval: all that 10,000 reference photos cost per image: OOD score, search, matching, likelihood over the grid.
 """
 
 from __future__ import annotations
