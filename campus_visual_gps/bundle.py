@@ -7,39 +7,49 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from campus_visual_gps.errors import BundleError, VisualGpsError
+from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.estimation.posterior import Calibration
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.io_utils import plain, sha256_of
+from campus_visual_gps.io_utils import sha256_of, to_builtin
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
+from campus_visual_gps.models.site_model import SiteModel
+from campus_visual_gps.models.stages import shared_stage_count, stage_names, stage_tensors
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.retrieval.descriptor import DescriptorExtractor, RetrievalIndex
+from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
+from campus_visual_gps.retrieval.index import RetrievalIndex
 
-FORMAT_VERSION = 3
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT_VERSION = 4
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
+SHARED_STAGES = "shared_stages.safetensors"
 
 
 @dataclass(frozen=True)
 class Altitude:
-    """The site's altitude over the ellipsoid and its standard deviation, metres (design.md section 5)."""
+    """The site's altitude over the ellipsoid and its standard deviation, metres. Raises BundleError for NaN."""
 
     altitude_m: float = 0.0
     sigma_m: float = 5.0
 
     def __post_init__(self):
         if not (np.isfinite(self.altitude_m) and np.isfinite(self.sigma_m) and self.sigma_m > 0):
-            raise BundleError("altitude must be finite metres and its sigma positive: an EKF drops NaN")
+            raise BundleError(
+                f"expected a finite altitude and a positive sigma in metres, got {self.altitude_m} and {self.sigma_m}"
+            )
 
 
 @dataclass(frozen=True)
@@ -53,30 +63,42 @@ class Member:
 
 
 @dataclass(frozen=True)
-class ReferenceFeatures:
-    """What the training photos look like to the first member: features (N, d) float16, channel means of its middle
-    stage (N, c) float32, positions (N, 2) metres.
+class SharedStages:
+    """How many leading stages all members share, and the file that holds them once."""
 
-    Features are the descriptors of `space`, `parts` (N, T, t) int8 what is compared beside them; where a network has
-    none that can be used, features are its bare statistics, and there is neither.
+    count: int
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """The training photos as the first member sees them.
+
+    Attributes:
+        descriptors: (N, p) float16 of `extractor`; the pooled features (N, d) where there is no extractor.
+        ood_features: (N, c) float32.
+        positions_enu_m: (N, 2) metres.
+        local_descriptors: (N, T, t) int8; None without an extractor.
+        extractor: Turns the features of an image into descriptors; None where it could not be fitted.
     """
 
-    features: np.ndarray
-    appearances: np.ndarray
+    descriptors: np.ndarray
+    ood_features: np.ndarray
     positions_enu_m: np.ndarray
-    parts: np.ndarray | None = None
-    space: DescriptorExtractor | None = None
+    local_descriptors: np.ndarray | None = None
+    extractor: DescriptorExtractor | None = None
 
     def index(self) -> RetrievalIndex | None:
-        """For searching photos of the same place; None where the network has no space for it."""
-        if self.space is None or not len(self.features):
+        """For searching photos of the same place; None without an extractor."""
+        if self.extractor is None or not len(self.descriptors):
             return None
-        return RetrievalIndex(self.space, self.features, self.parts, self.positions_enu_m)
+        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle's content, but for the tensors, which `load_members` and `load_reference` read from `path`."""
+    """A bundle's content, but for the tensors, which `load_site_model` and `load_reference` read from `path`."""
 
     path: Path
     model_id: str
@@ -84,6 +106,7 @@ class Bundle:
     image: ImageSpec
     altitude: Altitude
     members: tuple[Member, ...]
+    shared_stages: SharedStages | None
     calibration: Calibration
     gates: Gates
     site_polygon_enu_m: np.ndarray
@@ -92,21 +115,33 @@ class Bundle:
 
     def load_members(self) -> list[PositionModel]:
         """The members' networks with their weights, in evaluation mode. Raises BundleError."""
-        return [_load_member(self.path, member) for member in self.members]
+        shared: dict[str, Tensor] = {}
+        if self.shared_stages is not None:
+            shared = _load_tensors(_checked(self.path / self.shared_stages.file, self.shared_stages.sha256))
+        return [_load_member(self.path, member, shared) for member in self.members]
+
+    def load_site_model(self, extractor: DescriptorExtractor | None = None) -> SiteModel:
+        """All members as one module, with the extractor of `load_reference` if there is one. Raises BundleError."""
+        count = 0 if self.shared_stages is None else self.shared_stages.count
+        return SiteModel(self.load_members(), self.image, extractor, count)
 
     def load_reference(self) -> ReferenceFeatures:
-        """The training photos' features, appearances and positions. Raises BundleError."""
+        """The training photos' descriptors, OOD features and positions. Raises BundleError."""
         from safetensors.numpy import load_file
 
         path = _checked(self.path / REFERENCE, self.reference_sha256)
         tensors = load_file(path)
         try:
-            positions_enu_m = tensors["positions_enu_m"].astype(np.float64)
-            space = DescriptorExtractor.from_tensors(tensors)
-            parts = None if space is None else tensors["parts"]
-            return ReferenceFeatures(tensors["features"], tensors["appearances"], positions_enu_m, parts, space)
+            extractor = DescriptorExtractor.from_tensors(tensors)
+            return ReferenceFeatures(
+                tensors["descriptors"],
+                tensors["ood_features"],
+                tensors["positions_enu_m"].astype(np.float64),
+                None if extractor is None else tensors["local_descriptors"],
+                extractor,
+            )
         except KeyError as error:
-            raise BundleError(f"{path}: tensor {error} is missing") from error
+            raise BundleError(f"{path}: tensor {error} is missing; build the bundle again") from error
 
 
 def save_bundle(
@@ -116,7 +151,7 @@ def save_bundle(
     frame: LocalFrame,
     image: ImageSpec,
     altitude: Altitude,
-    members: list[tuple[int, ModelConfig, Path]],
+    members: Sequence[tuple[int, PositionModel]],
     calibration: Calibration,
     gates: Gates,
     site_polygon_enu_m: np.ndarray,
@@ -124,13 +159,14 @@ def save_bundle(
     training: dict[str, Any],
     model_card: str,
 ) -> Path:
-    """Write a bundle whole or not at all; members are (seed, architecture, safetensors file).
+    """Write a bundle whole or not at all; members are (seed, network).
 
-    An existing bundle at `path` is replaced only once the new one is complete. Raises BundleError if something else
-    stands there.
+    Leading stages that all members share are stored once, and weights in float16 where that changes none of them. An
+    existing bundle at `path` is replaced only once the new one is complete.
+
+    Raises:
+        BundleError: something else than a bundle is at `path`.
     """
-    from safetensors.numpy import save_file
-
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file():
         raise BundleError(f"{path} exists and is no model bundle; choose another directory")
@@ -138,45 +174,83 @@ def save_bundle(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        entries = []
-        for seed, model, source in members:
-            name = f"member-{seed}.safetensors"
-            shutil.copyfile(source, staging / name)
-            entries.append({"seed": seed, "file": name, "sha256": sha256_of(staging / name), **asdict(model)})
-        save_file(
-            {
-                "features": np.ascontiguousarray(reference.features, dtype=np.float16),
-                "appearances": np.ascontiguousarray(reference.appearances, dtype=np.float32),
-                "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
-                **_place_tensors(reference),
-            },
-            staging / REFERENCE,
-        )
+        shared, entries = _save_members(staging, members)
+        _save_reference(staging / REFERENCE, reference)
         manifest = {
             "format_version": FORMAT_VERSION,
             "model_id": model_id,
             "frame": asdict(frame),
-            "image": plain(asdict(image)),
+            "image": asdict(image),
             "altitude": asdict(altitude),
+            "shared_stages": shared,
             "members": entries,
-            "calibration": asdict(calibration),
+            "calibration": calibration.to_dict(),
             "gates": asdict(gates),
             "site_polygon_enu_m": np.round(np.asarray(site_polygon_enu_m, dtype=float), 3).tolist(),
             "reference_sha256": sha256_of(staging / REFERENCE),
             "training": training,
         }
         (staging / MODEL_CARD).write_text(model_card, encoding="utf-8")
-        (staging / MANIFEST).write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
+        (staging / MANIFEST).write_text(yaml.safe_dump(to_builtin(manifest), sort_keys=False), encoding="utf-8")
+        for file in staging.iterdir():
+            # safetensors writes files that only their owner may read
+            file.chmod(0o644)
         _swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
 
 
-def _place_tensors(reference: ReferenceFeatures) -> dict[str, np.ndarray]:
-    if reference.space is None:
-        return {}
-    return {"parts": np.ascontiguousarray(reference.parts, dtype=np.int8), **reference.space.tensors()}
+def _save_members(
+    directory: Path, members: Sequence[tuple[int, PositionModel]]
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The manifest's entries of the shared stages and of the members."""
+    backbones = [network.backbone for _, network in members]
+    count = shared_stage_count(backbones)
+    shared: dict[str, Tensor] = {}
+    for names in stage_names(backbones[0])[:count]:
+        shared |= {f"backbone.{name}": tensor for name, tensor in stage_tensors(backbones[0], names).items()}
+    entry = None
+    if count:
+        entry = {"count": count, "file": SHARED_STAGES, "sha256": _save_tensors(directory / SHARED_STAGES, shared)}
+    entries = []
+    for seed, network in members:
+        own = {name: tensor for name, tensor in network.state_dict().items() if name not in shared}
+        file = f"member-{seed}.safetensors"
+        entries.append(
+            {"seed": seed, "file": file, "sha256": _save_tensors(directory / file, own), **asdict(network.config)}
+        )
+    return entry, entries
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors, in float16 where that loses nothing, and return the file's SHA-256."""
+    from safetensors.torch import save_file
+
+    compact = {name: _compact(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()}
+    save_file(compact, path)
+    return sha256_of(path)
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    import torch
+
+    half = tensor.half()
+    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
+
+
+def _save_reference(path: Path, reference: ReferenceFeatures) -> None:
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, np.ndarray] = {
+        "descriptors": np.ascontiguousarray(reference.descriptors, dtype=np.float16),
+        "ood_features": np.ascontiguousarray(reference.ood_features, dtype=np.float32),
+        "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
+    }
+    if reference.extractor is not None and reference.local_descriptors is not None:
+        tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
+        tensors |= reference.extractor.tensors()
+    save_file(tensors, path)
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -206,18 +280,19 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"{manifest} is damaged ({type(error).__name__}: {error}); copy the bundle again") from error
 
 
-def _from_manifest(path: Path, data: dict) -> Bundle:
+def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
     members = []
     for entry in data["members"]:
         entry = dict(entry)
         seed, file, digest = entry.pop("seed"), entry.pop("file"), entry.pop("sha256")
-        if Path(file).name != file:
-            raise BundleError(f"member file {file!r} must lie in the bundle's directory")
         model = ModelConfig(**entry)
-        get_backbone(model.backbone)  # a name that this version does not know is told here, not on first use
-        members.append(Member(int(seed), model, file, digest))
+        get_backbone(model.backbone)  # a name that this version does not know is reported here, not on first use
+        members.append(Member(int(seed), model, _file_name(file), digest))
     if not members:
         raise BundleError("the bundle has no members")
+    shared = data["shared_stages"]
+    if shared is not None:
+        shared = SharedStages(int(shared["count"]), _file_name(shared["file"]), shared["sha256"])
     polygon = np.asarray(data["site_polygon_enu_m"], dtype=np.float64)
     if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.all(np.isfinite(polygon)):
         raise BundleError("site_polygon_enu_m must be three or more [east, north] pairs in metres")
@@ -228,6 +303,7 @@ def _from_manifest(path: Path, data: dict) -> Bundle:
         image=ImageSpec(**data["image"]),
         altitude=Altitude(**data["altitude"]),
         members=tuple(members),
+        shared_stages=shared,
         calibration=Calibration.from_dict(data["calibration"]),
         gates=Gates(**data["gates"]),
         site_polygon_enu_m=polygon,
@@ -236,24 +312,44 @@ def _from_manifest(path: Path, data: dict) -> Bundle:
     )
 
 
-def _load_member(directory: Path, member: Member) -> PositionModel:
-    from safetensors.torch import load_file
+def _file_name(file: str) -> str:
+    if Path(file).name != file:
+        raise BundleError(f"file {file!r} must lie in the bundle's directory")
+    return file
 
+
+def _load_member(directory: Path, member: Member, shared: dict[str, Tensor]) -> PositionModel:
     path = _checked(directory / member.file, member.sha256)
+    own = _load_tensors(path)
     try:
-        model = build_from_state(member.model, load_file(path))
+        return build_from_state(member.model, shared | own).eval()
     except VisualGpsError as error:
         raise BundleError(f"{path}: {error}") from error
-    except Exception as error:  # torch and safetensors each raise types of their own
+    except Exception as error:  # torch raises types of its own
         first_line = str(error).splitlines()[0]
         raise BundleError(f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}") from error
-    return model.eval()
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file, those in float16 as float32. Raises BundleError."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises types of its own
+        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def _checked(path: Path, digest: str) -> Path:
+    """The path, if its file is whole. Raises BundleError, also where it may not be read."""
     if not path.is_file():
         raise BundleError(f"{path} is missing; copy the whole bundle directory again")
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}; mend its permissions") from error
     if found != digest:
         raise BundleError(f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again")
     return path

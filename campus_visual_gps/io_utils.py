@@ -1,14 +1,21 @@
-"""What files on disk have in common: hashes, and values as YAML knows them."""
+"""Files on disk: hashes, atomic writes, and values as YAML knows them."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from campus_visual_gps.errors import DatasetError
+
+PARTIAL_SUFFIX = ".part"
+
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, hex."""
+    """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -16,8 +23,35 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """Tuples as lists, which is what YAML has."""
+def to_builtin(value: Any) -> Any:
+    """The value with its tuples as lists, which is what YAML has."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: to_builtin(item) for key, item in value.items()}
+    return [to_builtin(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the directory of `path`; it replaces `path` once it is complete.
+
+    Raises:
+        DatasetError: the file cannot be written (disk full, read-only). What was there before stays.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be written: {error.strerror or error}; make room for it and run again"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(directory: Path) -> None:
+    """Removes the temporary files that a killed `atomic_write` left in a directory."""
+    for partial in directory.glob(f".*{PARTIAL_SUFFIX}"):
+        partial.unlink(missing_ok=True)

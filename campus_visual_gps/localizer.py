@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
 from campus_visual_gps.bundle import Bundle, load_bundle
-from campus_visual_gps.engines.torch_engine import Ensemble, EnsembleOutput
+from campus_visual_gps.engines.torch_engine import TorchEngine
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.estimation import integrity
+from campus_visual_gps.estimation.calibration import sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid, Mode, mode_separation_m
-from campus_visual_gps.estimation.posterior import CovarianceCalibration, Posterior, believe, sigma_m, spread_m
-from campus_visual_gps.retrieval.descriptor import Place, RetrievalIndex
+from campus_visual_gps.estimation.integrity import Gates, QualityIndicators, RejectionReason
+from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator, ensemble_spread_m
+from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.preprocess import prepare
+from campus_visual_gps.retrieval.index import RetrievalIndex
 from campus_visual_gps.retrieval.ood import OodDetector
-from campus_visual_gps.retrieval.prior import RetrievalResult, density, match_score_near
 
 MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 
@@ -26,12 +31,25 @@ MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 class PositionEstimate:
     """Where one image was taken. Arrays are float64; metres are east and north of the bundle's local frame.
 
-    `features` describe the place as the bundle's reference features do, `agreement` is how well the image agrees with
-    the reference photos near its position (campus_visual_gps/places.py), NaN where evidence is not used.
-    `modes` are the places that the members' maps think possible, empty for heads without maps; `radius90_m` and
-    `radius95_m` the circles about the mean that hold the truth so often, NaN where the bundle has not measured them.
-    `refusal` is None, or the name of the gate that says the estimate is not to be used; latitude and longitude are
-    NaN where the mean cannot be placed on the globe, which is always refused.
+    Attributes:
+        mean_enu_m: (2,) metres.
+        cov_enu_m2: (2, 2) square metres.
+        latitude_deg: NaN, like the longitude, where the mean cannot be converted, which is always rejected.
+        longitude_deg: Likewise.
+        altitude_m: The site's, over the ellipsoid.
+        altitude_sigma_m: Its standard deviation.
+        member_means_enu_m: (M, 2) metres of the members.
+        member_covs_enu_m2: (M, 2, 2) square metres of the members; zero for heads that regress a point.
+        descriptor: (p,) float32, to be compared with the descriptors of the bundle's reference photos; the pooled
+            features of a bundle without a descriptor extractor.
+        match_score: Of the reference photos near the position (retrieval.matching), NaN where retrieval is not used.
+        indicators: What the gates look at.
+        modes: Possible positions by the grid, the most probable first; empty for heads without a grid.
+        radius90_m: Radius of the circle about the mean that holds the truth with 90 %; NaN where not measured.
+        radius95_m: Likewise with 95 %.
+        rejection_reason: None, or the gate that says that the estimate must not be used.
+        transform_s: Seconds of the evaluation transform.
+        ensemble_s: Seconds of the SiteModel.
     """
 
     mean_enu_m: np.ndarray
@@ -42,38 +60,46 @@ class PositionEstimate:
     altitude_sigma_m: float
     member_means_enu_m: np.ndarray
     member_covs_enu_m2: np.ndarray
-    features: np.ndarray
-    agreement: float
-    indicators: integrity.QualityIndicators
+    descriptor: np.ndarray
+    match_score: float
+    indicators: QualityIndicators
     modes: tuple[Mode, ...]
     radius90_m: float
     radius95_m: float
-    refusal: str | None
+    rejection_reason: RejectionReason | None
     transform_s: float
     ensemble_s: float
 
 
 class Localizer:
-    """A bundle's ensemble on one device. One thread at a time may call `localize`.
+    """A bundle on one device. It has no memory: the same image gives the same answer. One thread at a time may call it.
 
-    `reference` and `appearance` are of the training photos, `gates` are the bundle's unless others are given.
+    Args:
+        bundle: Where the calibration, the local frame and the gates come from.
+        engine: Runs the bundle's SiteModel.
+        index: The reference photos, or None for a bundle without descriptors.
+        ood_detector: Of the reference photos, or None for a bundle without.
+        gates: In the place of the bundle's.
+
+    Raises:
+        BundleError: the members' cells lie on no grid.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        ensemble: Ensemble,
-        reference: RetrievalIndex | None = None,
-        appearance: OodDetector | None = None,
-        gates: integrity.Gates | None = None,
+        engine: TorchEngine,
+        index: RetrievalIndex | None = None,
+        ood_detector: OodDetector | None = None,
+        gates: Gates | None = None,
     ):
         self.bundle = bundle
-        self.ensemble = ensemble
+        self.engine = engine
+        self.index = index
         self.gates = gates or bundle.gates
-        self.cells = _site_cells(bundle, ensemble)
-        self.reference = reference
-        self._appearance = appearance
-        self._inspector = integrity.ImageInspector()
+        self.grid = _location_grid(bundle, engine)
+        self.estimator = PosteriorEstimator(bundle.calibration, self.grid)
+        self._ood_detector = ood_detector
 
     @classmethod
     def load(
@@ -81,113 +107,119 @@ class Localizer:
     ) -> Localizer:
         """Load a bundle directory. Raises BundleError for a bad bundle, ConfigError for a bad device or precision."""
         bundle = load_bundle(model_dir)
-        ensemble = Ensemble(bundle.load_members(), bundle.image, device, precision)
+        reference = bundle.load_reference()
+        engine = TorchEngine(bundle.load_site_model(reference.extractor), device, precision)
         if warm_up:
-            ensemble.warm_up()
-        return cls(bundle, ensemble, *_of_training_photos(bundle))
+            engine.warm_up()
+        detector = OodDetector(reference.ood_features) if len(reference.ood_features) else None
+        return cls(bundle, engine, reference.index(), detector)
 
-    def localize(self, rgb: np.ndarray) -> PositionEstimate:
-        """(H, W, 3) uint8 RGB, 0..255 -> PositionEstimate. Raises ImageError for anything else."""
-        output = self.ensemble.predict(rgb)
-        image = self._inspector.inspect(output.square)
-        calibration = self.bundle.calibration
-        scaling = calibration.scaling(image.brightness)
-        place = self._place(output)
-        near = self._neighbours(place)
-        belief = believe(
-            output.means_enu_m,
-            output.covs_enu_m2,
-            output.grid_log_probs,
-            self.cells,
-            calibration,
-            scaling,
-            None if near is None else density(near, self.cells.centres_enu_m, calibration.evidence),
-            None if near is None else partial(match_score_near, near),
-        )
-        modes = () if belief.grid_probs is None else tuple(self.cells.modes(belief.grid_probs))
-        indicators = integrity.QualityIndicators(
-            spread_m=float(spread_m(output.means_enu_m)),
-            sigma_m=float(sigma_m(belief.cov_enu_m2)),
-            mode_separation_m=mode_separation_m(modes),
-            ood_score=np.nan if self._appearance is None else self._appearance.distance(output.appearance),
-            image=image,
-        )
-        return self._estimate(output, place, near, belief, scaling, modes, indicators)
+    def localize(self, rgb: np.ndarray, repeat_count: int = 0) -> PositionEstimate:
+        """Locate one image.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, 0..255.
+            repeat_count: How many images in a row before this one were the same, for the gate of repeated images.
+
+        Raises:
+            ImageError: the image is of another type or shape, or too small.
+        """
+        return self.localize_batch([rgb], [repeat_count])[0]
+
+    def localize_batch(
+        self, images: Sequence[np.ndarray], repeat_counts: Sequence[int] | None = None
+    ) -> list[PositionEstimate]:
+        """Locate several images in one pass of the networks; times are shared evenly. Raises ImageError."""
+        start = perf_counter()
+        inputs = np.stack([prepare(rgb, self.bundle.image) for rgb in images])
+        transformed = perf_counter()
+        outputs = self.engine.run(inputs)
+        times = ((transformed - start) / len(images), (perf_counter() - transformed) / len(images))
+        seen = [integrity.brightness_and_sharpness(input_rgb) for input_rgb in inputs]
+        posterior = self._posterior(outputs, np.array([brightness for brightness, _ in seen]))
+        ood_scores = self._ood_scores(outputs)
+        counts = repeat_counts or [0] * len(images)
+        return [
+            self._estimate(row, outputs, posterior, ood_scores[row], seen[row], counts[row], times)
+            for row in range(len(images))
+        ]
+
+    def _posterior(self, outputs: ModelOutputs, brightness: np.ndarray) -> Posterior:
+        retrieval = None
+        if self.estimator.uses_retrieval and self.index is not None and outputs.descriptors is not None:
+            prior = self.bundle.calibration.retrieval_prior
+            k = prior.k if prior is not None else 0
+            retrieval = self.index.search(outputs.descriptors, outputs.local_descriptors, k)
+        return self.estimator.estimate(outputs, retrieval, brightness)
+
+    def _ood_scores(self, outputs: ModelOutputs) -> np.ndarray:
+        if self._ood_detector is None:
+            return np.full(len(outputs), np.nan)
+        return np.where(outputs.finite, self._ood_detector.score(outputs.ood_features), np.nan)
 
     def _estimate(
         self,
-        output: EnsembleOutput,
-        place: Place | None,
-        near: RetrievalResult | None,
-        belief: Posterior,
-        scaling: CovarianceCalibration,
-        modes: tuple[Mode, ...],
-        indicators: integrity.QualityIndicators,
+        row: int,
+        outputs: ModelOutputs,
+        posterior: Posterior,
+        ood_score: float,
+        seen: tuple[float, float],
+        repeat_count: int,
+        times: tuple[float, float],
     ) -> PositionEstimate:
-        bundle, mean, cov = self.bundle, belief.mean_enu_m, belief.cov_enu_m2
-        refusal = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, indicators)
-        latitude, longitude = (np.nan, np.nan)
-        if refusal != integrity.NOT_FINITE:
-            latitude, longitude = bundle.frame.to_geodetic(mean)
+        bundle, mean, cov = self.bundle, posterior.mean_enu_m[row], posterior.cov_enu_m2[row]
+        modes: tuple[Mode, ...] = ()
+        if self.grid is not None and posterior.grid_probs is not None:
+            modes = self.grid.modes(posterior.grid_probs[row])
+        member_means = outputs.member_means_enu_m[row]
+        indicators = QualityIndicators(
+            ensemble_spread_m=float(ensemble_spread_m(member_means)),
+            sigma_m=float(sigma_m(cov)),
+            mode_separation_m=mode_separation_m(modes),
+            ood_score=float(ood_score),
+            brightness=seen[0],
+            sharpness=seen[1],
+            repeat_count=repeat_count,
+        )
+        reason = integrity.check(self.gates, mean, cov, bundle.site_polygon_enu_m, indicators)
+        latitude, longitude = np.nan, np.nan
+        if reason != RejectionReason.NOT_FINITE:
+            latitude, longitude = map(float, bundle.frame.to_geodetic(mean))
+        descriptors = outputs.pooled_features if outputs.descriptors is None else outputs.descriptors
         return PositionEstimate(
             mean_enu_m=mean,
             cov_enu_m2=cov,
-            latitude_deg=float(latitude),
-            longitude_deg=float(longitude),
+            latitude_deg=latitude,
+            longitude_deg=longitude,
             altitude_m=bundle.altitude.altitude_m,
             altitude_sigma_m=bundle.altitude.sigma_m,
-            member_means_enu_m=output.means_enu_m,
-            member_covs_enu_m2=output.covs_enu_m2,
-            features=output.statistics if place is None else place.descriptor,
-            agreement=np.nan if near is None else match_score_near(near, mean),
+            member_means_enu_m=member_means,
+            member_covs_enu_m2=outputs.member_covs_enu_m2[row],
+            descriptor=descriptors[row],
+            match_score=float(posterior.match_score[row]),
             indicators=indicators,
             modes=modes,
-            radius90_m=_or_nan(scaling.radius_m(cov, 90)),
-            radius95_m=_or_nan(scaling.radius_m(cov, 95)),
-            refusal=refusal,
-            transform_s=output.transform_s,
-            ensemble_s=output.ensemble_s,
+            radius90_m=float(posterior.radius90_m[row]),
+            radius95_m=float(posterior.radius95_m[row]),
+            rejection_reason=reason,
+            transform_s=times[0],
+            ensemble_s=times[1],
         )
 
-    def _place(self, output: EnsembleOutput) -> Place | None:
-        if self.reference is None or not _finite(output):
-            return None
-        return self.reference.space.place(output.statistics, output.local)
-
-    def _neighbours(self, place: Place | None) -> RetrievalResult | None:
-        evidence = self.bundle.calibration.evidence
-        if place is None or self.cells is None or evidence is None or not evidence.weight:
-            return None
-        return self.reference.nearest(place, evidence.k)
-
     def on_cpu(self) -> Localizer:
-        """The same members moved to the CPU; this localizer is of no use any more. Needs no files of the bundle."""
-        ensemble = Ensemble(self.ensemble.members, self.bundle.image, "cpu")
-        return Localizer(self.bundle, ensemble, self.reference, self._appearance, self.gates)
+        """The same model moved to the CPU; this localizer must not be used any more. Reads no file of the bundle."""
+        engine = TorchEngine(self.engine.model, "cpu")
+        return Localizer(self.bundle, engine, self.index, self._ood_detector, self.gates)
 
 
-def _site_cells(bundle: Bundle, ensemble: Ensemble) -> LocationGrid | None:
-    if ensemble.cells_enu_m is None:
+def _location_grid(bundle: Bundle, engine: TorchEngine) -> LocationGrid | None:
+    cells = engine.model.cells_enu_m
+    if cells is None:
         return None
     try:
-        return LocationGrid(ensemble.cells_enu_m, bundle.members[0].model.cell_m)
+        return LocationGrid(cells.numpy(), bundle.members[0].model.cell_m)
     except ValueError as error:
         raise BundleError(f"{bundle.path}: {error}; train the bundle again") from error
-
-
-def _of_training_photos(bundle: Bundle) -> tuple[RetrievalIndex | None, OodDetector | None]:
-    reference = bundle.load_reference()
-    if not len(reference.features):
-        return None, None
-    return reference.index(), OodDetector(reference.appearances)
-
-
-def _finite(output: EnsembleOutput) -> bool:
-    return all(np.isfinite(features).all() for features in (output.statistics, *output.local))
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else float(value)
 
 
 @lru_cache(maxsize=2)
@@ -198,9 +230,16 @@ def _cached_localizer(model_dir: str) -> Localizer:
 def predict_gps(image: np.ndarray, model_dir: Path | str | None = None) -> np.ndarray:
     """The paper's interface (section 3.1): (H, W, 3) uint8 RGB -> float32 [latitude, longitude] in degrees.
 
-    The bundle comes from `model_dir` or from the environment variable CAMPUS_VISUAL_GPS_MODEL, and is kept loaded.
-    float32 degrees are good to about 0.4 m; `Localizer` keeps float64. Gates do not refuse here: the paper's
-    interface always answers. Raises ImageError, BundleError.
+    float32 degrees are good to about 0.4 m; `Localizer` keeps float64. Gates do not reject here: the paper's interface
+    always answers.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, 0..255.
+        model_dir: A bundle; else the environment variable CAMPUS_VISUAL_GPS_MODEL names it. It is kept loaded.
+
+    Raises:
+        ImageError: the image is of another type or shape.
+        BundleError: no bundle is named, or it cannot be loaded.
     """
     directory = model_dir or os.environ.get(MODEL_VARIABLE)
     if not directory:

@@ -1,7 +1,7 @@
 """ImageSpec and the one evaluation transform, used by ingest, training, evaluation and on the robot.
 
 One rule of resizing everywhere: an image becomes a square of `stored_px`, as `ingest` stores it, and from there
-the network's `size_px`. A camera's frame and its stored copy so reach the network through the same pixels.
+the network's `size_px`. A camera's image and its stored copy thus reach the network through the same pixels.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ def prepare(rgb: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
 def normalise(images, spec: ImageSpec):
     """Torch uint8 (..., S, S, 3) -> float32 (..., 3, S, S) on the same device, in the network's range."""
+    scaled = images.float()
+    return standardise(scaled, scaled.new_tensor(spec.mean), scaled.new_tensor(spec.std))
+
+
+def standardise(images, mean, std):
+    """Torch uint8 (..., S, S, 3) and tensors (3,) -> float32 (..., 3, S, S): images / 255, less the mean, over std."""
     # channels stay last in memory, which is the layout that the convolutions run in
-    scaled = images.float().div_(255.0)
-    mean, std = scaled.new_tensor(spec.mean), scaled.new_tensor(spec.std)
-    return scaled.sub_(mean).div_(std).movedim(-1, -3)
+    return images.float().div(255.0).sub(mean).div(std).movedim(-1, -3)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import ImageStatistics, QualityIndicators
-from campus_visual_gps.estimation.posterior import Calibration, mixture_moments
+from campus_visual_gps.estimation.posterior import mixture_moments
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import PositionEstimate
 from campus_visual_gps.ros import messages

@@ -1,1 +1,1 @@
-"""How a SiteModel runs on this machine."""
+"""How a SiteModel runs on this machine. Every engine takes and returns the same numpy arrays."""

@@ -1,10 +1,12 @@
-"""A probability map over the site's cells -> the fix that it calls for, its covariance, and its modes.
+"""Probabilities over a grid of the site's cells: the position taken from them, its covariance, and their modes.
 
-A map is (K,) float64, sums to 1, and belongs to cells (K, 2), the east/north centres of squares of `cell_m` metres.
+Grid probabilities are (K,) float64, sum to 1, and belong to cells (K, 2), the east/north centres of squares of `cell_m`
+metres.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -14,29 +16,78 @@ GEOMETRIC_MEDIAN = "geometric_median"
 MEAN = "mean"
 POINT_ESTIMATORS = (GEOMETRIC_MEDIAN, MEAN)
 
-# A mode is a connected part of the smallest region that holds MODE_REGION of the mass, if it holds MODE_SHARE itself;
-# modes nearer to each other than MODE_SEPARATION_M are one, for a label's own error is of that size.
-MODE_REGION, MODE_SHARE, MODE_SEPARATION_M = 0.9, 0.15, 25.0
+# A mode is a connected component of the smallest region that holds REGION_MASS, if it holds MIN_MODE_MASS itself; modes
+# nearer to each other than MIN_SEPARATION_M are one, for a label's own error is of that size.
+REGION_MASS, MIN_MODE_MASS, MIN_SEPARATION_M = 0.9, 0.15, 25.0
 
-_STEP_M = 0.01
+_TOLERANCE_M = 0.0005
 _MAX_STEPS = 40
 
 
 class Mode(NamedTuple):
-    """A place that the map thinks possible: its centre (2,) in metres and its share of the mass."""
+    """A possible position: its centre (2,) in metres and its share of the probability."""
 
     mean_enu_m: np.ndarray
     share: float
 
 
+class LocationGrid:
+    """The cells (K, 2) of a site with their neighbourhood.
+
+    Raises:
+        ValueError: the cells lie on no common raster of `cell_m` metres.
+    """
+
+    def __init__(self, cells_enu_m: np.ndarray, cell_m: float):
+        self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
+        self.cell_m = float(cell_m)
+        steps = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
+        self._columns, self._rows = np.round(steps).astype(int).T
+        self._raster = (self._rows.max() + 1, self._columns.max() + 1)
+        taken = set(zip(self._rows.tolist(), self._columns.tolist(), strict=True))
+        if np.abs(steps - np.round(steps)).max() > 0.05 or len(taken) != len(steps):
+            raise ValueError(f"the {len(steps)} cells do not lie on a raster of {cell_m} m")
+
+    def __len__(self) -> int:
+        return len(self.centres_enu_m)
+
+    def modes(self, grid_probs: np.ndarray) -> tuple[Mode, ...]:
+        """Modes of grid probabilities (K,), the heaviest first; one at least, none where they are not finite."""
+        if not np.all(np.isfinite(grid_probs)):
+            return ()
+        order = np.argsort(-grid_probs, kind="stable")
+        region = order[: int(np.searchsorted(np.cumsum(grid_probs[order]), REGION_MASS)) + 1]
+        raster = np.zeros(self._raster, dtype=np.uint8)
+        raster[self._rows[region], self._columns[region]] = 1
+        count, labels = cv2.connectedComponents(raster, connectivity=8)
+        label_of = labels[self._rows[region], self._columns[region]]
+        masses = np.bincount(label_of, weights=grid_probs[region], minlength=count)
+        heavy = [label for label in np.argsort(-masses) if masses[label] >= MIN_MODE_MASS]
+        found = [self._mode(grid_probs, region[label_of == label]) for label in heavy or [np.argmax(masses)]]
+        return _merge_near(found)
+
+    def mode_separations_m(self, grid_probs: np.ndarray) -> np.ndarray:
+        """`mode_separation_m` (N,) of grid probabilities (N, K)."""
+        return np.array([mode_separation_m(self.modes(own)) for own in grid_probs], dtype=np.float64)
+
+    def _mode(self, grid_probs: np.ndarray, cells: np.ndarray) -> Mode:
+        share = float(grid_probs[cells].sum())
+        return Mode(grid_probs[cells] @ self.centres_enu_m[cells] / share, share)
+
+
+def mode_separation_m(modes: Sequence[Mode]) -> float:
+    """Greatest distance between the heaviest mode and another, metres; 0 for one mode."""
+    return max((float(np.hypot(*(mode.mean_enu_m - modes[0].mean_enu_m))) for mode in modes[1:]), default=0.0)
+
+
 def mean_grid_probs(grid_log_probs: np.ndarray) -> np.ndarray:
-    """Members' log maps (..., M, K) -> their average (..., K), which sums to 1; NaN where a member's is."""
-    maps = np.exp(np.asarray(grid_log_probs, dtype=np.float64)).mean(axis=-2)
-    return maps / maps.sum(axis=-1, keepdims=True)
+    """Members' log probabilities (..., M, K) -> their mean probabilities (..., K), sum 1; NaN where a member's are."""
+    probs = np.exp(np.asarray(grid_log_probs, dtype=np.float64)).mean(axis=-2)
+    return probs / probs.sum(axis=-1, keepdims=True)
 
 
 def apply_temperature(grid_probs: np.ndarray, temperature: float) -> np.ndarray:
-    """(..., K) to the power 1 / temperature, normalised: above 1 it is less sure of itself, below 1 surer."""
+    """Probabilities (..., K) to the power 1 / temperature, normalised: above 1 they are flatter, below 1 sharper."""
     if temperature == 1.0:
         return grid_probs
     with np.errstate(divide="ignore"):
@@ -45,16 +96,16 @@ def apply_temperature(grid_probs: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def locate(
-    grid_probs: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, rule: str = GEOMETRIC_MEDIAN
+def point_and_covariance(
+    grid_probs: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, estimator: str = GEOMETRIC_MEDIAN
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (..., K) -> points (..., 2) metres and the second moments (..., 2, 2) about them, square metres.
+    """Probabilities (..., K) -> points (..., 2) metres and the second moments (..., 2, 2) about them, square metres.
 
-    About the reported point and not about the mean: where the map has two peaks, the filter is told how far the
-    other one is. The mass of a cell lies all over its square, which adds cell_m^2 / 12 per axis.
+    About the reported point and not about the mean: where there are two modes, the filter is told how far the other one
+    is. The mass of a cell lies all over its square, which adds cell_m^2 / 12 per axis.
     """
     point = grid_probs @ cells_enu_m
-    if rule == GEOMETRIC_MEDIAN:
+    if estimator == GEOMETRIC_MEDIAN:
         point = _geometric_median(grid_probs, cells_enu_m, cell_m, point)
     offsets = cells_enu_m - point[..., None, :]
     cov = np.swapaxes(offsets * grid_probs[..., None], -1, -2) @ offsets
@@ -64,8 +115,8 @@ def locate(
 def _geometric_median(grid_probs: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, start: np.ndarray) -> np.ndarray:
     """The weighted geometric median of the cells: by Newton's step or, where it is better, Weiszfeld's.
 
-    The expected distance is convex, so that there is one minimum however many peaks the map has. Weiszfeld's step never
-    fails (Vardi and Zhang, PNAS 97, 2000) but creeps between two peaks. Distances are those to a square of `cell_m`
+    The expected distance is convex, so that there is one minimum however many modes there are. Weiszfeld's step never
+    fails (Vardi and Zhang, PNAS 97, 2000) but is slow between two modes. Distances are those to a square of `cell_m`
     rather than to its centre, which also keeps them from being zero.
     """
     east, north = np.ascontiguousarray(cells_enu_m.T)
@@ -80,16 +131,16 @@ def _geometric_median(grid_probs: np.ndarray, cells_enu_m: np.ndarray, cell_m: f
     for _ in range(_MAX_STEPS):
         weights = grid_probs / distance
         total = weights.sum(axis=-1)
-        pull = np.stack([(weights * x).sum(axis=-1), (weights * y).sum(axis=-1)], axis=-1)
-        curved = weights / distance**2
-        xx, xy, yy = ((curved * product).sum(axis=-1) for product in (x * x, x * y, y * y))
-        steps = (_solve(total - xx, -xy, total - yy, pull), pull / total[..., None])
+        gradient = np.stack([(weights * x).sum(axis=-1), (weights * y).sum(axis=-1)], axis=-1)
+        curvature = weights / distance**2
+        xx, xy, yy = ((curvature * product).sum(axis=-1) for product in (x * x, x * y, y * y))
+        steps = (_solve(total - xx, -xy, total - yy, gradient), gradient / total[..., None])
         tried = [(point + step, *offsets(point + step)) for step in steps]
         newton, weiszfeld = ((grid_probs * distances).sum(axis=-1) for *_, distances in tried)
         first = (newton <= weiszfeld)[..., None]
         before, point = point, np.where(first, tried[0][0], tried[1][0])
         x, y, distance = (np.where(first, one, other) for one, other in zip(tried[0][1:], tried[1][1:], strict=True))
-        if not np.any(np.abs(point - before) > _STEP_M):  # also ends for NaN, which no step mends
+        if not np.any(np.abs(point - before) > _TOLERANCE_M):  # also ends for NaN
             break
     return point
 
@@ -98,54 +149,16 @@ def _solve(a: np.ndarray, b: np.ndarray, c: np.ndarray, right: np.ndarray) -> np
     """Solutions (..., 2) of [[a, b], [b, c]] with right sides (..., 2)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = 1.0 / (a * c - b * b)
-    return (
-        np.stack([c * right[..., 0] - b * right[..., 1], a * right[..., 1] - b * right[..., 0]], axis=-1)
-        * (inverse[..., None])
-    )
+    solution = np.stack([c * right[..., 0] - b * right[..., 1], a * right[..., 1] - b * right[..., 0]], axis=-1)
+    return solution * inverse[..., None]
 
 
-class LocationGrid:
-    """The site's cells with their neighbourhood. Raises ValueError for cells that lie on no common raster."""
-
-    def __init__(self, cells_enu_m: np.ndarray, cell_m: float):
-        self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
-        self.cell_m = float(cell_m)
-        places = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
-        self._columns, self._rows = np.round(places).astype(int).T
-        self._raster = (self._rows.max() + 1, self._columns.max() + 1)
-        taken = set(zip(self._rows.tolist(), self._columns.tolist(), strict=True))
-        if np.abs(places - np.round(places)).max() > 0.05 or len(taken) != len(places):
-            raise ValueError(f"the {len(places)} cells do not lie on a raster of {cell_m} m")
-
-    def __len__(self) -> int:
-        return len(self.centres_enu_m)
-
-    def modes(self, grid_probs: np.ndarray) -> list[Mode]:
-        """Modes of one map (K,), the heaviest first; one at least, unless the map is not finite."""
-        if not np.all(np.isfinite(grid_probs)):
-            return []
-        order = np.argsort(-grid_probs, kind="stable")
-        region = order[: int(np.searchsorted(np.cumsum(grid_probs[order]), MODE_REGION)) + 1]
-        raster = np.zeros(self._raster, dtype=np.uint8)
-        raster[self._rows[region], self._columns[region]] = 1
-        count, labels = cv2.connectedComponents(raster, connectivity=8)
-        label_of = labels[self._rows[region], self._columns[region]]
-        masses = np.bincount(label_of, weights=grid_probs[region], minlength=count)
-        heavy = [label for label in np.argsort(-masses) if masses[label] >= MODE_SHARE]
-        found = [self._mode(grid_probs, region[label_of == label]) for label in heavy or [np.argmax(masses)]]
-        return _apart(found)
-
-    def _mode(self, grid_probs: np.ndarray, cells: np.ndarray) -> Mode:
-        share = float(grid_probs[cells].sum())
-        return Mode(grid_probs[cells] @ self.centres_enu_m[cells] / share, share)
-
-
-def _apart(modes: list[Mode]) -> list[Mode]:
-    """Modes, heaviest first, with those nearer than MODE_SEPARATION_M to a heavier one taken into it."""
+def _merge_near(modes: list[Mode]) -> tuple[Mode, ...]:
+    """Modes, heaviest first, with those nearer than MIN_SEPARATION_M to a heavier one merged into it."""
     kept: list[Mode] = []
     for mode in modes:
         distances = [np.hypot(*(mode.mean_enu_m - other.mean_enu_m)) for other in kept]
-        if not distances or min(distances) >= MODE_SEPARATION_M:
+        if not distances or min(distances) >= MIN_SEPARATION_M:
             kept.append(mode)
             continue
         nearest = int(np.argmin(distances))
@@ -153,9 +166,4 @@ def _apart(modes: list[Mode]) -> list[Mode]:
         share = other.share + mode.share
         centre = (other.share * other.mean_enu_m + mode.share * mode.mean_enu_m) / share
         kept[nearest] = Mode(centre, share)
-    return kept
-
-
-def mode_separation_m(modes: list[Mode]) -> float:
-    """Greatest distance between the heaviest mode and another, metres; 0 for one mode."""
-    return max((float(np.hypot(*(mode.mean_enu_m - modes[0].mean_enu_m))) for mode in modes[1:]), default=0.0)
+    return tuple(kept)

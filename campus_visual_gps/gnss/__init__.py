@@ -1,1 +1,1 @@
-"""The GNSS receiver: whether it is healthy, and which source of fixes counts now."""
+"""The GNSS receiver: its health, and which source of fixes is in use."""

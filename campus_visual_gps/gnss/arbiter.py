@@ -1,7 +1,7 @@
-"""Which of two streams of fixes a filter is given, without ROS: the receiver's while healthy, the visual one while not.
+"""Chooses the source of the fixes for a filter: the receiver while it is healthy, the visual fixes otherwise.
 
-Judged by the GpsMonitor. Nothing that a filter must not see passes: a fix that the monitor faults is held back also
-while the receiver still counts as healthy, and so is a stamp that is not newer than all before.
+Without ROS. The GpsMonitor judges the receiver. A faulty fix is held back even while the receiver still counts as
+healthy, and so is a fix whose stamp is not newer than every fix before it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, ReceiverFix, Transition
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
-# How often silence has to be looked for.
+# How often `FixArbiter.tick` has to be called, so that silence is detected in time.
 TICK_S = 0.1
 _TIME_JUMP_NS = round(TIME_JUMP_S * 1e9)
 _SOURCES = {
@@ -24,7 +24,7 @@ _SOURCES = {
 
 
 class SourceChange(NamedTuple):
-    """The source of before and the one from now on, which may be the same, and the receiver's change of state."""
+    """A change of the receiver's state, with the source of the fixes before and after it, which may be the same."""
 
     before: str
     after: str
@@ -32,70 +32,75 @@ class SourceChange(NamedTuple):
 
     @property
     def changes_source(self) -> bool:
+        """Whether the source before and after differ."""
         return self.before != self.after
 
 
 class Decision(NamedTuple):
-    """Whether the fix goes into the one stream, and the change that it brought, if any."""
+    """Whether a fix passes to the output, and the change of state that it caused, if any."""
 
     passes: bool
-    switch: SourceChange | None
+    change: SourceChange | None
 
 
 class FixArbiter:
-    """Feed `receiver` and `visual` with what arrives and `tick` every TICK_S. Stamps are nanoseconds, times seconds."""
+    """Merges the receiver's fixes and the visual fixes into one output with strictly increasing stamps.
+
+    Call `receiver` and `visual` for each arriving fix and `tick` every TICK_S. Stamps are nanoseconds, times seconds.
+    """
 
     def __init__(self, settings: MonitorSettings | None = None):
         self.monitor = GpsMonitor(settings)
         self.source = NEITHER
-        self.switches = 0
-        self.counts: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
+        self.switch_count = 0
+        self.published_counts: Counter[str] = Counter()
+        self.fault_counts: Counter[str] = Counter()
+        self.not_newer_count = 0
         self._newest_ns = 0
         self._receiver_ns = 0
 
     def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float) -> Decision:
-        """A fix of the receiver arrived."""
+        """A fix of the receiver arrived at `now_s`."""
         if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
             self._newest_ns = 0
         self._receiver_ns = stamp_ns
-        switch = self._follow(self.monitor.fix(fix, now_s))
+        change = self._update_source(self.monitor.fix(fix, now_s))
         if self.monitor.fault is not None:
-            self.faults[self.monitor.fault] += 1
-            return Decision(False, switch)
-        return Decision(self.source == RECEIVER and self._newer(stamp_ns), switch)
+            self.fault_counts[self.monitor.fault.value] += 1
+            return Decision(False, change)
+        return Decision(self.source == RECEIVER and self._is_newer(stamp_ns), change)
 
     def visual(self, stamp_ns: int, now_s: float) -> Decision:
-        """A visual fix arrived."""
-        switch = self.tick(now_s)
-        return Decision(self.source == VISUAL and self._newer(stamp_ns), switch)
+        """A visual fix arrived at `now_s`."""
+        change = self.tick(now_s)
+        return Decision(self.source == VISUAL and self._is_newer(stamp_ns), change)
 
     def tick(self, now_s: float) -> SourceChange | None:
-        """Notice a receiver that fell silent."""
-        return self._follow(self.monitor.tick(now_s))
+        """Detect a silent receiver."""
+        return self._update_source(self.monitor.tick(now_s))
 
     def restart(self) -> None:
-        """Time jumped back: forget all that happened later."""
+        """Time jumped back: reset the monitor and accept older stamps."""
         self.monitor.reset()
         self._newest_ns = self._receiver_ns = 0
 
     def restart_stamps(self) -> None:
-        """The visual fixes' stamps jumped back, as those of a looping bag: the stream may follow."""
+        """The stamps of the visual fixes jumped back, as in a looping bag: accept older stamps."""
         self._newest_ns = 0
 
-    def _follow(self, transition: Transition | None) -> SourceChange | None:
-        # by the state and not by the transition: a reset has none
+    def _update_source(self, transition: Transition | None) -> SourceChange | None:
+        # from the state and not from the transition: a reset of the monitor has no transition
         before, self.source = self.source, _SOURCES[self.monitor.state]
         if transition is None:
             return None
-        self.switches += before not in (NEITHER, self.source)
+        self.switch_count += before not in (NEITHER, self.source)
         return SourceChange(before, self.source, transition)
 
-    def _newer(self, stamp_ns: int) -> bool:
-        """Only what is newer than all before: the streams cross at a switch, for images take longer."""
+    def _is_newer(self, stamp_ns: int) -> bool:
+        """Whether a stamp is newer than all before. Visual fixes arrive later, so the sources overlap at a switch."""
         if stamp_ns <= self._newest_ns:
-            self.counts["not_newer"] += 1
+            self.not_newer_count += 1
             return False
         self._newest_ns = stamp_ns
-        self.counts[self.source] += 1
+        self.published_counts[self.source] += 1
         return True

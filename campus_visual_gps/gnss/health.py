@@ -1,8 +1,8 @@
-"""Is the real GPS healthy? From the stream of a receiver's fixes, without ROS: healthy, degraded or lost, and why.
+"""Health of a GNSS receiver, judged from its stream of fixes: healthy, degraded or lost, with the reason. Without ROS.
 
-A fix is judged by itself (status, numbers, covariance), against the last good one (a jump that no robot drives) and
-against the clock (silence, delay). The state follows the verdicts with hysteresis in both directions: so many fixes in
-a row and so long. Silence needs none: it is measured in time already.
+Each fix is checked by itself (status, numbers, covariance), against the last good fix (a jump faster than the robot
+can drive) and against the clock (silence, delay). The state changes with hysteresis in both directions: a minimum
+number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it is a duration already.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import numpy as np
 from campus_visual_gps.errors import ConfigError
 
 EARTH_RADIUS_M = 6_371_000.0
-# Less is a receiver that delivers out of order; more is a looping bag or a restarted simulation.
+# A smaller step back in time is a receiver that delivers out of order; a larger one is a looping bag or a restarted
+# simulation.
 TIME_JUMP_S = 1.0
-# Two independent positions differ by more than so many sigmas once in thousands of fixes.
+# Two independent positions differ by more than this many sigmas about once in 3000 fixes (chi-square, two dimensions).
 JUMP_SIGMAS = 4.0
 
 
 class GpsState(Enum):
-    """WAITING is before the first verdict; DEGRADED gives positions not worth following, LOST gives none."""
+    """State of the receiver: WAITING before the first fix, DEGRADED with unusable positions, LOST without positions."""
 
     WAITING = "waiting"
     HEALTHY = "healthy"
@@ -32,25 +33,52 @@ class GpsState(Enum):
     LOST = "lost"
 
 
-NO_STATUS = "no_fix_status"
-NOT_FINITE = "not_finite"
-OFF_GLOBE = "off_the_globe"
-NULL_ISLAND = "null_island"
-BAD_COVARIANCE = "bad_covariance"
-UNCERTAIN = "uncertain"
-JUMP = "jump"
-DELAYED = "delayed"
-SILENT = "silent"
+class GnssFault(str, Enum):
+    """Why a fix of the receiver, or its silence, counts against the receiver. The values are names in diagnostics."""
 
-_NO_POSITION = frozenset({NO_STATUS, NOT_FINITE, OFF_GLOBE, NULL_ISLAND, SILENT})
+    NO_FIX_STATUS = "no_fix_status"
+    NOT_FINITE = "not_finite"
+    OFF_THE_GLOBE = "off_the_globe"
+    NULL_ISLAND = "null_island"
+    BAD_COVARIANCE = "bad_covariance"
+    UNCERTAIN = "uncertain"
+    JUMP = "jump"
+    DELAYED = "delayed"
+    SILENT = "silent"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+_NO_POSITION = frozenset(
+    {
+        GnssFault.NO_FIX_STATUS,
+        GnssFault.NOT_FINITE,
+        GnssFault.OFF_THE_GLOBE,
+        GnssFault.NULL_ISLAND,
+        GnssFault.SILENT,
+    }
+)
 
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """When a receiver is believed. Seconds are those of the clock that `fix` and `tick` are given.
+    """Limits of a healthy receiver, and the hysteresis. Times are on the clock that `fix` and `tick` are given.
 
-    `max_delay_s` limits the time from a fix's stamp to its arrival (0: off, for receivers with a clock of their own);
-    `assumed_sigma_m` stands in for a covariance that the receiver leaves all zero.
+    Args:
+        max_age_s: The receiver is lost after this time without a new fix.
+        max_delay_s: Longest time from a fix's stamp to its arrival. 0 switches the check off, for receivers whose clock
+            is not synchronised.
+        max_sigma_m: Largest standard deviation along the worst horizontal direction.
+        max_speed_mps: Highest speed of the robot; fixes that imply more are jumps.
+        assumed_sigma_m: Replaces a covariance that the receiver leaves all zero.
+        fault_min_count: Consecutive faulty fixes after which a healthy receiver counts as failed.
+        fault_min_duration_s: Time over which these faulty fixes must extend.
+        recovery_min_count: Consecutive good fixes after which a failed receiver counts as healthy.
+        recovery_min_duration_s: Time over which these good fixes must extend.
+
+    Raises:
+        ConfigError: A value is not finite or is outside its range.
     """
 
     max_age_s: float = 2.0
@@ -66,16 +94,20 @@ class MonitorSettings:
     def __post_init__(self):
         for name in ("max_age_s", "max_sigma_m", "max_speed_mps", "assumed_sigma_m"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                raise ConfigError(f"{name} {getattr(self, name)} must be a positive number")
+                raise ConfigError(f"expected {name} to be a positive number, got {getattr(self, name)}")
         for name in ("max_delay_s", "fault_min_duration_s", "recovery_min_duration_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 s or more")
-        if min(self.fault_min_count, self.recovery_min_count) < 1:
-            raise ConfigError("fault_min_count and recovery_min_count must be 1 or more")
+                raise ConfigError(f"expected {name} to be 0 s or more, got {getattr(self, name)}")
+        for name in ("fault_min_count", "recovery_min_count"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"expected {name} to be 1 or more, got {getattr(self, name)}")
 
 
 class ReceiverFix(NamedTuple):
-    """What a receiver says: `status` below 0 is no fix; `cov_enu_m2` (3, 3), all zero where it does not know."""
+    """One fix of the receiver, with the fields of sensor_msgs/NavSatFix.
+
+    A `status` below 0 is no fix. `cov_enu_m2` is (3, 3), east, north, up, all zero where the receiver knows none.
+    """
 
     stamp_s: float
     status: int
@@ -86,7 +118,7 @@ class ReceiverFix(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A change of state and the one line that says why."""
+    """A change of the receiver's state and its reason, one line."""
 
     before: GpsState
     after: GpsState
@@ -95,7 +127,7 @@ class Transition(NamedTuple):
 
 @dataclass
 class _Streak:
-    """Verdicts of one kind in a row: how many, since when."""
+    """Consecutive fixes of one kind: how many, and since when."""
 
     count: int = 0
     since_s: float = 0.0
@@ -105,49 +137,53 @@ class _Streak:
             self.since_s = now_s
         self.count += 1
 
-    def lasts(self, fixes: int, seconds: float, now_s: float) -> bool:
-        return self.count >= fixes and now_s - self.since_s >= seconds
+    def reaches(self, min_count: int, min_duration_s: float, now_s: float) -> bool:
+        return self.count >= min_count and now_s - self.since_s >= min_duration_s
 
 
 class GpsMonitor:
-    """Feed `fix` with what arrives and `tick` with the time; each returns a Transition or None."""
+    """State machine of the receiver's health.
+
+    Call `fix` for each arriving fix and `tick` regularly. Each returns the change of state that it caused, or None.
+    """
 
     def __init__(self, settings: MonitorSettings | None = None):
         self.settings = settings or MonitorSettings()
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: time has started anew."""
+        """Back to WAITING, as after construction."""
         self.state = GpsState.WAITING
         self.reason = "no fix yet"
-        self.fault: str | None = None
+        self.fault: GnssFault | None = None
         self._newest_stamp_s = -math.inf
         self._heard_s: float | None = None
         self._last_good: ReceiverFix | None = None
-        self._verdict = GpsState.WAITING
-        self._good, self._bad, self._alike = _Streak(), _Streak(), _Streak()
+        # of the consecutive faulty fixes that lead to the same state, which state that is
+        self._failed_state = GpsState.WAITING
+        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
 
     def fix(self, fix: ReceiverFix, now_s: float) -> Transition | None:
-        """Judge a fix that arrived now; afterwards `fault` names what is wrong with it, None if nothing is.
+        """Check a fix that arrives at `now_s`; afterwards `fault` names what is wrong with it, None for a good fix.
 
-        A stamp that is not newer is no news: a receiver that repeats itself falls silent. One that jumps back by more
-        than a second starts over.
+        A fix whose stamp is not newer than the last does not count as new: a receiver that repeats its fixes becomes
+        SILENT. A stamp more than TIME_JUMP_S older resets the monitor.
         """
         if fix.stamp_s < self._newest_stamp_s - TIME_JUMP_S:
             self.reset()
-        # silence that ended before anyone looked is silence all the same
+        # the receiver may have been silent for too long before this fix, with no tick in between
         transition = self.tick(now_s)
         if fix.stamp_s <= self._newest_stamp_s:
-            self.fault = SILENT
+            self.fault = GnssFault.SILENT
             return transition
         self._newest_stamp_s, self._heard_s = fix.stamp_s, now_s
-        self.fault = self._judge(fix, now_s)
+        self.fault = self._check(fix, now_s)
         if self.fault is None:
             self._last_good = fix
-        return self._follow(now_s) or transition
+        return self._update_state(now_s) or transition
 
     def tick(self, now_s: float) -> Transition | None:
-        """Notice silence. A clock that jumps back starts over."""
+        """Detect silence. A clock that jumps back by more than TIME_JUMP_S resets the monitor."""
         if self._heard_s is None:
             self._heard_s = now_s
         if now_s < self._heard_s - TIME_JUMP_S:
@@ -156,12 +192,12 @@ class GpsMonitor:
         age_s = now_s - self._heard_s
         if age_s <= self.settings.max_age_s:
             return None
-        self.fault = SILENT
-        self._good, self._bad, self._alike = _Streak(), _Streak(), _Streak()
-        return self._change(GpsState.LOST, f"{SILENT}: no new fix for {age_s:.1f} s")
+        self.fault = GnssFault.SILENT
+        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
+        return self._change(GpsState.LOST, f"{GnssFault.SILENT}: no new fix for {age_s:.1f} s")
 
     def sigma_m(self, fix: ReceiverFix) -> float:
-        """Standard deviation along the worst horizontal direction, metres; NaN for a covariance that is none."""
+        """Standard deviation along the worst horizontal direction, metres; NaN for an invalid covariance."""
         covariance = np.asarray(fix.cov_enu_m2, dtype=np.float64)
         if not np.all(np.isfinite(covariance)):
             return math.nan
@@ -172,29 +208,29 @@ class GpsMonitor:
             return math.nan
         return math.sqrt(largest_m2)
 
-    def _judge(self, fix: ReceiverFix, now_s: float) -> str | None:
+    def _check(self, fix: ReceiverFix, now_s: float) -> GnssFault | None:
         if fix.status < 0:
-            return NO_STATUS
+            return GnssFault.NO_FIX_STATUS
         if not all(math.isfinite(value) for value in (fix.latitude_deg, fix.longitude_deg, fix.altitude_m)):
-            return NOT_FINITE
+            return GnssFault.NOT_FINITE
         if abs(fix.latitude_deg) > 90.0 or abs(fix.longitude_deg) > 180.0:
-            return OFF_GLOBE
+            return GnssFault.OFF_THE_GLOBE
         if abs(fix.latitude_deg) < 1e-6 and abs(fix.longitude_deg) < 1e-6:
-            return NULL_ISLAND
+            return GnssFault.NULL_ISLAND
         sigma_m = self.sigma_m(fix)
         if math.isnan(sigma_m):
-            return BAD_COVARIANCE
+            return GnssFault.BAD_COVARIANCE
         if sigma_m > self.settings.max_sigma_m:
-            return UNCERTAIN
+            return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
-            return DELAYED
-        return JUMP if self._jumps(fix, sigma_m) else None
+            return GnssFault.DELAYED
+        return GnssFault.JUMP if self._jumps(fix, sigma_m) else None
 
     def _jumps(self, fix: ReceiverFix, sigma_m: float) -> bool:
-        """Farther from the last good fix than the speed limit and both sigmas explain.
+        """Whether the distance from the last good fix exceeds what the maximum speed and both sigmas allow.
 
-        Against the last good one, and not the last: a receiver that jumps and stays there is believed again only once
-        the robot could have driven there.
+        The reference is the last good fix and not the last fix: a receiver that jumps and stays at the new position
+        is accepted again only after the robot could have driven there.
         """
         if self._last_good is None:
             return False
@@ -203,30 +239,30 @@ class GpsMonitor:
         allowed_m = self.settings.max_speed_mps * elapsed_s + JUMP_SIGMAS * both_sigma_m
         return distance_m(fix, self._last_good) > allowed_m
 
-    def _follow(self, now_s: float) -> Transition | None:
-        """The hysteresis."""
+    def _update_state(self, now_s: float) -> Transition | None:
+        """Apply the hysteresis to the fix that was just checked."""
         settings = self.settings
         if self.fault is None:
-            self._bad, self._alike = _Streak(), _Streak()
+            self._bad, self._same_state = _Streak(), _Streak()
             self._good.add(now_s)
-            # nothing has failed yet, so nothing has to prove itself
+            # before the first failure there is nothing to recover from
             if self.state is GpsState.WAITING:
                 return self._change(GpsState.HEALTHY, "first good fix")
-            if not self._good.lasts(settings.recovery_min_count, settings.recovery_min_duration_s, now_s):
+            if not self._good.reaches(settings.recovery_min_count, settings.recovery_min_duration_s, now_s):
                 return None
             elapsed_s = now_s - self._good.since_s
             return self._change(GpsState.HEALTHY, f"{self._good.count} good fixes in {elapsed_s:.1f} s")
-        verdict = GpsState.LOST if self.fault in _NO_POSITION else GpsState.DEGRADED
+        failed = GpsState.LOST if self.fault in _NO_POSITION else GpsState.DEGRADED
         self._good = _Streak()
         self._bad.add(now_s)
-        if verdict is not self._verdict:
-            self._alike, self._verdict = _Streak(), verdict
-        self._alike.add(now_s)
-        # a mixture of faults leaves HEALTHY too; between the unhealthy states only one and the same counts
-        streak = self._bad if self.state in (GpsState.HEALTHY, GpsState.WAITING) else self._alike
-        if not streak.lasts(settings.fault_min_count, settings.fault_min_duration_s, now_s):
+        if failed is not self._failed_state:
+            self._same_state, self._failed_state = _Streak(), failed
+        self._same_state.add(now_s)
+        # HEALTHY ends after faults of any kind; DEGRADED and LOST change only after faults that lead to the same state
+        streak = self._bad if self.state in (GpsState.HEALTHY, GpsState.WAITING) else self._same_state
+        if not streak.reaches(settings.fault_min_count, settings.fault_min_duration_s, now_s):
             return None
-        return self._change(verdict, f"{self.fault}: {streak.count} bad fixes in {now_s - streak.since_s:.1f} s")
+        return self._change(failed, f"{self.fault}: {streak.count} bad fixes in {now_s - streak.since_s:.1f} s")
 
     def _change(self, state: GpsState, reason: str) -> Transition | None:
         if state is self.state:
@@ -237,12 +273,12 @@ class GpsMonitor:
 
 
 def is_unknown(cov_enu_m2: np.ndarray) -> bool:
-    """Whether both horizontal variances are zero, as drivers leave them that know none."""
+    """Whether both horizontal variances are zero, which is how a driver says that it knows no covariance."""
     return bool(cov_enu_m2[0, 0] == 0.0 and cov_enu_m2[1, 1] == 0.0)
 
 
 def distance_m(one: ReceiverFix, other: ReceiverFix) -> float:
-    """Great-circle distance in metres; at the scale of a site the sphere is good to half a percent."""
+    """Great-circle distance in metres on a sphere, accurate to 0.5 % (haversine formula)."""
     lat1, lon1, lat2, lon2 = map(
         math.radians, (one.latitude_deg, one.longitude_deg, other.latitude_deg, other.longitude_deg)
     )

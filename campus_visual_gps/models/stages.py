@@ -1,9 +1,10 @@
-"""The stages of a backbone, and what the later half of them says of an image."""
+"""The stages of a backbone: named, split off while the rest is trained, shared by members, and read as feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -11,65 +12,164 @@ from torch.nn.functional import avg_pool2d
 
 from campus_visual_gps.errors import ConfigError
 
-# An image has about so many parts a side: means of as many activations as that takes.
-PARTS_A_SIDE = 10
+# Local features form a raster of about so many a side: finer feature maps are averaged over squares of that size.
+LOCAL_FEATURES_PER_SIDE = 10
 
 
 def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
-    """Names of the submodules of each leading stage, in the order of the forward pass; the stem is the first.
+    """Names of the submodules of each stage in the order of the forward pass; the stem is the first stage.
 
-    Raises ConfigError for a backbone of an unknown make.
+    Raises:
+        ConfigError: the backbone is of an unknown architecture.
     """
-    if hasattr(backbone, "features"):  # torchvision's ConvNeXt, EfficientNet and Swin
-        return [(f"features.{index}",) for index in range(len(backbone.features))]
-    if hasattr(backbone, "layer4"):  # ResNet
+    features, layer4, blocks = (getattr(backbone, name, None) for name in ("features", "layer4", "blocks"))
+    if isinstance(features, nn.Sequential):  # torchvision's ConvNeXt, EfficientNet and Swin
+        return [(f"features.{index}",) for index in range(len(features))]
+    if layer4 is not None:  # ResNet
         return [("conv1", "bn1", "relu", "maxpool"), *((f"layer{index}",) for index in range(1, 5))]
-    if hasattr(backbone, "conv_stem"):  # timm's EfficientNet
-        return [("conv_stem", "bn1"), *((f"blocks.{index}",) for index in range(len(backbone.blocks)))]
+    if isinstance(blocks, nn.Sequential):  # timm's EfficientNet
+        return [("conv_stem", "bn1"), *((f"blocks.{index}",) for index in range(len(blocks)))]
     raise ConfigError(f"the stages of {type(backbone).__name__} are not known")
 
 
-@contextmanager
-def late_activations(backbone: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what the stages from the middle one on give, tensors (B, C, s, s) in the order of the forward pass."""
-    collected: list[Tensor] = []
+class FrozenStages(nn.Sequential):
+    """The first stages of a backbone, not trained, always in evaluation mode: (B, 3, S, S) -> (B, C, s, s)."""
 
-    def collect(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        collected.append(output.movedim(-1, 1) if _channels_come_last(backbone) else output)
+    def __init__(self, names: list[str], modules: list[nn.Module]):
+        super().__init__(*modules)
+        self.names = names
+        self.requires_grad_(False).eval()
 
-    stages = stage_names(backbone)
-    late = [backbone.get_submodule(names[-1]) for names in stages[len(stages) // 2 :]]
-    handles = [module.register_forward_hook(collect) for module in late]
-    try:
-        yield collected
-    finally:
-        for handle in handles:
-            handle.remove()
+    def train(self, mode: bool = True) -> FrozenStages:
+        """Stay in evaluation mode: the batch statistics of a frozen stage must not move."""
+        super().train(False)
+        return self
 
 
-def channel_statistics(activations: list[Tensor]) -> list[Tensor]:
-    """Means and standard deviations (B, C) float32 over the places of each of the (B, C, s, s), one after the other."""
-    statistics = []
-    for stage in activations:
-        std, mean = torch.std_mean(stage.float(), dim=(2, 3), correction=0)
-        statistics += [mean, std]
-    return statistics
+def split_frozen_stages(backbone: nn.Module, count: int) -> FrozenStages | None:
+    """Move the first `count` stages out of a backbone, which from then on takes their feature map; None for 0.
 
-
-def local_activations(activations: list[Tensor]) -> tuple[Tensor, ...]:
-    """(B, g, g, C) float32 of the two stages before the last one of (B, C, s, s), the finer raster first.
-
-    There are still parts of a scene to be told apart; the last stage has few places, and is trained on the site.
-    Finer rasters are means of squares of activations, so that g is about PARTS_A_SIDE: more find no more
-    (docs/results.md), and take time.
+    Raises:
+        ConfigError: the backbone has fewer stages.
     """
-    chosen = sorted(activations[-3:-1], key=lambda stage: -stage.shape[-1])
-    return tuple(avg_pool2d(stage.float(), _step(stage.shape[-1])).movedim(1, -1) for stage in chosen)
+    if not count:
+        return None
+    names = _module_names(backbone, count)
+    frozen = FrozenStages(names, [backbone.get_submodule(name) for name in names])
+    for name in names:
+        backbone.set_submodule(name, nn.Identity())
+    return frozen
 
 
-def _step(side: int) -> int:
-    return max(1, round(side / PARTS_A_SIDE))
+def merge_frozen_stages(backbone: nn.Module, frozen: FrozenStages | None) -> None:
+    """Undo `split_frozen_stages`."""
+    if frozen is not None:
+        for name, module in zip(frozen.names, list(frozen), strict=True):
+            backbone.set_submodule(name, module)
 
 
-def _channels_come_last(backbone: nn.Module) -> bool:
+def without_stages(backbone: nn.Module, count: int) -> nn.Module:
+    """A backbone with the same weights (not copied) that takes the feature map of the first `count` stages.
+
+    Raises:
+        ConfigError: the backbone has fewer stages.
+    """
+    kept_tensors = {id(tensor): tensor for tensor in chain(backbone.parameters(), backbone.buffers())}
+    replaced = {id(backbone.get_submodule(name)): nn.Identity() for name in _module_names(backbone, count)}
+    memo: dict[int, object] = {**kept_tensors, **replaced}
+    return deepcopy(backbone, memo)
+
+
+def shared_stage_count(backbones: Sequence[nn.Module]) -> int:
+    """How many leading stages have the same weights in all backbones; 0 for a single one."""
+    first, *others = backbones
+    if not others or any(stage_names(other) != stage_names(first) for other in others):
+        return 0
+    for count, names in enumerate(stage_names(first)):
+        own = stage_tensors(first, names)
+        if not all(_equal(own, stage_tensors(other, names)) for other in others):
+            return count
+    return len(stage_names(first))
+
+
+def stage_tensors(backbone: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """The parameters and buffers of some submodules by their name in the backbone."""
+    modules = {name: backbone.get_submodule(name) for name in names}
+    return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+
+
+def feature_stages(backbone: nn.Module) -> list[int]:
+    """Indices of the stages that describe an image: from the middle one to the last but one.
+
+    The last stage is left out: it is trained to tell the training photos apart, and sees new ones otherwise.
+    """
+    count = len(stage_names(backbone))
+    return list(range(count // 2, count - 1))
+
+
+def feature_map_extractor(backbone: nn.Module, stages: Sequence[int], skip: int, with_output: bool) -> nn.Module:
+    """A module that returns the feature maps of some stages, {"stage_<index>": tensor}, and nothing set per image.
+
+    Args:
+        backbone: The whole backbone.
+        stages: Indices of the stages.
+        skip: So many leading stages are left out: the module takes their feature map.
+        with_output: Also return the backbone's output as "features" (B, d).
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    rest = without_stages(backbone, skip) if skip else backbone
+    names = stage_names(backbone)
+    nodes = {names[index][-1]: f"stage_{index}" for index in stages}
+    rest.eval()
+    if with_output:
+        # the backbone's output is what its last node returns
+        nodes[get_graph_node_names(rest, tracer_kwargs=_tracer_options(rest))[1][-1]] = "features"
+    return create_feature_extractor(rest, return_nodes=nodes, tracer_kwargs=_tracer_options(rest)).eval()
+
+
+def _tracer_options(backbone: nn.Module) -> dict[str, list]:
+    """What torch.fx must not look into: timm's padding depends on the size of the image."""
+    if not type(backbone).__module__.startswith("timm."):
+        return {}
+    from timm.models import get_notrace_functions, get_notrace_modules
+
+    return {"leaf_modules": get_notrace_modules(), "autowrap_functions": get_notrace_functions()}
+
+
+def has_channels_last(backbone: nn.Module) -> bool:
+    """Whether feature maps are (B, s, s, C), as Swin's, in the place of (B, C, s, s)."""
     return type(backbone).__name__ == "SwinTransformer"
+
+
+def pooled_features(feature_maps: Sequence[Tensor]) -> list[Tensor]:
+    """Mean and standard deviation (B, C) float32 over all positions of each (B, C, s, s), one after the other."""
+    pooled = []
+    for feature_map in feature_maps:
+        std, mean = torch.std_mean(feature_map.float(), dim=(2, 3), correction=0)
+        pooled += [mean, std]
+    return pooled
+
+
+def local_features(feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """(B, g, g, C) float32 of the last two of the feature maps (B, C, s, s), the finer raster first.
+
+    Finer rasters are averaged so that g is about LOCAL_FEATURES_PER_SIDE: more find no more (docs/results.md).
+    """
+    chosen = sorted(feature_maps[-2:], key=lambda feature_map: -feature_map.shape[-1])
+    return tuple(avg_pool2d(chosen_map.float(), _stride(chosen_map.shape[-1])).movedim(1, -1) for chosen_map in chosen)
+
+
+def _stride(side: int) -> int:
+    return max(1, round(side / LOCAL_FEATURES_PER_SIDE))
+
+
+def _module_names(backbone: nn.Module, count: int) -> list[str]:
+    names = stage_names(backbone)
+    if count > len(names):
+        raise ConfigError(f"optimizer.frozen_stages {count}: the backbone has {len(names)}, the stem included")
+    return list(chain.from_iterable(names[:count]))
+
+
+def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())

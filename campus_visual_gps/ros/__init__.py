@@ -1,1 +1,1 @@
-"""The node and its messages: the only place of the package that imports ROS."""
+"""The node and its messages. This is the only package that imports ROS."""

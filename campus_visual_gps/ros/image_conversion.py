@@ -1,11 +1,11 @@
-"""sensor_msgs Image and CompressedImage -> (H, W, 3) uint8 RGB, the one function `to_rgb`.
+"""sensor_msgs Image and CompressedImage to (H, W, 3) uint8 RGB: `to_rgb`.
 
-Encodings: sensor_msgs/image_encodings.hpp. A raw message is checked and repacked here (sizes, padded rows, byte
-order, 16 bits to 8) before a bridge converts its colours: bridges read padded rows wrongly without an error, swap
-bytes with a numpy call that numpy 2 lacks, and round 16 bits differently. The bridge is cv_bridge where a ROS
-distribution brings it and rosbags-image elsewhere. OpenCV alone does what not all of them can: YUV (no bridge reads
-NV24, older cv_bridges know only `yuv422`), and compressed images, which the bridges decode without a way to take grey
-or 16-bit ones to RGB.
+Encodings are those of sensor_msgs/image_encodings.hpp. A raw message is checked and repacked here (sizes, padded rows,
+byte order, 16 bits to 8) before a bridge converts its colours, because bridges read padded rows wrongly without an
+error, swap bytes with a numpy call that numpy 2 lacks, and round 16 bits differently. The bridge is cv_bridge where a
+ROS distribution provides it, and rosbags-image elsewhere. OpenCV itself converts what not every bridge can: YUV (no
+bridge reads NV24, older versions of cv_bridge only `yuv422`), and compressed images, which the bridges cannot convert
+to RGB if they are grey or have 16 bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,10 @@ MAX_SIDE_PX = 1 << 15  # cv2.remap's own limit; a larger side is a damaged messa
 
 
 class _Packed(NamedTuple):
-    """Rows of `channels` samples of `bits` each, and the 8-bit encoding, or OpenCV's code, that converts them."""
+    """Layout of an encoding with packed pixels: `channels` samples of `bits` each.
+
+    `conversion` is the 8-bit encoding that a bridge converts, or OpenCV's conversion code.
+    """
 
     channels: int
     bits: int
@@ -33,7 +36,7 @@ class _Packed(NamedTuple):
 
 
 _BAYER = ("rggb", "bggr", "gbrg", "grbg")
-# The generic types carry no colour names; OpenCV's own order is BGR.
+# The generic types do not name their channels; OpenCV's order is BGR.
 _PACKED = {
     **{f"{order}{bits}": _Packed(len(order), bits, f"{order}8") for order in ("rgb", "bgr") for bits in (8, 16)},
     **{f"{order}{bits}": _Packed(4, bits, f"{order}8") for order in ("rgba", "bgra") for bits in (8, 16)},
@@ -55,10 +58,17 @@ RAW_ENCODINGS = (*_PACKED, *_PLANAR)
 
 
 def to_rgb(message) -> np.ndarray:
-    """sensor_msgs/Image or sensor_msgs/CompressedImage -> (H, W, 3) uint8 RGB, 0..255.
+    """Convert a message to RGB.
 
-    16-bit samples are scaled by 255 / 65535, alpha is dropped, grey is repeated. The array of an rgb8 message shares
-    the message's memory. Raises ImageError that says what came for anything that is no colour or grey image.
+    Args:
+        message: sensor_msgs/Image or sensor_msgs/CompressedImage.
+
+    Returns:
+        (H, W, 3) uint8 RGB, 0..255. 16-bit samples are scaled by 255 / 65535, alpha is dropped, grey is repeated. The
+        array of an rgb8 message shares the message's memory.
+
+    Raises:
+        ImageError: The message is not a colour or grey image, or its sizes contradict each other.
     """
     try:
         return _from_compressed(message) if hasattr(message, "format") else _from_raw(message)
@@ -68,11 +78,13 @@ def to_rgb(message) -> np.ndarray:
 
 def _from_raw(message) -> np.ndarray:
     if not (0 < message.width <= MAX_SIDE_PX and 0 < message.height <= MAX_SIDE_PX):
-        raise ImageError(f"{_describe(message)} has no usable size (1..{MAX_SIDE_PX} px a side)")
+        raise ImageError(f"expected sides of 1 to {MAX_SIDE_PX} px, got {_describe(message)}")
     if message.encoding in _PLANAR:
         return _from_planar(message)
     if message.encoding not in _PACKED:
-        raise ImageError(f"encoding {message.encoding!r} is no colour or grey image; known: {', '.join(RAW_ENCODINGS)}")
+        raise ImageError(
+            f"encoding {message.encoding!r} is not a colour or grey image; expected one of {', '.join(RAW_ENCODINGS)}"
+        )
     packed = _PACKED[message.encoding]
     pixels = _packed_pixels(message, packed)
     if packed.conversion == "rgb8":
@@ -80,12 +92,12 @@ def _from_raw(message) -> np.ndarray:
     if isinstance(packed.conversion, str):
         return bridge().convert(pixels, packed.conversion)
     if message.width % 2:
-        raise ImageError(f"{_describe(message)} has an odd width; its pixels share colour in pairs")
+        raise ImageError(f"expected an even width for this encoding, got {_describe(message)}")
     return cv2.cvtColor(pixels, packed.conversion)
 
 
 def _packed_pixels(message, packed: _Packed) -> np.ndarray:
-    """Contiguous (H, W) or (H, W, channels) uint8; a view of the message where its rows are not padded."""
+    """Contiguous (H, W) or (H, W, channels) uint8; a view of the message if its rows are not padded."""
     rows = _rows(message, message.height, message.width * packed.channels * packed.bits // 8)
     if packed.bits == 16:
         rows = _to_8_bits(rows.view(">u2" if message.is_bigendian else "<u2"))
@@ -94,28 +106,28 @@ def _packed_pixels(message, packed: _Packed) -> np.ndarray:
 
 
 def _rows(message, row_count: int, row_bytes: int) -> np.ndarray:
-    """Contiguous (row_count, row_bytes) uint8 without the rows' padding. Raises ImageError on wrong sizes."""
+    """Contiguous (row_count, row_bytes) uint8 without the rows' padding. Raises ImageError for wrong sizes."""
     data = np.frombuffer(message.data, dtype=np.uint8)
     if message.step < row_bytes or data.size != message.step * row_count:
         raise ImageError(
-            f"{_describe(message)} has {data.size} bytes and step {message.step}; "
-            f"expected {row_count} rows of {row_bytes} bytes or more"
+            f"expected {row_count} rows of {row_bytes} bytes or more, "
+            f"got {data.size} bytes with step {message.step} for {_describe(message)}"
         )
     return np.ascontiguousarray(data.reshape(row_count, message.step)[:, :row_bytes])
 
 
 def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """uint16 of either byte order -> uint8, rounded; 65535 becomes 255."""
+    """uint16 samples of either byte order to uint8, rounded; 65535 becomes 255."""
     native = samples.astype(np.uint16, copy=False)
     return cv2.convertScaleAbs(native, alpha=255.0 / 65535.0)
 
 
 def _from_planar(message) -> np.ndarray:
-    """A luma plane followed by one of interleaved chroma, BT.601 video range like the other YUV encodings."""
+    """A luma plane followed by a plane of interleaved chroma; BT.601, video range, as the other YUV encodings."""
     chroma_ratio, conversion = _PLANAR[message.encoding]
     height, width = message.height, message.width
     if height % 2 or width % 2:
-        raise ImageError(f"{_describe(message)} has an odd side; its pixels share colour in blocks of 2 x 2")
+        raise ImageError(f"expected even sides for this encoding, got {_describe(message)}")
     rows = _rows(message, int(height * (1.0 + chroma_ratio)), width)
     if message.encoding == "nv24":
         rows = _nv24_to_nv12(rows, height, width)
@@ -123,7 +135,7 @@ def _from_planar(message) -> np.ndarray:
 
 
 def _nv24_to_nv12(rows: np.ndarray, height: int, width: int) -> np.ndarray:
-    """OpenCV has no conversion of NV24: average its chroma over 2 x 2 pixels, which no network's input shows."""
+    """Average the chroma over 2 x 2 pixels, because OpenCV cannot convert NV24; the network's input is coarser."""
     # two luma-wide rows hold the chroma pairs of one row of pixels
     chroma = rows[height:].reshape(height, width, 2)
     halved = cv2.resize(chroma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -131,26 +143,26 @@ def _nv24_to_nv12(rows: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _from_compressed(message) -> np.ndarray:
-    """JPEG, PNG and whatever else OpenCV decodes; EXIF orientation is applied, as `ingest` does.
+    """Decode JPEG, PNG and the other formats of OpenCV; the EXIF orientation is applied, as in `ingest`.
 
-    The format string follows image_transport: "jpeg", or "ENCODING; jpeg compressed ORDER".
+    The format string is that of image_transport: "jpeg", or "ENCODING; jpeg compressed ORDER".
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
     if data.size == 0 or "compressedDepth" in message.format:
-        raise ImageError(f"{_describe(message)} is no colour or grey image")
+        raise ImageError(f"expected a colour or grey image, got {_describe(message)}")
     original, _, compressed = message.format.partition(";")
-    mosaic = original.startswith("bayer_") and original in _PACKED
+    mosaic = _PACKED[original].conversion if original.startswith("bayer_") and original in _PACKED else None
     image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
     if image is None:
-        raise ImageError(f"{_describe(message)} cannot be decoded: truncated, or no JPEG or PNG")
-    if mosaic:
-        return bridge().convert(image, _PACKED[original].conversion)
-    # "compressed rgb8": the encoder was handed RGB where it takes BGR, so what comes out is RGB already
+        raise ImageError(f"cannot decode {_describe(message)}: it is truncated, or not a JPEG or PNG")
+    if isinstance(mosaic, str):
+        return bridge().convert(image, mosaic)
+    # "compressed rgb8": the encoder got RGB where it expects BGR, so the decoded channels are RGB already
     return image if "compressed rgb" in compressed else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class Bridge(NamedTuple):
-    """A message bridge: its name, and (pixels uint8 contiguous, encoding) -> (H, W, 3) uint8 RGB."""
+    """A message bridge: its name, and a function (contiguous uint8 pixels, encoding) -> (H, W, 3) uint8 RGB."""
 
     name: str
     convert: Callable[[np.ndarray, str], np.ndarray]
@@ -158,8 +170,8 @@ class Bridge(NamedTuple):
 
 @lru_cache(maxsize=1)
 def bridge() -> Bridge:
-    """cv_bridge where it can be imported, else rosbags-image. Raises ConfigError where there is neither."""
-    # built for numpy 1, cv_bridge fails under numpy 2 with errors of other types than ImportError
+    """cv_bridge if it can be imported, else rosbags-image. Raises ConfigError if neither can."""
+    # a cv_bridge that was built for numpy 1 fails under numpy 2, and not only with ImportError
     problems = []
     for load in (cv_bridge, rosbags_bridge):
         try:
@@ -172,9 +184,9 @@ def bridge() -> Bridge:
 
 
 def cv_bridge() -> Bridge:
-    """The bridge of a ROS distribution. Raises whatever its import raises."""
+    """The bridge of a ROS distribution. Raises what its import raises."""
     from cv_bridge import CvBridge, CvBridgeError
-    from cv_bridge.boost.cv_bridge_boost import cvtColor2  # noqa: F401  compiled part, else loaded at the first image
+    from cv_bridge.boost.cv_bridge_boost import cvtColor2  # noqa: F401  compiled; otherwise loaded at the first image
 
     converter = CvBridge()
 
@@ -188,7 +200,7 @@ def cv_bridge() -> Bridge:
 
 
 def rosbags_bridge() -> Bridge:
-    """The pure Python bridge of PyPI. Raises ImportError."""
+    """The pure Python bridge from PyPI. Raises ImportError."""
     from rosbags.image import ImageError as RosbagsImageError
     from rosbags.image import image_to_cvimage
 
@@ -201,8 +213,8 @@ def rosbags_bridge() -> Bridge:
     return Bridge("rosbags-image", convert)
 
 
-def _bare_message(pixels: np.ndarray, encoding: str) -> SimpleNamespace:
-    """What a bridge reads of a message. A real one would copy the pixels."""
+def _bare_message(pixels: np.ndarray, encoding: str) -> Any:
+    """An object with the fields of a message that a bridge reads; a real message would copy the pixels."""
     height, width = pixels.shape[:2]
     return SimpleNamespace(
         height=height,
@@ -216,8 +228,8 @@ def _bare_message(pixels: np.ndarray, encoding: str) -> SimpleNamespace:
 
 def _describe(message) -> str:
     if hasattr(message, "format"):
-        return f"compressed image of {len(message.data)} bytes, format {message.format!r},"
-    return f"image of {message.width} x {message.height} px, encoding {message.encoding!r},"
+        return f"compressed image of {len(message.data)} bytes, format {message.format!r}"
+    return f"image of {message.width} x {message.height} px, encoding {message.encoding!r}"
 
 
 def _one_line(error: Exception) -> str:

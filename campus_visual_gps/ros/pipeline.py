@@ -1,4 +1,4 @@
-"""What the worker does with a frame: message -> RGB -> estimate. Plain calls, without a node and without a thread."""
+"""What the worker does with an image: message -> RGB -> estimate. Plain calls, without a node and without a thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from campus_visual_gps.errors import ImageError, VisualGpsError
+from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.parameters import CPU
@@ -18,31 +19,95 @@ if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
     from campus_visual_gps.ros.parameters import NodeParameters
 
-BAD_IMAGE = "bad_image"
-BAD_ESTIMATE = "bad_estimate"
-INTERNAL_ERROR = "internal_error"
-OUT_OF_MEMORY = "out_of_memory"
+# Every so many pixels of an image are compared before all of them are.
+_STRIDE_PX = 32
 
 
 class Rejection(NamedTuple):
-    """The named reason why a frame gives no fix; `unusable` if the image, and not the estimate, is at fault."""
+    """Why an image gives no fix; `unusable` if the image could not be processed at all."""
 
-    reason: str
+    reason: RejectionReason
     text: str
     unusable: bool = False
 
 
 class Result(NamedTuple):
-    """What became of a frame: an estimate, or a refusal, or both."""
+    """Result of one image: an estimate, a rejection, or an estimate with its rejection."""
 
-    frame: StampedImage
+    image: StampedImage
     decode_s: float
     estimate: PositionEstimate | None
     rejection: Rejection | None
 
 
+class RepeatCounter:
+    """Counts how many consecutive images were identical, pixel for pixel."""
+
+    def __init__(self) -> None:
+        self._previous: np.ndarray | None = None
+        self._count = 0
+
+    def count(self, rgb: np.ndarray) -> int:
+        """The number of images directly before this one that were identical to it.
+
+        Args:
+            rgb: (H, W, 3) uint8. It is kept until the next call and must not be changed.
+        """
+        self._count = self._count + 1 if self._is_repeated(rgb) else 0
+        self._previous = rgb
+        return self._count
+
+    def _is_repeated(self, rgb: np.ndarray) -> bool:
+        previous = self._previous
+        if previous is None or previous.shape != rgb.shape:
+            return False
+        # sensor noise makes a live camera's images differ in the few pixels that are compared first
+        sample = np.s_[::_STRIDE_PX, ::_STRIDE_PX]
+        return np.array_equal(rgb[sample], previous[sample]) and np.array_equal(rgb, previous)
+
+
+class Pipeline:
+    """A loaded localizer as the worker calls it.
+
+    Args:
+        localizer: The model.
+        altitude_m: Altitude of all estimates; NaN keeps the bundle's.
+    """
+
+    def __init__(self, localizer: Localizer, altitude_m: float = math.nan):
+        self.localizer = localizer
+        self._altitude_m = altitude_m
+        self._repeats = RepeatCounter()
+
+    def move_to_cpu(self) -> None:
+        """Continue with the same model on the CPU."""
+        self.localizer = self.localizer.on_cpu()
+
+    def __call__(self, image: StampedImage) -> Result:
+        """Process one image. Never raises: an image that causes an error gives a rejection."""
+        start = decoded = perf_counter()
+        try:
+            rgb = to_rgb(image.message)
+            decoded = perf_counter()
+            estimate = self.localizer.localize(rgb, repeat_count=self._repeats.count(rgb))
+        except ImageError as error:
+            rejection = Rejection(RejectionReason.BAD_IMAGE, str(error), unusable=True)
+        except VisualGpsError as error:
+            rejection = Rejection(RejectionReason.BAD_ESTIMATE, str(error))
+        except Exception as error:  # for example a GPU that is gone
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            out_of_memory = is_out_of_memory(error)
+            reason = RejectionReason.OUT_OF_MEMORY if out_of_memory else RejectionReason.INTERNAL_ERROR
+            rejection = Rejection(reason, text, unusable=True)
+        else:
+            if not math.isnan(self._altitude_m):
+                estimate = replace(estimate, altitude_m=self._altitude_m)
+            return Result(image, decoded - start, estimate, rejection_of(estimate))
+        return Result(image, decoded - start, None, rejection)
+
+
 def load_localizer(settings: NodeParameters, logger) -> Localizer:
-    """The localizer that the parameters ask for; torch is imported only now. Raises VisualGpsError."""
+    """The localizer that the parameters ask for; torch is imported only here. Raises VisualGpsError."""
     from campus_visual_gps.localizer import Localizer
 
     start = perf_counter()
@@ -51,81 +116,54 @@ def load_localizer(settings: NodeParameters, logger) -> Localizer:
     except Exception as error:
         if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
             raise
-        logger.warning(f"out of memory on device {settings.device}: loading on the CPU instead, which is slower")
+        logger.warning(f"out of memory on device {settings.device}: loading the model on the CPU, which is slower")
         localizer = Localizer.load(settings.model_dir, CPU, "auto")
     localizer.gates = settings.gates(localizer.bundle.gates)
-    bundle, ensemble = localizer.bundle, localizer.ensemble
+    engine = localizer.engine
     logger.info(
-        f"model {bundle.model_id}: {len(ensemble.members)} members on {ensemble.device} in {ensemble.precision}, "
+        f"model {localizer.bundle.model_id}: {engine.member_count} members on {engine.device} in {engine.precision}, "
         f"loaded in {perf_counter() - start:.1f} s"
     )
     return localizer
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device had no memory left. torch is loaded by the time that this can be."""
+    """Whether the error says that a device has no memory left. Imports torch."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError)
 
 
-class Pipeline:
-    """A loaded localizer as the worker calls it. `altitude_m` NaN keeps the bundle's altitude."""
+def estimate_values(estimate: PositionEstimate) -> dict[str, object]:
+    """Key-value pairs that describe a fix in the diagnostics.
 
-    def __init__(self, localizer: Localizer, altitude_m: float = math.nan):
-        self._localizer = localizer
-        self._altitude_m = altitude_m
-
-    def move_to_cpu(self) -> Localizer:
-        """Go on with the same members on the CPU."""
-        self._localizer = self._localizer.on_cpu()
-        return self._localizer
-
-    def __call__(self, frame: StampedImage) -> Result:
-        """Frame -> Result. Never raises: whatever a frame causes, the next one is served."""
-        start = decoded = perf_counter()
-        try:
-            rgb = to_rgb(frame.message)
-            decoded = perf_counter()
-            estimate = self._localizer.localize(rgb)
-        except ImageError as error:
-            return Result(frame, decoded - start, None, Rejection(BAD_IMAGE, str(error), unusable=True))
-        except VisualGpsError as error:
-            return Result(frame, decoded - start, None, Rejection(BAD_ESTIMATE, str(error)))
-        except Exception as error:  # a GPU that went away
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            reason = OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL_ERROR
-            return Result(frame, decoded - start, None, Rejection(reason, text, unusable=True))
-        if not math.isnan(self._altitude_m):
-            estimate = replace(estimate, altitude_m=self._altitude_m)
-        return Result(frame, decoded - start, estimate, _rejection(estimate))
-
-
-def fix_figures(estimate: PositionEstimate) -> dict[str, object]:
-    """What the diagnostics say of a fix. `position_sigma_m` is that of the worst direction; radii and modes stand there
-    only where the bundle knows them."""
+    `position_sigma_m` is along the worst direction. What the bundle does not provide (NaN, modes of a head without a
+    grid) is left out.
+    """
     indicators = estimate.indicators
-    figures: dict[str, object] = {
+    numbers = {
         "position_sigma_m": float(np.sqrt(np.linalg.eigvalsh(estimate.cov_enu_m2)[-1])),
-        "spread_m": indicators.spread_m,
+        "ensemble_spread_m": indicators.ensemble_spread_m,
         "ood_score": indicators.ood_score,
-        "agreement": estimate.agreement,
+        "match_score": estimate.match_score,
         "radius95_m": estimate.radius95_m,
     }
-    known = {name: value for name, value in figures.items() if not math.isnan(value)}
-    if not estimate.modes:
-        return known
-    return {**known, "modes": len(estimate.modes), "mode_separation_m": indicators.mode_separation_m}
+    values: dict[str, object] = {name: value for name, value in numbers.items() if not math.isnan(value)}
+    if estimate.modes:
+        values.update(modes=len(estimate.modes), mode_separation_m=indicators.mode_separation_m)
+    return values
 
 
-def _rejection(estimate: PositionEstimate) -> Rejection | None:
-    if estimate.rejection is None:
+def rejection_of(estimate: PositionEstimate) -> Rejection | None:
+    """The rejection of an estimate by a gate, with the values that the gates compared; None for an accepted one."""
+    if estimate.rejection_reason is None:
         return None
     east_m, north_m = estimate.mean_enu_m
-    indicators, (brightness, sharpness, identical) = estimate.indicators, estimate.indicators.image
+    indicators = estimate.indicators
     text = (
-        f"at {east_m:.1f} m east, {north_m:.1f} m north, sigma {indicators.sigma_m:.1f} m, spread {indicators.spread_m:.1f} m, "
-        f"modes {indicators.mode_separation_m:.0f} m apart, feature distance {indicators.ood_score:.3f}, "
-        f"brightness {brightness:.0f}, sharpness {sharpness:.0f}, {identical} identical images before"
+        f"position {east_m:.1f} m east, {north_m:.1f} m north, sigma {indicators.sigma_m:.1f} m, "
+        f"ensemble spread {indicators.ensemble_spread_m:.1f} m, mode separation {indicators.mode_separation_m:.0f} m, "
+        f"OOD score {indicators.ood_score:.3f}, brightness {indicators.brightness:.0f}, "
+        f"sharpness {indicators.sharpness:.0f}, repeated {indicators.repeat_count} times"
     )
-    return Rejection(estimate.rejection, text)
+    return Rejection(estimate.rejection_reason, text)

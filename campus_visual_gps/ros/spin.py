@@ -1,10 +1,11 @@
-"""Runs a node until a signal ends it, quietly and with exit code 0."""
+"""Runs a node until a signal ends it, without a traceback and with exit code 0."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
 from threading import Event
+from typing import Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -13,10 +14,10 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 _WAKE_S = 0.5
 
 
-def spin_until_signal(make_node: Callable, args: list[str] | None = None) -> None:
-    """Spin the node that `make_node` makes; it has a method `close`, which is called before it is destroyed."""
-    # Python's own handler raises KeyboardInterrupt wherever the main thread happens to be, in the orderly end as well,
-    # and a second Ctrl-C may come at any point. rclpy's, which calls this one, ends the spinning by itself.
+def spin(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
+    """Make the node and spin it until SIGINT or SIGTERM; then call its method `close` and destroy it."""
+    # Python's own handler raises KeyboardInterrupt wherever the main thread is, also during the shutdown below, and a
+    # second Ctrl-C may come at any time. rclpy's handler, which calls this one, ends the spinning by itself.
     interrupted = Event()
     signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
     rclpy.init(args=args)
@@ -25,8 +26,8 @@ def spin_until_signal(make_node: Callable, args: list[str] | None = None) -> Non
         if interrupted.is_set():
             return
         node = make_node()
-        # rclpy wakes the executor a moment before it shuts the context down: one that went back to waiting too early
-        # would wait for ever, as it would in simulated time that stands still
+        # rclpy wakes the executor a moment before it shuts the context down. An executor that went back to waiting too
+        # early would wait for ever, as it would on a simulated clock that stands still; this timer wakes it.
         node.create_timer(_WAKE_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -34,11 +35,11 @@ def spin_until_signal(make_node: Callable, args: list[str] | None = None) -> Non
     except ExternalShutdownException:
         pass
     except Exception:
-        # a signal invalidates the context at any point, and what was under way there fails with errors of its own
+        # a signal invalidates the context at any time, and calls that are in progress fail with errors of their own
         if rclpy.ok():
             raise
     finally:
-        # neither a second signal nor a launch file that loses patience may break off the orderly end
+        # neither a second signal nor a launch file whose timeout expires may interrupt the shutdown
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if node is not None:

@@ -1,7 +1,9 @@
-"""Is the frame of the fixes in TF? If it is not, navsat_transform silently places the robot at the origin.
+"""Checks whether the coordinate frame of the fixes is in TF.
 
-Only the name is looked for: whether it leads to the robot's base is the robot's own affair. Without tf2_msgs, which the
-ROS wheels lack, nothing is known and nothing is said.
+If it is not, navsat_transform puts the robot at the origin without a warning.
+
+Only the name of the frame is checked, not whether it is connected to the robot's base frame. Without tf2_msgs, which
+the ROS wheels of PyPI lack, nothing is checked and nothing is reported.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.subscription import Subscription
 
-# Static transforms come at once, those of a robot that starts up at the same time within seconds.
+# Static transforms arrive at once, those of a robot that starts at the same time within seconds.
 TF_TIMEOUT_S = 5.0
 UNCHECKED, WAITING, SEEN, MISSING = "unchecked", "waiting", "yes", "no"
 _TOPICS = {
@@ -23,7 +26,13 @@ _TOPICS = {
 
 
 class TfFrameMonitor:
-    """Looks for the fixes' frame in TF until it is seen. `check` belongs on the executor's thread."""
+    """Looks for the frame of the fixes in TF until it is found.
+
+    Args:
+        node: The node that subscribes to /tf and /tf_static; call `check` on its executor's thread.
+        warn: Called once, with one line, for a frame that is not found within TF_TIMEOUT_S.
+        frame_id: The frame to look for; if empty, that of the first fix.
+    """
 
     def __init__(self, node: Node, warn: Callable[[str], None], frame_id: str = ""):
         self._node = node
@@ -32,44 +41,43 @@ class TfFrameMonitor:
         self._frame_id = ""
         self._state = UNCHECKED
         self._since_s = 0.0
-        self._subscriptions: list = []
+        self._subscriptions: list[Subscription] = []
         self._message = transform_message()
         if self._message is None:
-            node.get_logger().debug("tf2_msgs is not installed: nothing is said of a frame_id that is not in TF")
+            node.get_logger().debug("tf2_msgs is not installed: frame_id is not checked against TF")
 
     def published(self, frame_id: str) -> None:
-        """A fix of this frame was published. May come from any thread."""
+        """A fix in this frame was published. Any thread may call this."""
         self._wanted = frame_id
 
     def check(self) -> dict[str, object]:
-        """Values for the diagnostics; to be called every second or so. Warns once of a frame that is missing."""
+        """Key-value pairs for the diagnostics; call it about once a second. Warns once of a missing frame."""
         if self._message is None or not self._wanted:
             return {}
         if self._wanted != self._frame_id:
-            self._look_for(self._wanted)
+            self._look_for(self._wanted, self._message)
         if self._state == SEEN:
-            # /tf may come at hundreds of hertz
+            # /tf may arrive at hundreds of hertz
             self.close()
         elif self._state == WAITING and monotonic() - self._since_s > TF_TIMEOUT_S:
             self._state = MISSING
             self._warn(
-                f"frame_id {self._frame_id!r} of the fixes is not in TF: navsat_transform would place the robot at the "
-                "origin; publish its transform (camera_xyz of localize.launch.py) or set parameter frame_id"
+                f"frame_id {self._frame_id!r} of the fixes is not in TF: navsat_transform would put the robot at the "
+                "origin; publish its transform (camera_xyz of localize.launch.py) or set the parameter frame_id"
             )
         return {"frame_id": self._frame_id, "frame_in_tf": self._state}
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _look_for(self, frame_id: str) -> None:
+    def _look_for(self, frame_id: str, message: type) -> None:
         self.close()
         self._frame_id, self._state, self._since_s = frame_id, WAITING, monotonic()
         self._subscriptions = [
-            self._node.create_subscription(self._message, topic, self._on_transforms, qos)
-            for topic, qos in _TOPICS.items()
+            self._node.create_subscription(message, topic, self._on_transforms, qos) for topic, qos in _TOPICS.items()
         ]
 
     def _on_transforms(self, message: Any) -> None:
@@ -81,7 +89,7 @@ class TfFrameMonitor:
 
 
 def transform_message() -> type | None:
-    """The class of tf2_msgs/TFMessage; None where it is not installed."""
+    """The class of tf2_msgs/TFMessage, or None if tf2_msgs is not installed."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:

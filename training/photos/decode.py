@@ -13,9 +13,9 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps
 
 from campus_visual_gps.errors import ImageError
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_square
 from training.photos.exif import PhotoExif, read_exif
-from training.photos.files import atomic_write
 
 PHOTO_ID_DIGITS = 16
 # A network answers to less than the eye sees: on the shared campus one member moved by 2.5 m (median) between a photo

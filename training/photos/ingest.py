@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.io_utils import remove_partial_files
 from training.photos.decode import DecodedPhoto, DecodeTask
 from training.photos.exif import position_problem
-from training.photos.files import remove_parts
 from training.photos.label_table import Label, match_files, read_label_table
 from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
@@ -65,7 +65,7 @@ def ingest(
         for file, path in paths.items()
         if file not in rejected
     ]
-    remove_parts(dataset_dir / "images")
+    remove_partial_files(dataset_dir / "images")
     kept = _keep_usable(store_photos(tasks, progress, workers), labels, rejected)
     _write_rejected(dataset_dir, rejected)
     if labels_csv is None and rejected:

@@ -21,8 +21,7 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.io_utils import sha256_of
-from training.photos.files import atomic_write
+from campus_visual_gps.io_utils import atomic_write, sha256_of
 from training.photos.tables import Row, read_rows, write_table
 
 PHOTO_COLUMNS = {
@@ -102,7 +101,7 @@ def read_labels(dataset_dir: Path) -> pd.DataFrame:
         return read_photos(dataset_dir).assign(moved_m=0.0, decision="")
     if _recorded_sources(dataset_dir) != label_sources(dataset_dir):
         raise DatasetError(
-            f"{path}: missing or older than photos.csv and the corrections; run `correct {dataset_dir}` again"
+            f"{path}: missing or older than photos.csv and the corrections; run `apply-corrections {dataset_dir}` again"
         )
     return _read(path, LABEL_COLUMNS)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.files import atomic_write
+from campus_visual_gps.io_utils import atomic_write
 
 # File names need not be valid Unicode on Linux: such bytes survive a round trip through our tables.
 _ENCODING_ERRORS = "surrogateescape"

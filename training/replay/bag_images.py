@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError, ImageError
+from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import resize_square
 from campus_visual_gps.ros.image_conversion import to_rgb
 from training.evaluate.predict import PHOTO_COLUMNS
-from training.photos.files import atomic_write
 from training.replay.bags import IMAGES, NAVSATFIX, Bag, Fixes, stamp_ns
 
 FRAMES = "frames"

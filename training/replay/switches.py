@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import SILENT, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.gnss.health import GnssFault, MonitorSettings, ReceiverFix, is_unknown
 from training.evaluate.predict import covariances_m2
 from training.replay.bags import Bag, Fixes, stamp_ns
 
@@ -124,7 +124,7 @@ class _Run:
         self._note(switch, time_ns)
         if fault is None:
             self._good_ns = time_ns
-        if fault != SILENT:
+        if fault != GnssFault.SILENT:
             self._heard_ns = time_ns
         if passes:
             self._rows.append((stamp, time_ns, fix[2:5], self._sound(fix.cov_enu_m2)))
@@ -149,7 +149,7 @@ class _Run:
         settings, period_s = self._settings, self._period_s
         if after == RECEIVER:
             return max(settings.recovery_min_duration_s, (settings.recovery_min_count - 1) * period_s) + period_s
-        if self._switch.monitor.fault == SILENT:
+        if self._switch.monitor.fault == GnssFault.SILENT:
             return (self._heard_ns - self._good_ns) / 1e9 + settings.max_age_s + TICK_S
         # the first faulty fix comes an interval after the last good one
         return period_s + max(settings.fault_min_duration_s, (settings.fault_min_count - 1) * period_s) + period_s

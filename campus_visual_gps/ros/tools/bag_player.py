@@ -1,6 +1,6 @@
-"""Publishes serialised messages over DDS in their recorded rhythm, and collects what other nodes publish.
+"""Publishes serialised messages over DDS at their recorded times, and records what other nodes publish.
 
-It knows nothing of bags: messages come as (topic, type, time in nanoseconds, CDR bytes).
+It does not read bags: a message is a tuple (topic, type, time in nanoseconds, CDR bytes).
 """
 
 from __future__ import annotations
@@ -13,20 +13,34 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.ros.stamps import NS_PER_S
 
-# Played messages are offered reliably: a subscriber that asks for best effort gets them too.
+# Played messages are offered reliably; a best-effort subscriber gets them too.
 _PLAYED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_HEARD = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
-# After the last message: how long answers may still be under way.
+_RECORDED = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+# How long after the last message answers are still recorded.
 _SETTLE_S = 2.0
 
 
 class BagPlayer:
-    """A node of its own context that plays and listens."""
+    """A node with a context of its own that plays and records.
+
+    Args:
+        topics: Topic to type of the messages to play, such as "sensor_msgs/msg/Image". A topic whose type is not
+            installed is not played, as with `ros2 bag`; it is listed in `unplayed`.
+        record: Topic to type of the messages to record.
+        rate: Speed of playing; 2 is twice as fast as recorded.
+        clock: Whether to publish /clock.
+        latched: Topics whose messages late subscribers get too.
+
+    Raises:
+        ConfigError: A type in `record` is not installed.
+    """
 
     def __init__(
         self,
@@ -36,11 +50,6 @@ class BagPlayer:
         clock: bool = False,
         latched: Collection[str] = (),
     ):
-        """`topics` and `record` map topic to type, as "sensor_msgs/msg/Image"; late subscribers get `latched` ones too.
-
-        Topics whose type is not installed are not played, as with `ros2 bag`, and stand in `unplayed`. Raises
-        ConfigError for such a type among those to record.
-        """
         self.rate = rate
         self.recorded: list[tuple[str, str, int, bytes]] = []
         self.running = True
@@ -49,12 +58,12 @@ class BagPlayer:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("bag_player", context=self._context, start_parameter_services=False)
-        self._publishers = {}
+        self._publishers: dict[str, Publisher] = {}
         self.unplayed: list[str] = []
         for topic, kind in topics.items():
             self._offer(topic, kind, latched=topic in latched or topic.endswith("tf_static"))
         for topic, kind in record.items():
-            self.node.create_subscription(message_class(kind), topic, self._recorder(topic, kind), _HEARD, raw=True)
+            self.node.create_subscription(message_class(kind), topic, self._recorder(topic, kind), _RECORDED, raw=True)
         self._clock = self._clock_publisher() if clock else None
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -62,16 +71,22 @@ class BagPlayer:
         self._spinner.start()
 
     def wait_for_subscribers(self, topics: Iterable[str], timeout_s: float = 60.0) -> None:
-        """Return once every topic is subscribed to. Raises ConfigError when that takes longer than the timeout."""
+        """Wait until every topic has a subscriber.
+
+        Raises:
+            ConfigError: That takes longer than the timeout.
+        """
         deadline = time.monotonic() + timeout_s
         for topic in topics:
             while self._publishers[topic].get_subscription_count() == 0:
                 if time.monotonic() > deadline:
-                    raise ConfigError(f"nobody subscribed to {topic} within {timeout_s:.0f} s; is the node active?")
+                    raise ConfigError(
+                        f"no subscriber of {topic} within {timeout_s:.0f} s; check that the node is active"
+                    )
                 time.sleep(0.05)
 
     def publish(self, messages: Iterable[tuple[str, str, int, bytes]]) -> int:
-        """Publish in rhythm, from the first message's time on; return how many."""
+        """Publish the messages at their times, counted from the first one; return how many were published."""
         count = 0
         self._start_ns = None
         for topic, _, time_ns, data in messages:
@@ -79,7 +94,7 @@ class BagPlayer:
                 continue
             if self._start_ns is None:
                 self._start_ns, self._started_s = time_ns, time.monotonic()
-            self._sleep_until(time_ns)
+            self._sleep((time_ns - self._start_ns) / NS_PER_S / self.rate)
             if not self._context.ok():
                 self.running = False
                 break
@@ -89,13 +104,13 @@ class BagPlayer:
         return count
 
     def finish(self) -> list[tuple[str, str, int, bytes]]:
-        """Wait for the last answers and return all of them, with the bag's time at which each came."""
+        """Wait for the last answers; return all recorded messages, each with the bag's time of its arrival."""
         if self.recorded or self.node.subscriptions:
             time.sleep(_SETTLE_S)
         return list(self.recorded)
 
     def close(self) -> None:
-        """Leave DDS."""
+        """Destroy the node and its context."""
         self._executor.shutdown()
         self._spinner.join(timeout=5.0)
         self.node.destroy_node()
@@ -124,11 +139,11 @@ class BagPlayer:
     def _bag_time_ns(self) -> int:
         if self._start_ns is None:
             return 0
-        return self._start_ns + int((time.monotonic() - self._started_s) * self.rate * 1e9)
+        return self._start_ns + int((time.monotonic() - self._started_s) * self.rate * NS_PER_S)
 
-    def _sleep_until(self, time_ns: int) -> None:
-        due_s = self._started_s + (time_ns - self._start_ns) / 1e9 / self.rate
-        time.sleep(max(0.0, due_s - time.monotonic()))
+    def _sleep(self, until_s: float) -> None:
+        """Sleep until this many seconds after the first message."""
+        time.sleep(max(0.0, self._started_s + until_s - time.monotonic()))
 
     def _clock_publisher(self):
         from rosgraph_msgs.msg import Clock
@@ -138,12 +153,16 @@ class BagPlayer:
     def _tick(self, time_ns: int) -> None:
         if self._clock is not None:
             message = self._clock.msg_type()
-            message.clock.sec, message.clock.nanosec = divmod(time_ns, 1_000_000_000)
+            message.clock.sec, message.clock.nanosec = divmod(time_ns, NS_PER_S)
             self._clock.publish(message)
 
 
 def message_class(type_name: str) -> type:
-    """The rclpy class of "package/msg/Name". Raises ConfigError if its package is not installed."""
+    """The message class of "package/msg/Name".
+
+    Raises:
+        ConfigError: The package is not installed or has no such message.
+    """
     from importlib import import_module
 
     package, _, name = type_name.split("/")

@@ -1,4 +1,4 @@
-"""The real node with a camera and a listener that exercise it over DDS, for the benchmark and the soak."""
+"""The real node with a test camera and a test listener over DDS, for the benchmark, the soak and scripts/quick."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix
 
 from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.ros.stamps import NS_PER_S
 
-START_TIMEOUT_S = 180.0  # loading the model on a computer that does other things too
+START_TIMEOUT_S = 180.0  # long enough to load the model on a busy computer
 END_TIMEOUT_S = 15.0
 
 
 class NodeThread:
-    """The node in this process: images of any size arrive, however DDS is set up between processes."""
+    """The node in a thread of this process; images of any size arrive, however DDS is configured between processes."""
 
     pid = os.getpid()
 
@@ -47,10 +48,10 @@ class NodeThread:
         self._thread.start()
 
     def check(self) -> None:
-        """A thread does not end by itself."""
+        """Does nothing: a thread does not end by itself."""
 
     def close(self) -> None:
-        """Stop it and wait."""
+        """Stop the node and wait for its thread."""
         rclpy.shutdown(context=self._context)
         self._thread.join(END_TIMEOUT_S)
         self._node.close()
@@ -62,7 +63,7 @@ class NodeThread:
 
 
 class NodeProcess:
-    """The node in a process of its own, as on a robot, whose memory can be watched."""
+    """The node in a process of its own, as on a robot, so that its memory can be measured."""
 
     def __init__(self, namespace: str, parameters: dict[str, object]):
         arguments = ["--ros-args", "--log-level", "warn", "-r", f"__ns:={namespace}"]
@@ -73,12 +74,12 @@ class NodeProcess:
         self.pid = self._process.pid
 
     def check(self) -> None:
-        """Raises VisualGpsError if it has ended."""
+        """Raises VisualGpsError if the process has ended."""
         if self._process.poll() is not None:
-            raise VisualGpsError(f"the node ended with exit code {self._process.returncode}; see its messages")
+            raise VisualGpsError(f"the node ended with exit code {self._process.returncode}; see its log")
 
     def close(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait for the process."""
         self._process.terminate()
         try:
             self._process.wait(END_TIMEOUT_S)
@@ -87,7 +88,18 @@ class NodeProcess:
 
 
 class NodeHarness:
-    """A context manager: the node, active, in a namespace of its own, and its camera and listener."""
+    """Context manager: an active node in a namespace of its own, with a camera and a listener.
+
+    Args:
+        run: How the node runs.
+        compressed: Whether the camera sends compressed images.
+        parameters: Parameters of the node.
+
+    Attributes:
+        counts: `sent` images and received `fixes`.
+        diagnostics: `message` and key-value pairs of the localizer's last diagnostic.
+        pid: Process of the node.
+    """
 
     def __init__(self, run: type[NodeThread] | type[NodeProcess], compressed: bool, **parameters: object):
         self.counts: Counter[str] = Counter()
@@ -95,7 +107,7 @@ class NodeHarness:
         self._run = run
         self._parameters = {**parameters, "image_transport": "compressed" if compressed else "raw"}
         self._stamp_ns = 0
-        self._namespace = f"/exercise_{os.getpid()}_{self._parameters['image_transport']}"
+        self._namespace = f"/harness_{os.getpid()}_{self._parameters['image_transport']}"
 
     def __enter__(self) -> NodeHarness:
         self._node_run = self._run(self._namespace, self._parameters)
@@ -114,21 +126,25 @@ class NodeHarness:
         self._context.try_shutdown()
 
     def send(self, message: Image | CompressedImage) -> None:
-        """Publish with the time of now as its stamp, strictly increasing."""
+        """Publish the image with the current time as its stamp; stamps increase strictly."""
         self._stamp_ns = max(self._stamp_ns + 1, self._node.get_clock().now().nanoseconds)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._stamp_ns, 10**9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._stamp_ns, NS_PER_S)
         message.header.frame_id = "camera"
         self._images.publish(message)
         self.counts["sent"] += 1
 
     def send_and_wait(self, message: Image | CompressedImage, timeout_s: float = 5.0) -> bool:
-        """Send, and wait for the fix; False if none came: best effort may lose an image."""
+        """Send the image and wait for its fix; False if none came, as best-effort transport may lose an image."""
         before = self.counts["fixes"]
         self.send(message)
         return self.spin_until(lambda: self.counts["fixes"] > before, timeout_s)
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Take what arrives until `condition` holds; False after the timeout. Raises VisualGpsError on its end."""
+        """Receive messages until `condition` holds; False after the timeout.
+
+        Raises:
+            VisualGpsError: The node's process has ended.
+        """
         end_s = monotonic() + timeout_s
         while not condition():
             left_s = end_s - monotonic()
@@ -141,7 +157,7 @@ class NodeHarness:
     def _connect(self) -> None:
         self._context = Context()
         rclpy.init(context=self._context)
-        self._node = rclpy.create_node("exerciser", context=self._context, namespace=self._namespace)
+        self._node = rclpy.create_node("node_harness", context=self._context, namespace=self._namespace)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         kind, topic = (
@@ -154,8 +170,8 @@ class NodeHarness:
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
         def connected() -> bool:
-            heard = self._images.get_subscription_count() > 0
-            return heard and self._node.count_publishers(fixes.topic_name) > 0
+            subscribed = self._images.get_subscription_count() > 0
+            return subscribed and self._node.count_publishers(fixes.topic_name) > 0
 
         if not self.spin_until(connected, START_TIMEOUT_S):
             raise VisualGpsError(f"the node was not active within {START_TIMEOUT_S:.0f} s: {self.diagnostics}")
@@ -170,14 +186,14 @@ class NodeHarness:
 
 
 def raw_message(rgb: np.ndarray) -> Image:
-    """(H, W, 3) uint8 RGB as an rgb8 message."""
+    """rgb8 message of an image (H, W, 3) uint8 RGB."""
     message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=rgb.shape[1] * 3)
     message.data = array("B", rgb.tobytes())
     return message
 
 
 def jpeg_message(rgb: np.ndarray) -> CompressedImage:
-    """(H, W, 3) uint8 RGB as image_transport sends it, JPEG of quality 95."""
+    """JPEG message of an image (H, W, 3) uint8 RGB as image_transport sends it, quality 95."""
     import cv2
 
     data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
