@@ -122,7 +122,7 @@ class Client:
         self._images.publish(message)
 
     def fix_of(self, message: Image | CompressedImage) -> NavSatFix:
-        """The fix of an image. Best effort may lose images, so it is sent again, with a newer stamp, until a fix comes."""
+        """The fix of an image, which is sent again with newer stamps until it comes: best effort may lose it."""
         sent = []
         end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:

@@ -270,7 +270,7 @@ def test_a_signal_ends_the_process_quietly(signals, bundle_dir):
     )
     try:
         client.wait_connected()
-        # an image larger than Fast DDS's shared memory segment (512 KiB) is fragmented, and best effort may lose fragments
+        # larger than Fast DDS's shared memory segment (512 KiB), it is fragmented, and fragments may be lost
         client.fix_of(image_message(textured_rgb(180, 320)))
         client.publish(image_message(textured_rgb(180, 320)))  # is being processed when the signal comes
         for number in signals:
