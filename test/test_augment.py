@@ -9,10 +9,11 @@ from helpers import textured_rgb
 from torchvision.transforms import v2
 
 from campus_visual_gps.preprocess import ImageSpec
-from training.config import AugmentConfig
+from training.config import AugmentSettings
 from training.data.augment import EvaluationTransform, JpegCompression, NightSimulation, TrainTransform
 
 IMAGE = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SETTINGS = [field.name for field in dataclasses.fields(AugmentSettings) if isinstance(field.default, float)]
 PIXELS = torch.from_numpy(textured_rgb(64, 64))
 OFF = {
     name: 0.0
@@ -29,19 +30,19 @@ OFF = {
 
 
 def test_no_transform_mirrors_or_crops():
-    steps = TrainTransform(AugmentConfig(), IMAGE).pixels.transforms
+    steps = TrainTransform(AugmentSettings(), IMAGE).pixels.transforms
     assert not any(isinstance(step, (v2.RandomHorizontalFlip, v2.RandomResizedCrop)) for step in steps)
 
 
 def test_with_everything_off_training_sees_what_evaluation_sees():
-    train = TrainTransform(AugmentConfig(**OFF, night_p=0.0), IMAGE)
+    train = TrainTransform(AugmentSettings(**OFF, night_p=0.0), IMAGE)
     torch.testing.assert_close(train(PIXELS), EvaluationTransform(IMAGE)(PIXELS))
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(AugmentConfig) if field.type == "float"])
+@pytest.mark.parametrize("field", SETTINGS)
 def test_every_setting_changes_the_image(field):
     strong = {"rotation_deg": 45.0, "noise_sigma": 20.0}.get(field, 1.0)
-    train = TrainTransform(AugmentConfig(**(OFF | {"night_p": 0.0} | {field: strong})), IMAGE)
+    train = TrainTransform(AugmentSettings(**(OFF | {"night_p": 0.0} | {field: strong})), IMAGE)
     torch.manual_seed(0)
     plain = EvaluationTransform(IMAGE)(PIXELS)
     assert any(not torch.allclose(train(PIXELS), plain, atol=1e-3) for _ in range(8))
@@ -66,7 +67,7 @@ def test_night_comes_as_often_as_it_should():
 
 
 def test_the_result_is_what_the_network_takes():
-    out = TrainTransform(AugmentConfig(), IMAGE)(PIXELS)
+    out = TrainTransform(AugmentSettings(), IMAGE)(PIXELS)
     assert out.shape == (3, 64, 64) and out.dtype == torch.float32
 
 

@@ -101,6 +101,7 @@ def test_a_copy_keeps_which_topics_are_latched(tmp_path):
         assert copy.latched() == {"/tf_static"}
 
 
+@pytest.mark.ros
 def test_a_latched_topic_is_played_to_those_who_come_late(tmp_path):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     from rclpy.qos import DurabilityPolicy, QoSProfile

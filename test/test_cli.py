@@ -58,7 +58,7 @@ def test_the_stages_run_one_after_the_other(tmp_path, photo_dir):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
     for call in (
         ("ingest", photo_dir, dataset),
-        ("correct", dataset),
+        ("apply-corrections", dataset),
         ("split", dataset, "--test", "walk-0", "--val", "walk-1"),
         ("train", tmp_path / "tiny.yaml", "--dataset", dataset, "--out", out),
         ("evaluate", out / "bundle", dataset, "--out", tmp_path / "report"),
@@ -69,6 +69,7 @@ def test_the_stages_run_one_after_the_other(tmp_path, photo_dir):
     assert {"predictions.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "report").iterdir()}
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     dataset = tmp_path / "set"
     run("ingest", photo_dir, dataset)
@@ -97,4 +98,4 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "goes on where it stopped" in said and "Traceback" not in said
+    assert "run the same command again to resume" in said and "Traceback" not in said

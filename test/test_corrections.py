@@ -7,7 +7,7 @@ from PIL import ExifTags
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.corrections import correct
+from training.photos.corrections import apply_corrections
 from training.photos.ingest import ingest
 from training.photos.manifest import load_dataset, read_photos
 
@@ -45,7 +45,7 @@ def test_correction_moves_the_label_and_reports_how_far(dataset):
     before = (dataset / "photos.csv").read_bytes()
     (lat_1, lon_1), (lat_2, lon_2) = moved_position(30, 40), moved_position(-10, 0)
     write_batch(dataset, "1.csv", f"{HEADER},a.jpg,{lat_1},{lon_1},,by map\n,b.jpg,{lat_2},{lon_2},label,\n")
-    summary = correct(dataset)
+    summary = apply_corrections(dataset)
     assert (summary.photos, summary.moved) == (4, 2)
     assert (summary.mean_moved_m, summary.median_moved_m, summary.max_moved_m) == pytest.approx((30, 30, 50), abs=1e-3)
     labels = labels_by_file(dataset)
@@ -61,14 +61,14 @@ def test_photo_is_found_by_id_path_or_bare_name(dataset):
     lat, lon = moved_position(5, 0)
     rows = f"{first},,{lat},{lon},,\n,walk/d.jpg,{lat},{lon},,\n,b.jpg,{lat},{lon},,\n"
     write_batch(dataset, "1.csv", HEADER + rows)
-    assert correct(dataset).moved == 3
+    assert apply_corrections(dataset).moved == 3
 
 
 def test_later_batch_wins_and_distance_counts_from_the_photos_own_position(dataset):
     for name, east_m in (("2.csv", 8), ("1.csv", 100)):
         lat, lon = moved_position(east_m, 0)
         write_batch(dataset, name, f"{HEADER},a.jpg,{lat},{lon},,\n")
-    assert correct(dataset).max_moved_m == pytest.approx(8, abs=1e-3)
+    assert apply_corrections(dataset).max_moved_m == pytest.approx(8, abs=1e-3)
     assert labels_by_file(dataset).loc["a.jpg", "label_source"] == "2.csv"
 
 
@@ -80,7 +80,7 @@ def test_my_maps_export_is_read_by_its_wkt_and_name(dataset):
         f'"POINT Z ({SITE[1]:.7f} {SITE[0]:.7f} 0)",b.jpg,"not, touched",{SITE[0]},{SITE[1]}\n'
     )
     write_batch(dataset, "map.csv", "\ufeff" + export)
-    summary = correct(dataset)
+    summary = apply_corrections(dataset)
     assert summary.moved == 1  # a marker that nobody dragged is no move, though its digits are rounded
     assert summary.max_moved_m == pytest.approx(20, abs=0.02)
     assert labels_by_file(dataset)["label_source"].to_list() == ["map.csv", "exif", "exif", "exif"]
@@ -89,7 +89,7 @@ def test_my_maps_export_is_read_by_its_wkt_and_name(dataset):
 def test_excluded_photo_is_left_out_of_the_data_set(dataset):
     write_batch(dataset, "1.csv", f"{HEADER},a.jpg,,,exclude,a face\n")
     write_batch(dataset, "2.csv", f"{HEADER},a.jpg,,,keep,\n")
-    assert correct(dataset).excluded == 1
+    assert apply_corrections(dataset).excluded == 1
     assert list(labels_by_file(dataset).index) == ["b.jpg", "c.jpg", "walk/d.jpg"]
     assert labels_by_file(dataset, include_excluded=True).loc["a.jpg", "decision"] == "exclude"
 
@@ -98,34 +98,34 @@ def test_photo_sent_to_training_stays_there_when_its_label_is_corrected_later(da
     lat, lon = moved_position(5, 0)
     write_batch(dataset, "1.csv", f"{HEADER},a.jpg,,,train,\n")
     write_batch(dataset, "2.csv", f"{HEADER},a.jpg,{lat},{lon},label,\n")
-    summary = correct(dataset)
+    summary = apply_corrections(dataset)
     assert (summary.to_train, summary.moved) == (1, 1)
     assert labels_by_file(dataset).loc["a.jpg", "decision"] == "train"
 
 
 def test_keep_uses_no_position(dataset):
     write_batch(dataset, "1.csv", f"{HEADER},a.jpg,31.3,34.9,keep,\n")
-    assert correct(dataset).moved == 0
+    assert apply_corrections(dataset).moved == 0
 
 
 def test_review_list_has_the_poor_accuracies_worst_first(dataset):
     write_batch(dataset, "1.csv", f"{HEADER},b.jpg,,,keep,\n")
-    summary = correct(dataset)
+    summary = apply_corrections(dataset)
     assert summary.review == ("b.jpg", "c.jpg")  # 20 m itself is not worse than 20 m
     assert summary.to_review == 1
     assert (dataset / "review.csv").read_text().splitlines()[0].startswith("photo_id,file,session,gps_accuracy_m")
 
 
 def test_correct_without_corrections_keeps_every_label(dataset):
-    summary = correct(dataset)
+    summary = apply_corrections(dataset)
     assert (summary.moved, summary.max_moved_m, summary.batches) == (0, 0.0, ())
 
 
 def test_running_again_gives_the_same_file(dataset):
     write_batch(dataset, "1.csv", f"{HEADER},a.jpg,31.2621,34.8026,,\n")
-    correct(dataset)
+    apply_corrections(dataset)
     before = (dataset / "labels.csv").read_bytes()
-    correct(dataset)
+    apply_corrections(dataset)
     assert (dataset / "labels.csv").read_bytes() == before
 
 
@@ -144,11 +144,11 @@ def test_running_again_gives_the_same_file(dataset):
     ],
 )
 def test_broken_row_is_one_clear_line_and_the_last_labels_stay(dataset, row, message):
-    correct(dataset)
+    apply_corrections(dataset)
     before = (dataset / "labels.csv").read_bytes()
     write_batch(dataset, "1.csv", HEADER + row + "\n")
     with pytest.raises(DatasetError, match=message) as error:
-        correct(dataset)
+        apply_corrections(dataset)
     assert "1.csv" in str(error.value)
     assert (dataset / "labels.csv").read_bytes() == before
 
@@ -156,7 +156,7 @@ def test_broken_row_is_one_clear_line_and_the_last_labels_stay(dataset, row, mes
 def test_polygon_of_a_map_export_is_refused(dataset):
     write_batch(dataset, "map.csv", 'WKT,name\n"POLYGON ((34 31, 35 31, 35 32, 34 31))",a.jpg\n')
     with pytest.raises(DatasetError, match=r"line 2: .*expected POINT \(longitude latitude\)"):
-        correct(dataset)
+        apply_corrections(dataset)
 
 
 def test_name_that_several_photos_have_is_refused(tmp_path):
@@ -171,5 +171,5 @@ def test_name_that_several_photos_have_is_refused(tmp_path):
 def test_table_of_the_users_own_is_not_replaced(dataset):
     (dataset / "labels.csv").write_text("file,latitude,longitude\na.jpg,31,34\n")
     with pytest.raises(DatasetError, match=r"labels\.csv: is in the way"):
-        correct(dataset)
+        apply_corrections(dataset)
     assert (dataset / "labels.csv").read_text().startswith("file,latitude")

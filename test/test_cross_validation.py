@@ -25,6 +25,8 @@ from training.photos.manifest import image_path, load_dataset
 from training.photos.splits import split
 from training.report.evaluation import evaluate
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.8025)
 SETTINGS = {
     "model": {"backbone": "resnet18", "head": "probability_map", "cell_m": 10.0},

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from campus_visual_gps.geodesy import LocalFrame
-from training.evaluate.report_metrics import Site
+from training.evaluate.report_metrics import SiteOutline
 from training.replay.bags import Fixes
 from training.replay.drive_metrics import Drive, drive_figures, follow, fresh_share
 from training.replay.drive_report import drive_addition, drive_lines
@@ -159,7 +159,7 @@ def test_a_bag_without_receiver_and_odometry_still_has_its_other_figures():
 def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, refuse_all):
     times_s = np.arange(0, 30 if receiver is not RECEIVER else 120, 0.5)
     table = predictions_at(times_s, (3.0, 4.0), refused=times_s if refuse_all else ())
-    site = Site(100.0 * np.array([[-1, -1], [1, -1], [1, 2], [-1, 2]]), np.zeros((1, 2)))
+    site = SiteOutline(100.0 * np.array([[-1, -1], [1, -1], [1, 2], [-1, 2]]), np.zeros((1, 2)))
     added = drive_addition(drive_at(times_s, receiver=receiver), table, site, tmp_path)
     json.dumps(added.figures, allow_nan=False)
     assert "## Along the drive" in added.section and "nan" not in added.section.lower()

@@ -21,12 +21,12 @@ from campus_visual_gps.localizer import Localizer
 from training.data.dataset import read_rgb
 from training.evaluate import report as report_module
 from training.evaluate.predict import read_predictions, write_predictions
-from training.evaluate.report_metrics import RunInfo, TrainingSite
+from training.evaluate.report_metrics import RunInfo, SiteOutline
 from training.photos.manifest import PHOTO_COLUMNS, capture_times_s, image_path, load_dataset
 from training.report.evaluation import evaluate, summary_table, write_report
 
 FRAME = LocalFrame.at(31.262, 34.802)
-SITE = TrainingSite(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
+SITE = SiteOutline(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
 RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", [42], "a grid", 0)
 N_TRAIN, N_TEST = 6, 24
 

@@ -150,6 +150,7 @@ def test_stamps_only_ever_increase(rows):
     assert all(earlier < later for earlier, later in pairwise(stamps_s))
 
 
+@pytest.mark.ros
 def test_over_dds_the_receiver_passes_and_its_silence_brings_the_visual_fix(tmp_path):
     bundle_dir = make_bundle(tmp_path / "bundle")
     with RunningNode(model_dir=str(bundle_dir), output="fallback", gps_max_age_s=1.0, max_rate_hz=0.0) as client:

@@ -23,6 +23,8 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.pipeline import load_localizer
 
+pytestmark = pytest.mark.ros
+
 GOOD = textured_rgb(48, 64, seed=9)
 
 

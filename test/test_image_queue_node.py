@@ -12,6 +12,8 @@ from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, to_second
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool
 
+pytestmark = pytest.mark.ros
+
 
 def picture(stamp_s: float = 0.0):
     return image_message(textured_rgb(48, 64), stamp_s)

@@ -11,6 +11,8 @@ if shutil.which("ros2") is None:
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
+pytestmark = pytest.mark.ros
+
 try:
     get_package_share_directory("campus_visual_gps")
 except PackageNotFoundError:

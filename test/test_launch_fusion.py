@@ -19,6 +19,8 @@ from rclpy.parameter import parameter_value_to_python
 from ros_helpers import Client
 from sensor_msgs.msg import Image
 
+pytestmark = pytest.mark.ros
+
 STAND_IN = f"#!{sys.executable}\n" + textwrap.dedent("""
     import sys
     import rclpy

@@ -12,6 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps import Localizer
 
+pytestmark = pytest.mark.ros
+
 SCRATCH = tempfile.TemporaryDirectory(prefix="campus_visual_gps_launch_")
 BUNDLE = make_bundle(Path(SCRATCH.name) / "2025")  # a name that launch could take for a number
 

@@ -19,6 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image, NavSatFix, NavSatStatus
 from campus_visual_gps import Localizer
 from campus_visual_gps.estimation.integrity import Gates
 
+pytestmark = pytest.mark.ros
+
 
 def assert_same_fix(fix: NavSatFix, localizer: Localizer, rgb: np.ndarray) -> None:
     expected = localizer.localize(rgb)

@@ -10,9 +10,12 @@ from helpers import ROOT
 
 NAME = "campus_visual_gps"
 COLCON = Path(sys.executable).with_name("colcon")
-PARTS = ("package.xml", "setup.py", "setup.cfg", "LICENSE", "resource", NAME, "launch", "config")
+SOURCES = ("package.xml", "setup.py", "setup.cfg", "LICENSE", "resource", NAME, "launch", "config")
 
-pytestmark = pytest.mark.skipif(not COLCON.exists(), reason=f"colcon is not installed beside {sys.executable}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not COLCON.exists(), reason=f"colcon is not installed next to {sys.executable}"),
+]
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -29,8 +32,8 @@ def workspace(tmp_path_factory) -> Path:
     workspace = tmp_path_factory.mktemp("workspace")
     source = workspace / "src" / NAME
     source.mkdir(parents=True)
-    for part in PARTS:
-        (source / part).symlink_to(ROOT / part)
+    for name in SOURCES:
+        (source / name).symlink_to(ROOT / name)
     return workspace
 
 
@@ -74,8 +77,10 @@ def test_only_the_runtime_is_installed(installed):
     assert packages == {NAME}
     modules = {path.name for path in installed.glob(f"lib/python*/site-packages/{NAME}/*/")}
     assert {"models", "ros"} <= modules
+    assert list(installed.glob(f"lib/python*/site-packages/{NAME}/py.typed")), "type checkers need the marker py.typed"
 
 
 def test_the_installed_executable_runs_with_an_interpreter_that_has_everything(installed):
     first_line = (installed / "lib" / NAME / "localizer").read_text(encoding="utf-8").splitlines()[0]
-    assert Path(first_line.removeprefix("#!")).parent == Path(sys.executable).parent
+    interpreter = Path(first_line.removeprefix("#!"))
+    assert interpreter.parent.resolve() == Path(sys.executable).parent.resolve()

@@ -60,6 +60,7 @@ def test_offline_every_frame_with_a_truth_is_scored(tmp_path, bag_dir, bundle_di
     assert summary.report["baseline.median_position.mean_error_m"] > 0
 
 
+@pytest.mark.ros
 def test_live_fixes_are_the_offline_ones(tmp_path, bag_dir, bundle_dir):
     settings = ("model_dir:=" + str(bundle_dir), "image_transport:=compressed", "max_rate_hz:=0.0")
     options = [item for setting in settings for item in ("-p", setting)]

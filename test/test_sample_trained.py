@@ -23,6 +23,8 @@ from training.photos.splits import split
 from training.replay.recalibrate import recalibrate
 from training.replay.replay import replay
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = ROOT / "sample"
 
 

@@ -40,11 +40,11 @@ def dataset(tmp_path):
 
 
 def write_decisions(dataset, rows):
-    from training.photos.corrections import correct
+    from training.photos.corrections import apply_corrections
 
     (dataset / "corrections").mkdir()
     (dataset / "corrections" / "1.csv").write_text("file,decision\n" + rows)
-    correct(dataset)
+    apply_corrections(dataset)
 
 
 def test_sessions_are_assigned_whole_by_default(dataset):

@@ -16,6 +16,8 @@ from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, values
 
 from campus_visual_gps.ros import tf_check
 
+pytestmark = pytest.mark.ros
+
 _seeds = count()
 
 

@@ -21,6 +21,8 @@ from training.photos.ingest import ingest
 from training.photos.manifest import image_path, load_dataset
 from training.photos.splits import split
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.8025)
 SETTINGS = {
     "model": {"backbone": "resnet18", "head": "linear", "output_scale_m": 20.0},
@@ -95,10 +97,10 @@ def test_a_second_call_trains_nothing_again(trained, dataset_dir):
     assert again == first
 
 
-def test_another_configuration_in_the_same_place_is_refused(trained, dataset_dir):
+def test_another_configuration_in_the_same_directory_is_an_error(trained, dataset_dir):
     tmp_path, _ = trained
     with pytest.raises(ConfigError, match="another configuration"):
-        train_ensemble(_config(tmp_path, dataset_dir, huber_delta_m=2.0))
+        train_ensemble(_config(tmp_path, dataset_dir, loss={"huber_delta_m": 2.0}))
 
 
 def test_an_interrupted_member_goes_on_from_its_last_epoch(tmp_path, dataset_dir):

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print. Errors become one line and exit code 1."""
+"""Train and evaluate GPS from camera images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError
 
+# Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-# a table in a log file is not folded to 80 columns
+# tables in a log file are not wrapped at 80 columns
 console = Console(width=None if sys.stdout.isatty() else 150)
 
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE in the place of the file's, such as model.head=gaussian")
+    list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
 ]
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
@@ -31,9 +32,9 @@ DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_defa
 def ingest(
     photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
     dataset_dir: DatasetDir,
-    labels: Annotated[Path | None, typer.Option(help="table of positions, where EXIF was stripped")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV table of positions, for photos without GPS in EXIF")] = None,
 ) -> None:
-    """Read photos and their positions into a data set directory; a second run reads only new files."""
+    """Read photos and their positions into a data set directory. A second run reads only new files."""
     from training.photos.ingest import ingest as run
 
     with _resumable():
@@ -48,15 +49,15 @@ def ingest(
 
 
 @app.command()
-def correct(dataset_dir: DatasetDir) -> None:
-    """Apply every batch in corrections/ to the labels and list the photos to review."""
-    from training.photos.corrections import correct as run
+def apply_corrections(dataset_dir: DatasetDir) -> None:
+    """Apply all files in corrections/ to the labels and list the photos to review."""
+    from training.photos.corrections import apply_corrections as run
 
     summary = run(dataset_dir)
     console.print(
-        f"{dataset_dir}: {len(summary.batches)} batches, {summary.moved} of {summary.photos} labels moved "
+        f"{dataset_dir}: {len(summary.batches)} files of corrections, {summary.moved} of {summary.photos} labels moved "
         f"(mean {summary.mean_moved_m:.1f} m, median {summary.median_moved_m:.1f} m, max {summary.max_moved_m:.1f} m), "
-        f"{summary.excluded} photos excluded, {summary.to_train} sent to training"
+        f"{summary.excluded} photos excluded, {summary.to_train} moved to training"
     )
     console.print(f"{len(summary.review)} photos with a reported accuracy worse than 20 m are in review.csv")
 
@@ -64,18 +65,18 @@ def correct(dataset_dir: DatasetDir) -> None:
 @app.command()
 def split(
     dataset_dir: DatasetDir,
-    test: Annotated[list[str] | None, typer.Option(help="session held out for testing (repeat for more)")] = None,
-    val: Annotated[list[str] | None, typer.Option(help="session for validation (repeat for more)")] = None,
-    val_fraction: Annotated[float, typer.Option(help="share of the rest that validates")] = 0.15,
-    random: Annotated[bool, typer.Option("--random", help="draw validation photos, not sessions")] = False,
+    test: Annotated[list[str] | None, typer.Option(help="test session (repeat for more)")] = None,
+    val: Annotated[list[str] | None, typer.Option(help="validation session (repeat for more)")] = None,
+    val_fraction: Annotated[float, typer.Option(help="fraction of the remaining photos for validation")] = 0.15,
+    random: Annotated[bool, typer.Option("--random", help="draw validation photos instead of sessions")] = False,
     allow_shared_sessions: Annotated[
-        bool, typer.Option("--allow-shared-sessions", help="let a session stand on both sides")
+        bool, typer.Option("--allow-shared-sessions", help="allow a session in several subsets")
     ] = False,
-    night_holdout_session: Annotated[list[str] | None, typer.Option(help="session of the night hold-out")] = None,
-    night_holdout: Annotated[int, typer.Option(help="number of night photos to draw for the night hold-out")] = 0,
-    seed: Annotated[int, typer.Option(help="seed of every drawing")] = 42,
+    night_holdout_session: Annotated[list[str] | None, typer.Option(help="session of the night_holdout subset")] = None,
+    night_holdout: Annotated[int, typer.Option(help="number of night photos to draw for night_holdout")] = 0,
+    seed: Annotated[int, typer.Option(help="random seed")] = 42,
 ) -> None:
-    """Give every photo a subset: whole sessions unless told otherwise."""
+    """Assign every photo to a subset, whole sessions by default."""
     from training.photos.splits import split as run
 
     summary = run(
@@ -94,20 +95,20 @@ def split(
         table.add_row(subset, str(photos), ", ".join(summary.sessions.get(subset, ())))
     console.print(table)
     if summary.shared_sessions:
-        console.print(f"on both sides: {', '.join(summary.shared_sessions)} (validation figures will flatter)")
+        console.print(f"in several subsets: {', '.join(summary.shared_sessions)} (validation errors will be too small)")
 
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/convnext_ensemble.yaml")],
     dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
-    out: Annotated[Path | None, typer.Option(help="directory of the runs and the bundle")] = None,
+    out: Annotated[Path | None, typer.Option(help="output directory of the runs and the bundle")] = None,
     calibrate_on: Annotated[
-        Path | None, typer.Option(help="directory of `folds`: calibrate on the sessions that they held out")
+        Path | None, typer.Option(help="output of cross-validate: calibrate on its held-out sessions")
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Train all members and write <out>/bundle. The same command resumes after an interruption."""
+    """Train all members and write <out>/bundle. Run again to resume after an interruption."""
     from training.config import load_config
 
     resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out))
@@ -122,61 +123,61 @@ def train(
 
 
 @app.command()
-def folds(
+def cross_validate(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/site_best.yaml")],
     dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
-    out: Annotated[Path | None, typer.Option(help="directory of the folds")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="member of each fold (repeat for more), else all")] = None,
+    out: Annotated[Path | None, typer.Option(help="output directory of the folds")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="member to train in each fold (repeat for more); default all")] = None,
     settings: Settings = None,
 ) -> None:
-    """Leave one session out: for each, a bundle trained on all others, for calibration and for an honest score."""
+    """Leave-one-session-out cross-validation: one bundle per session, trained on all others."""
     from training.config import load_config
 
     resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out), seeds=seed or None)
-    from training.fit.cross_validation import cross_validate
+    from training.fit.cross_validation import cross_validate as run
 
-    table = Table("session left out", "training photos", "bundle")
+    table = Table("held-out session", "training photos", "bundle")
     with _resumable():
-        for fold, summary in cross_validate(resolved):
+        for fold, summary in run(resolved):
             table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 
 
 @app.command()
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="model bundle directory, or a directory of `folds`")],
+    bundle: Annotated[Path, typer.Argument(help="model bundle, or the output of cross-validate")],
     dataset_dir: DatasetDir,
     split: Annotated[str, typer.Option(help="test, val, train, night_holdout or all")] = "test",
     out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
-    beside: Annotated[
+    compare: Annotated[
         list[Path] | None, typer.Option(help="directory of another evaluation of these photos (repeat for more)")
     ] = None,
 ) -> None:
     """Score a bundle, or folds, on photos: predictions.csv, report.json, report.md and pictures."""
     from training.report.evaluation import evaluate as run
-    from training.report.evaluation import summary_table
+    from training.report.summary import summary_table
 
     summary = run(
-        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, beside=beside or ()
+        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, comparisons=compare or ()
     )
-    console.print(summary_table(summary.report))
+    console.print(summary_table(summary.metrics))
     console.print(f"report: {summary.report_path}")
 
 
 @app.command()
 def play(
     bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
-    rate: Annotated[float, typer.Option(help="times as fast as recorded")] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="again and again, until interrupted")] = False,
+    rate: Annotated[float, typer.Option(help="playback speed")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="repeat until interrupted")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="publish /clock")] = False,
-    wait_for: Annotated[list[str] | None, typer.Option(help="start once this topic has a subscriber")] = None,
-    record: Annotated[Path | None, typer.Option(help="write the bag and the recorded topics to this bag")] = None,
-    topic: Annotated[list[str] | None, typer.Option(help="NavSatFix topic to record (repeat for more)")] = None,
+    wait_for: Annotated[list[str] | None, typer.Option(help="wait for a subscriber of this topic (repeat for more)")] = None,
+    record: Annotated[Path | None, typer.Option(help="write the bag and the --topic messages to this bag")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="NavSatFix topic to record (repeat for more), default /visual_gps/fix")] = None,
 ) -> None:
-    """Publish a bag over DDS where `ros2 bag` is missing; with --record also collect what nodes answer."""
+    """Publish a bag without `ros2 bag`. With --record, also record the fixes that nodes publish."""
     from training.replay.bags import NAVSATFIX
     from training.replay.play import play as run
 
@@ -200,43 +201,43 @@ def replay(
     areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
 ) -> None:
     """Score a bundle, or the fixes that a node published, along a recorded drive."""
-    from training.replay.drive_report import drive_lines
-    from training.replay.replay import Topics
     from training.replay.replay import replay as run
-    from training.report.evaluation import summary_table
+    from training.replay.topics import Topics
+    from training.report.summary import summary_table
 
     summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
-    console.print(summary_table(summary.report))
-    console.print(drive_lines(summary.report), soft_wrap=True)
+    console.print(summary_table(summary.metrics))
+    console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")
 
 
 @app.command()
 def recalibrate(
     bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
-    bag: Annotated[Path, typer.Argument(help="rosbag2 directory of a drive of the robot, on a day of its own")],
+    bag: Annotated[Path, typer.Argument(help="rosbag2 directory of a drive of the robot, not one to be evaluated")],
     out: Annotated[Path, typer.Option(help="directory of the new bundle")],
     images: Annotated[str | None, typer.Option(help="image topic")] = None,
     truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
 ) -> None:
-    """Measure the covariance anew on a drive of the robot; the bundle with it is written to a new directory."""
+    """Recalibrate the covariance on a drive of the robot. Writes the new bundle to a new directory."""
     from training.replay.recalibrate import recalibrate as run
 
     made = run(bundle, bag, out, images, truth, device, precision)
+    measured = {name: value for name, value in made.measured.items() if isinstance(value, (int, float))}
     console.print(
-        "{}: {frames} frames, mean NEES {nees_before:.2f} -> {nees_after:.2f} (ideal 2), truth in the 95 % ellipse "
-        "{coverage_95_before:.0%} -> {coverage_95_after:.0%}".format(made.bundle_dir, **made.measured),
+        "{}: {frames} images, mean NEES {nees_before:.2f} -> {nees_after:.2f} (ideal 2), truth in the 95 % ellipse "
+        "{coverage_95_before:.0%} -> {coverage_95_after:.0%}".format(made.bundle_dir, **measured),
         soft_wrap=True,
     )
 
 
 @app.command()
 def synthesize(
-    out: Annotated[Path, typer.Argument(help="directory of the sample campus")],
+    out: Annotated[Path, typer.Argument(help="output directory")],
 ) -> None:
-    """Render the sample campus: photos with noisy positions, their truth, and a robot's drives."""
+    """Render the sample campus: photos with noisy positions, true positions, and drives of a robot."""
     from training.synthetic.generate import generate_sample
 
     summary = generate_sample(out)
@@ -244,7 +245,7 @@ def synthesize(
 
 
 def main() -> None:
-    """Entry point: VisualGpsError and refused files end in one line and exit code 1."""
+    """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for ours in ("training", "campus_visual_gps"):
@@ -255,7 +256,7 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; make room or mend the permissions, and run the same command again")
+        _fail(f"{where}{error.strerror or error}; make room or fix the permissions, and run the same command again")
 
 
 @contextmanager
@@ -263,7 +264,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on where it stopped")
+        _fail("interrupted; run the same command again to resume")
 
 
 def _fail(message: str) -> None:

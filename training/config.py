@@ -1,258 +1,287 @@
-"""Training configuration: frozen dataclasses read from strict YAML, where an unknown key is an error."""
+"""The training configuration: strict, typed settings of every component, read from YAML.
+
+Unknown keys, wrong types and values out of range are errors. A component receives its own section only.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
+import json
+import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 import yaml
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.dataclasses import dataclass
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
 from campus_visual_gps.io_utils import to_builtin
 from campus_visual_gps.models.position_model import ModelConfig
+from training.config_parsing import one_line, parse_yaml, set_key
 
-BEST, LAST = KEPT_EPOCHS = ("best", "last")
+BEST: Final = "best"
+LAST: Final = "last"
+COSINE: Final = "cosine"
+PLATEAU: Final = "plateau"
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class AugmentConfig:
-    """The paper's augmentation (sections 3.4, 5.5, 5.6): no flip and no resized crop, for labels would not follow.
+@dataclass(frozen=True, config=_STRICT)
+class AugmentSettings:
+    """Augmentation of training images (paper, sections 3.4, 5.5 and 5.6).
 
-    Ours beside it, off unless asked for: `noise_sigma` (the most, in levels of 255) and `jpeg_p`, `jpeg_quality`, what
-    another camera and another encoder do to a picture.
+    No flip and no resized crop: the label would not follow.
+
+    Attributes:
+        rotation_deg: Largest rotation to either side.
+        perspective_scale: Strength of the random perspective, 0 to 1, applied to every second image.
+        brightness, contrast, saturation: Relative range of the colour jitter.
+        grayscale_p: Probability of a grey image.
+        erasing_p: Probability of an erased rectangle.
+        night_p: Probability of the night simulation.
+        night_brightness, night_contrast: Ranges (low, high) of the factors of the night simulation.
+        noise_sigma: Largest sigma of the sensor noise, in levels of 255; 0 turns it off. Not in the paper.
+        jpeg_p: Probability of a JPEG round trip. Not in the paper.
+        jpeg_quality: Range (low, high) of its quality.
     """
 
-    rotation_deg: float = 5.0
-    perspective_scale: float = 0.2
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    grayscale_p: float = 0.1
-    erasing_p: float = 0.2
-    night_p: float = 0.2
-    night_brightness: tuple[float, float] = (0.4, 0.7)
-    night_contrast: tuple[float, float] = (0.6, 0.9)
-    noise_sigma: float = 0.0
-    jpeg_p: float = 0.0
-    jpeg_quality: tuple[int, int] = (40, 95)
+    rotation_deg: NonNegativeFloat = 5.0
+    perspective_scale: Fraction = 0.2
+    brightness: NonNegativeFloat = 0.2
+    contrast: NonNegativeFloat = 0.2
+    saturation: NonNegativeFloat = 0.2
+    grayscale_p: Fraction = 0.1
+    erasing_p: Fraction = 0.2
+    night_p: Fraction = 0.2
+    night_brightness: tuple[NonNegativeFloat, NonNegativeFloat] = (0.4, 0.7)
+    night_contrast: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.9)
+    noise_sigma: NonNegativeFloat = 0.0
+    jpeg_p: Fraction = 0.0
+    jpeg_quality: tuple[JpegQuality, JpegQuality] = (40, 95)
+
+    def __post_init__(self) -> None:
+        for name in ("night_brightness", "night_contrast", "jpeg_quality"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ConfigError(f"augment.{name}: expected (low, high), got ({low}, {high})")
 
 
-@dataclass(frozen=True)
-class LossConfig:
-    """Of the heads that give a distribution. `target_sigma_m` is the Gaussian around a label that a map is taught,
-    metres, `map_margin_m` how far from a training photo the map's cells reach; `nll_beta` the weight of a Gaussian's
-    loss.
+@dataclass(frozen=True, config=_STRICT)
+class LossSettings:
+    """Losses of all heads; each head uses its own.
+
+    Attributes:
+        huber_delta_m: Where the Huber loss of point heads becomes linear, metres (paper, section 3.4).
+        nll_beta: Exponent of the variance weight in the Gaussian head's loss, 0 to 1.
+        target_sigma_m: Sigma of the Gaussian around a label that the grid head is taught, metres.
+        grid_margin_m: How far the grid extends beyond the training photos, metres.
     """
 
-    target_sigma_m: float = 8.0
-    map_margin_m: float = 20.0
-    nll_beta: float = 0.5
-
-    def __post_init__(self):
-        if self.target_sigma_m <= 0.0 or self.map_margin_m < 0.0:
-            raise ConfigError("loss.target_sigma_m must be positive metres, and loss.map_margin_m 0 or more")
-        if not 0.0 <= self.nll_beta <= 1.0:
-            raise ConfigError(f"loss.nll_beta {self.nll_beta} is outside 0..1")
+    huber_delta_m: PositiveFloat = 1.0
+    nll_beta: Fraction = 0.5
+    target_sigma_m: PositiveFloat = 8.0
+    grid_margin_m: NonNegativeFloat = 20.0
 
 
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW (section 3.4). `head_lr` and `warmup_epochs` guard against the divergence of section 6.1.
+@dataclass(frozen=True, config=_STRICT)
+class OptimizerSettings:
+    """AdamW (paper, section 3.4).
 
-    The backbone's first `frozen_stages` stages stay as they are: a photo of a site has edges and textures like any
-    other, and a CPU spends most of an epoch on them.
+    Attributes:
+        lr: Learning rate of the backbone.
+        head_lr: Learning rate of the head; None takes `lr`.
+        weight_decay: Weight decay of both.
+        warmup_epochs: Length of a linear warm-up, against the divergence of the paper's section 6.1.
+        frozen_stages: Number of leading stages of the backbone, the stem included, that are not trained.
     """
 
-    lr: float = 1e-4
-    head_lr: float | None = None
-    weight_decay: float = 1e-4
-    warmup_epochs: float = 0.0
-    frozen_stages: int = 0
-
-    def __post_init__(self):
-        if self.frozen_stages < 0:
-            raise ConfigError("optimizer.frozen_stages must be 0 or more")
+    lr: PositiveFloat = 1e-4
+    head_lr: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat = 1e-4
+    warmup_epochs: NonNegativeFloat = 0.0
+    frozen_stages: NonNegativeInt = 0
 
 
-@dataclass(frozen=True)
-class SchedulerConfig:
-    """`plateau`: ReduceLROnPlateau on validation loss (section 3.4); `cosine`: to zero at the last epoch."""
+@dataclass(frozen=True, config=_STRICT)
+class SchedulerSettings:
+    """Learning rate schedule.
 
-    name: str = "plateau"
-    factor: float = 0.5
-    patience_epochs: int = 7
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How long and on what. `accelerator`, `devices`, `num_nodes`, `strategy` go to the Lightning trainer as they are.
-
-    `precision` is auto (bf16 or fp16 where the device has it), fp32, bf16 or fp16. `keep` is which epoch's weights are
-    taken: the best on the validation photos, as in the paper, or the last, for schedules that end at zero; then nothing
-    stops early and validation photos may be missing. With `cached_views` every photo is augmented so many times in
-    advance, and each view goes through the frozen stages once.
+    Attributes:
+        name: `plateau` is ReduceLROnPlateau on the validation loss (paper, section 3.4); `cosine` ends at zero.
+        factor: What the learning rate is multiplied by on a plateau.
+        patience_epochs: Epochs without improvement before a reduction.
     """
 
-    max_epochs: int = 100
-    early_stopping_patience_epochs: int = 20
-    keep: str = "best"
-    batch_size: int = 24
-    cached_views: int = 0
-    workers: int | None = None
-    precision: str = "auto"
+    name: Literal["plateau", "cosine"] = PLATEAU
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    patience_epochs: NonNegativeInt = 7
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainerSettings:
+    """Length of the training and the machine it runs on.
+
+    Attributes:
+        max_epochs: Largest number of epochs.
+        early_stopping_patience_epochs: Epochs without a better validation loss before training stops (`keep: best`).
+        keep: The epoch whose weights are exported: `best` on the validation photos (paper), or `last`. With `last`
+            nothing stops early, and validation photos are optional.
+        batch_size: Photos in a step.
+        cached_views: Number of augmented views of each photo whose frozen features are computed once and kept on disk;
+            0 computes them anew in every epoch.
+        workers: Processes of the data loader; None chooses by the number of cores.
+        precision: `auto` takes bf16 or fp16 where the device supports it, else fp32.
+        accelerator, devices, num_nodes, strategy: Passed to the Lightning trainer.
+    """
+
+    max_epochs: PositiveInt = 100
+    early_stopping_patience_epochs: NonNegativeInt = 20
+    keep: Literal["best", "last"] = BEST
+    batch_size: PositiveInt = 24
+    cached_views: NonNegativeInt = 0
+    workers: NonNegativeInt | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     accelerator: str = "auto"
     devices: int | str = "auto"
-    num_nodes: int = 1
+    num_nodes: PositiveInt = 1
     strategy: str = "auto"
 
 
-@dataclass(frozen=True)
-class BundleConfig:
-    """What goes into the bundle beside the networks. `altitude_m` None takes the median of the training photos.
+@dataclass(frozen=True, config=_STRICT)
+class DescriptorSettings:
+    """Size of the image descriptors that the retrieval compares (training/fit/descriptor_fit.py).
 
-    `point` is the position that is reported of a probability map: its point of least expected distance, or its mean.
-    With `evidence` the nearest reference photos are multiplied into the map, if held-out photos gain by it.
-    `accepted_error_m` is the mean error that is asked of accepted fixes: the limits of sigma and of the modes' distance
-    are set to give it on the held-out photos; without it they stay off. `measure_gates` takes all other gates but
-    that of the site, and of spread where `max_ensemble_spread_m` is set, from the photos (training/fit/gates.py).
+    Attributes:
+        centroids: Of the VLAD of each of two stages.
+        dim: Length of the global descriptor, at most.
+        local_dim: Length of a local descriptor, at most.
+    """
+
+    centroids: PositiveInt = 32
+    dim: PositiveInt = 256
+    local_dim: PositiveInt = 64
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BundleSettings:
+    """What the bundle holds besides the networks.
+
+    Attributes:
+        altitude_m: Altitude of the site above the ellipsoid; None takes the median of the training photos.
+        altitude_sigma_m: Standard deviation of the altitude.
+        site_margin_m: How far outside the site polygon a fix is accepted.
+        max_ensemble_spread_m: Gate on the spread of the members; None measures it with `measure_gates`.
+        measure_gates: Sets the image, OOD and spread gates from the photos.
+        point_estimator: The reported position of a posterior over the grid.
+        retrieval_prior: Multiplies the likelihood of the nearest reference photos into the posterior, if held-out
+            photos gain by it.
+        accepted_error_m: Mean error that accepted held-out photos shall have; sets the gates on sigma and on the
+            separation of modes. None leaves these two off.
     """
 
     altitude_m: float | None = None
-    altitude_sigma_m: float = 5.0
-    site_margin_m: float = 25.0
-    max_ensemble_spread_m: float | None = None
+    altitude_sigma_m: PositiveFloat = 5.0
+    site_margin_m: NonNegativeFloat = 25.0
+    max_ensemble_spread_m: PositiveFloat | None = None
     measure_gates: bool = True
-    point: str = GEOMETRIC_MEDIAN
-    evidence: bool = False
-    accepted_error_m: float | None = None
-
-    def __post_init__(self):
-        if self.point not in POINT_ESTIMATORS:
-            raise ConfigError(f"bundle.point {self.point!r} is none of {', '.join(POINT_ESTIMATORS)}")
-        if self.accepted_error_m is not None and self.accepted_error_m <= 0.0:
-            raise ConfigError("bundle.accepted_error_m must be positive metres, or nothing")
+    point_estimator: Literal["geometric_median", "mean"] = "geometric_median"
+    retrieval_prior: bool = False
+    accepted_error_m: PositiveFloat | None = None
 
 
-@dataclass(frozen=True)
+def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> ModelConfig:
+    """Name the section in the errors that ModelConfig raises itself."""
+    try:
+        return validate(value)
+    except ConfigError as error:
+        raise ConfigError(f"model: {error}") from error
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
-    """Everything that determines a training run. `dataset` and `out` may come from the command line instead."""
+    """Everything that determines a training run.
+
+    Attributes:
+        dataset, out: Directories of the data set and of the run; the command line may give them instead.
+        model: Backbone and head.
+        weights: Initial weights of the backbone: imagenet, none, or a file.
+        size_px: Side of the square network input, pixels.
+        seeds: One ensemble member for each.
+        loss, augment, optimizer, scheduler, trainer, descriptor, bundle: Settings of the components.
+    """
 
     dataset: str | None = None
     out: str | None = None
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Annotated[ModelConfig, WrapValidator(_named)] = field(default_factory=ModelConfig)
     weights: str = "imagenet"
-    size_px: int = 320
-    huber_delta_m: float = 1.0
-    loss: LossConfig = field(default_factory=LossConfig)
-    seeds: tuple[int, ...] = (42, 123, 456)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    bundle: BundleConfig = field(default_factory=BundleConfig)
+    size_px: PositiveInt = 320
+    seeds: tuple[NonNegativeInt, ...] = (42, 123, 456)
+    loss: LossSettings = field(default_factory=LossSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    descriptor: DescriptorSettings = field(default_factory=DescriptorSettings)
+    bundle: BundleSettings = field(default_factory=BundleSettings)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError("seeds must be one or more different integers")
-        if self.scheduler.name not in ("plateau", "cosine"):
-            raise ConfigError(f"scheduler.name {self.scheduler.name!r} is none of plateau, cosine")
-        if self.trainer.precision not in ("auto", "fp32", "bf16", "fp16"):
-            raise ConfigError(f"trainer.precision {self.trainer.precision!r} is none of auto, fp32, bf16, fp16")
-        if self.trainer.keep not in KEPT_EPOCHS:
-            raise ConfigError(f"trainer.keep {self.trainer.keep!r} is none of {', '.join(KEPT_EPOCHS)}")
+            raise ConfigError(f"seeds: expected one or more different integers, got {list(self.seeds)}")
         if self.trainer.cached_views and not self.optimizer.frozen_stages:
-            raise ConfigError("trainer.cached_views needs optimizer.frozen_stages: what is trained cannot be cached")
-        if min(self.trainer.max_epochs, self.trainer.batch_size) < 1:
-            raise ConfigError("trainer.max_epochs and trainer.batch_size must be 1 or more")
-        if self.optimizer.lr <= 0 or self.huber_delta_m <= 0:
-            raise ConfigError("optimizer.lr and huber_delta_m must be positive")
+            raise ConfigError(
+                "trainer.cached_views: expected 0 with optimizer.frozen_stages 0 (trained stages cannot be cached), "
+                f"got {self.trainer.cached_views}"
+            )
 
 
 def load_config(path: Path | str, settings: Sequence[str] = (), **overrides: Any) -> TrainConfig:
-    """Read a training configuration; overrides that are not None replace top-level keys, settings such as
-    "model.head=gaussian" any key.
+    """Read a training configuration.
 
-    Raises ConfigError that names the file, the key and what was expected.
+    Args:
+        path: YAML file.
+        settings: Replacements of any key, such as "model.head=gaussian".
+        overrides: Replacements of top-level keys; None leaves the file's value.
+
+    Raises:
+        ConfigError: One line with the file, the key, what was expected and what came.
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys and values at the top level")
-    data.update({key: value for key, value in overrides.items() if value is not None})
     try:
+        if not isinstance(data, dict):
+            raise ConfigError(f"expected a table of keys at the top level, got {reprlib.repr(data)}")
+        data.update({key: value for key, value in overrides.items() if value is not None})
         for setting in settings:
-            _set(data, setting)
-        return _build(TrainConfig, data, "")
-    except ConfigError as error:
+            set_key(data, setting)
+        # in JSON, strict validation takes lists for tuples and tables for dataclasses
+        return TypeAdapter(TrainConfig).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {one_line(error, TrainConfig)}") from error
+    except (ConfigError, TypeError) as error:  # TypeError: a key that JSON cannot have, such as a date
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _set(data: dict[str, Any], setting: str) -> None:
-    keys, equals, text = setting.partition("=")
-    *tables, last = keys.strip().split(".")
-    if not equals or not last:
-        raise ConfigError(f"setting {setting!r} must be KEY=VALUE, such as trainer.max_epochs=12")
-    for table in tables:
-        data = data.setdefault(table, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"setting {setting!r}: {table} is a value and not a table of keys")
-    try:
-        data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"setting {setting!r}: {text!r} is no YAML value") from error
-
-
 def to_dict(config: Any) -> dict[str, Any]:
-    """The resolved configuration as plain YAML types."""
-    return yaml.safe_load(yaml.safe_dump(to_builtin(dataclasses.asdict(config))))
-
-
-def _build(cls: type, data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where or 'config'} must be a table of keys, got {data!r}")
-    hints = typing.get_type_hints(cls)
-    names = [item.name for item in dataclasses.fields(cls)]
-    unknown = sorted(set(map(str, data)) - set(names))
-    if unknown:
-        at = f" in {where}" if where else ""
-        raise ConfigError(f"unknown key {', '.join(unknown)}{at}; known: {', '.join(names)}")
-    values = {key: _convert(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()}
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type of the dataclass field, or a ConfigError."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return _convert_tuple(arguments, value, where)
-    options = arguments if origin in (types.UnionType, typing.Union) else (hint,)
-    for option in options:
-        if option is type(None) and value is None:
-            return None
-        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
-        if option in (int, str, bool) and type(value) is option:
-            return value
-    expected = " or ".join("nothing" if option is type(None) else option.__name__ for option in options)
-    raise ConfigError(f"{where} must be {expected}, got {value!r}")
-
-
-def _convert_tuple(arguments: tuple, value: Any, where: str) -> tuple:
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{where} must be a list, got {value!r}")
-    if arguments[-1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(value) != len(arguments):
-        raise ConfigError(f"{where} must have {len(arguments)} values, got {len(value)}")
-    return tuple(_convert(hint, item, where) for hint, item in zip(arguments, value, strict=True))
+    """A configuration or one of its sections as built-in types."""
+    return to_builtin(dataclasses.asdict(config))

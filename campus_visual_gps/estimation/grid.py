@@ -20,7 +20,7 @@ POINT_ESTIMATORS = (GEOMETRIC_MEDIAN, MEAN)
 # nearer to each other than MIN_SEPARATION_M are one, for a label's own error is of that size.
 REGION_MASS, MIN_MODE_MASS, MIN_SEPARATION_M = 0.9, 0.15, 25.0
 
-_TOLERANCE_M = 0.01
+_TOLERANCE_M = 0.0005
 _MAX_STEPS = 40
 
 

@@ -124,8 +124,17 @@ def feature_map_extractor(backbone: nn.Module, stages: Sequence[int], skip: int,
     rest.eval()
     if with_output:
         # the backbone's output is what its last node returns
-        nodes[get_graph_node_names(rest)[1][-1]] = "features"
-    return create_feature_extractor(rest, return_nodes=nodes).eval()
+        nodes[get_graph_node_names(rest, tracer_kwargs=_tracer_options(rest))[1][-1]] = "features"
+    return create_feature_extractor(rest, return_nodes=nodes, tracer_kwargs=_tracer_options(rest)).eval()
+
+
+def _tracer_options(backbone: nn.Module) -> dict[str, list]:
+    """What torch.fx must not look into: timm's padding depends on the size of the image."""
+    if not type(backbone).__module__.startswith("timm."):
+        return {}
+    from timm.models import get_notrace_functions, get_notrace_modules
+
+    return {"leaf_modules": get_notrace_modules(), "autowrap_functions": get_notrace_functions()}
 
 
 def has_channels_last(backbone: nn.Module) -> bool:

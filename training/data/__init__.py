@@ -1,1 +1,1 @@
-"""Stored photos as tensors: the training set and its augmentation."""
+"""Stored photos as tensors: data set and augmentation."""

@@ -1,19 +1,26 @@
-"""The paper's augmentation, beside the evaluation transform of campus_visual_gps.preprocess."""
+"""Training and evaluation transforms: the paper's augmentation, and campus_visual_gps.preprocess without it."""
 
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from campus_visual_gps.preprocess import ImageSpec, normalise
-from training.config import AugmentConfig
+from training.config import AugmentSettings
 
 
 class NightSimulation(nn.Module):
-    """Darken and flatten an image with probability p (paper, section 5.6, version 2 of table 10)."""
+    """Reduces brightness and contrast with probability p (paper, section 5.6, version 2 of table 10).
+
+    Args:
+        p: Probability.
+        brightness: Range (low, high) of the brightness factor.
+        contrast: Range (low, high) of the contrast factor.
+    """
 
     def __init__(self, p: float, brightness: tuple[float, float], contrast: tuple[float, float]):
         super().__init__()
@@ -27,7 +34,7 @@ class NightSimulation(nn.Module):
 
 
 class SensorNoise(nn.Module):
-    """Add Gaussian noise whose sigma is drawn between 0 and `max_sigma` levels of 255."""
+    """Adds Gaussian noise whose sigma is drawn between 0 and `max_sigma` levels of 255."""
 
     def __init__(self, max_sigma: float):
         super().__init__()
@@ -39,9 +46,9 @@ class SensorNoise(nn.Module):
 
 
 class JpegCompression(nn.Module):
-    """Encode and decode with a quality drawn from the bounds, with probability p.
+    """Encodes and decodes with probability p, and a quality drawn from a range (low, high).
 
-    Through OpenCV: torchvision's own transform rests on an encoder that it is about to remove.
+    Uses OpenCV: torchvision's transform depends on an encoder that is deprecated.
     """
 
     def __init__(self, p: float, quality: tuple[int, int]):
@@ -55,33 +62,33 @@ class JpegCompression(nn.Module):
         quality = int(torch.randint(low, high + 1, ()))
         bgr = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2BGR)
         _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        rgb = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        return torch.from_numpy(rgb).permute(2, 0, 1)
+        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+        return torch.from_numpy(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
 
 
 class TrainTransform:
     """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, augmented and normalised.
 
-    No flip and no resized crop: what they show stands at another place than the label says (section 5.5).
+    No flip and no resized crop: the label would no longer fit (paper, section 5.5).
     """
 
-    def __init__(self, config: AugmentConfig, image: ImageSpec):
+    def __init__(self, settings: AugmentSettings, image: ImageSpec):
         self.image = image
         steps: list[nn.Module] = [
-            v2.RandomPerspective(distortion_scale=config.perspective_scale, p=0.5),
-            v2.RandomRotation(config.rotation_deg, interpolation=v2.InterpolationMode.BILINEAR),
-            v2.ColorJitter(config.brightness, config.contrast, config.saturation),
-            v2.RandomGrayscale(config.grayscale_p),
-            NightSimulation(config.night_p, config.night_brightness, config.night_contrast),
+            v2.RandomPerspective(distortion_scale=settings.perspective_scale, p=0.5),
+            v2.RandomRotation(settings.rotation_deg, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation),
+            v2.RandomGrayscale(settings.grayscale_p),
+            NightSimulation(settings.night_p, settings.night_brightness, settings.night_contrast),
         ]
-        # Last, as in a camera. Without them a network may hang on details that noise and an encoder change: one
-        # trained on the shared campus moved its answer by 4 m when noise of one level was added to a photo.
-        if config.noise_sigma > 0:
-            steps.append(SensorNoise(config.noise_sigma))
-        if config.jpeg_p > 0:
-            steps.append(JpegCompression(config.jpeg_p, config.jpeg_quality))
+        # Last, as in a camera. Without them a network may depend on details that noise and an encoder change: the
+        # estimate of one trained on real photos moved by 4 m when noise of one level was added.
+        if settings.noise_sigma > 0:
+            steps.append(SensorNoise(settings.noise_sigma))
+        if settings.jpeg_p > 0:
+            steps.append(JpegCompression(settings.jpeg_p, settings.jpeg_quality))
         self.pixels = v2.Compose(steps)
-        self.erasing = v2.RandomErasing(p=config.erasing_p)
+        self.erasing = v2.RandomErasing(p=settings.erasing_p)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         augmented = self.pixels(pixels.permute(2, 0, 1))

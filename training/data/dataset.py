@@ -1,4 +1,4 @@
-"""Stored photos and their positions as a torch data set."""
+"""Stored photos and their positions as a torch Dataset."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ _DECODED_AHEAD = 8
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """A stored photo as (H, W, 3) uint8 RGB. Raises DatasetError when it is missing or damaged."""
-    # imdecode rather than imread: the latter's failure tells nothing and prints a warning of its own
+    """Read a stored photo as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DatasetError: The file is missing or damaged.
+    """
+    # not imread: it gives no reason for a failure and prints a warning
     try:
         encoded = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
@@ -33,7 +37,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
-    """The images of the files in order, (H, W, 3) uint8 RGB; the next few are decoded while one is in work."""
+    """Read stored photos in order, (H, W, 3) uint8 RGB; the next few are decoded in a thread meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = deque(pool.submit(read_rgb, path) for path in paths[:_DECODED_AHEAD])
         try:
@@ -47,7 +51,14 @@ def read_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
 
 
 class PhotoDataset(Dataset):
-    """Items: (3, S, S) float32 image as `transform` makes it, and (2,) float32 east/north metres."""
+    """Items: an image (3, S, S) float32 and its position (2,) float32, east and north in metres.
+
+    Args:
+        paths: Stored photos.
+        positions_enu_m: Their positions (N, 2), metres.
+        image: Sizes and normalisation.
+        transform: (S, S, 3) uint8 RGB -> (3, S, S) float32.
+    """
 
     def __init__(
         self,

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import track
 
 from campus_visual_gps.bundle import Bundle, ReferenceFeatures
-from campus_visual_gps.engines.torch_engine import Ensemble
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import build_backbone, get_backbone
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
@@ -59,7 +58,7 @@ Computed = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Query:
-    """The evaluated photos: ids, image files, the first member's features (N, d).
+    """The evaluated photos: ids, image files, their descriptors (N, p) as of the bundle's reference.
 
     The training photos' images are looked for in `dataset_dir` too, before the data set that the bundle names.
     `pretrained` keeps pretrained features by file from one query to the next.
@@ -67,17 +66,17 @@ class Query:
 
     photo_ids: list[str]
     paths: list[Path]
-    features: np.ndarray
+    descriptors: np.ndarray
     dataset_dir: Path | None = None
     pretrained: dict[Path, np.ndarray] = field(default_factory=dict)
 
 
-def compute_baselines(bundle: Bundle, ensemble: Ensemble, query: Query, progress: bool = True) -> list[Baseline]:
+def compute_baselines(bundle: Bundle, query: Query, device: torch.device, progress: bool = True) -> list[Baseline]:
     """Every one of BASELINES, in that order."""
     reference = bundle.load_reference()
     computations = {
         MEDIAN_POSITION: lambda: (_median_position(reference, query), None),
-        NEAREST_PRETRAINED: lambda: (_nearest_pretrained(bundle, reference, ensemble, query, progress), None),
+        NEAREST_PRETRAINED: lambda: (_nearest_pretrained(bundle, reference, query, device, progress), None),
         NEAREST_TRAINED: lambda: _nearest_trained(bundle, reference, query),
         RETRIEVAL_TOPK: lambda: _retrieval_topk(bundle, reference, query),
     }
@@ -112,11 +111,11 @@ def _retrieval_topk(bundle: Bundle, reference: ReferenceFeatures, query: Query) 
 
 def _neighbours(bundle: Bundle, reference: ReferenceFeatures, query: Query) -> tuple[np.ndarray, np.ndarray]:
     own = own_rows(query.photo_ids, training_photo_ids(bundle, reference))
-    return nearest(query.features, reference.features, own, TOP_K)
+    return nearest(query.descriptors, reference.descriptors, own, TOP_K)
 
 
 def _nearest_pretrained(
-    bundle: Bundle, reference: ReferenceFeatures, ensemble: Ensemble, query: Query, progress: bool
+    bundle: Bundle, reference: ReferenceFeatures, query: Query, device: torch.device, progress: bool
 ) -> np.ndarray:
     training_ids = training_photo_ids(bundle, reference)
     reference_paths = _find_images(
@@ -124,7 +123,7 @@ def _nearest_pretrained(
     )
     name = bundle.members[0].model.backbone
     try:
-        module = build_backbone(name, "imagenet").eval().to(ensemble.device, memory_format=torch.channels_last)
+        module = build_backbone(name, "imagenet").eval().to(device, memory_format=torch.channels_last)
     except ConfigError as error:
         raise NotComputedError(str(error)) from error
     backbone = get_backbone(name)
@@ -133,7 +132,7 @@ def _nearest_pretrained(
     row_of = {path: row for row, path in enumerate(unique)}
     new = [path for path in unique if path not in query.pretrained]
     if new:
-        query.pretrained.update(zip(new, embed(module, spec, new, ensemble.device, progress), strict=True))
+        query.pretrained.update(zip(new, embed(module, spec, new, device, progress), strict=True))
     features = np.stack([query.pretrained[path] for path in unique])
     rows, _ = nearest(
         features[[row_of[path] for path in query.paths]],
@@ -149,9 +148,9 @@ def training_photo_ids(bundle: Bundle, reference: ReferenceFeatures) -> list[str
     Without them a photo that was in the training could match itself, so there is no answer then.
     """
     photo_ids = [str(photo_id) for photo_id in bundle.training.get("photo_ids") or []]
-    if not photo_ids or len(photo_ids) != len(reference.features):
+    if not photo_ids or len(photo_ids) != len(reference.descriptors):
         raise NotComputedError(
-            f"the bundle lists {len(photo_ids)} training photos for {len(reference.features)} reference features"
+            f"the bundle lists {len(photo_ids)} training photos for {len(reference.descriptors)} reference descriptors"
         )
     return photo_ids
 

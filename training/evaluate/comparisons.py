@@ -1,4 +1,4 @@
-"""Other evaluations of the same photos, as rows of this one's tables: other heads, other recipes."""
+"""Other evaluations of the same photos, to compare with: other heads, other training configurations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_comparisons(directories: Sequence[Path], photo_ids: Sequence[str]) -> l
     names = [directory_name(directory) for directory in directories]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise DatasetError(f"two evaluations beside this one are both called {doubled[0]}: rename a directory")
+        raise DatasetError(f"two evaluations to compare with are both called {doubled[0]}: rename a directory")
     return [
         Baseline(name, *_answers(Path(directory), photo_ids))
         for name, directory in zip(names, directories, strict=True)
@@ -30,7 +30,7 @@ def read_comparisons(directories: Sequence[Path], photo_ids: Sequence[str]) -> l
 
 
 def directory_name(directory: Path) -> str:
-    """The directory's own name without dots, which part the keys of report.json."""
+    """The directory's own name without dots, which separate the groups in the keys of report.json."""
     return Path(directory).resolve().name.replace(".", "_")
 
 

@@ -1,7 +1,6 @@
 """The covariances that other nodes would publish with the ensemble's own positions.
 
-Their positions are those that are scored anyway; what differs is the claim, so they stand in the tables of
-consistency alone.
+Their positions are the ensemble's; only the covariance differs, so they appear in the tables of consistency alone.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ from training.evaluate.baselines import Baseline, Computed, NotComputedError, at
 from training.evaluate.predict import positions_m
 
 CONSTANT_COVARIANCE = "constant_covariance"
-MEMBERS_SPREAD = "members_spread"
-CLAIMS = (CONSTANT_COVARIANCE, MEMBERS_SPREAD)
-# So small that it changes no figure, and large enough that two members on one line can be inverted.
+ENSEMBLE_SPREAD = "ensemble_spread"
+COVARIANCE_BASELINES = (CONSTANT_COVARIANCE, ENSEMBLE_SPREAD)
+# So small that it changes no metric, and large enough that two members on one line can be inverted.
 _INVERTIBLE_M2 = 1e-2
 
 
 def covariance_baselines(predictions: pd.DataFrame, bundle: Bundle) -> list[Baseline]:
-    """Every one of CLAIMS for the rows of predictions.csv, in that order."""
+    """Every one of COVARIANCE_BASELINES for the rows of predictions.csv, in that order."""
     computations = {
         CONSTANT_COVARIANCE: lambda: _constant(predictions, bundle),
-        MEMBERS_SPREAD: lambda: _spread(predictions, [member.seed for member in bundle.members]),
+        ENSEMBLE_SPREAD: lambda: _spread(predictions, [member.seed for member in bundle.members]),
     }
-    return [attempt(name, computations[name]) for name in CLAIMS]
+    return [attempt(name, computations[name]) for name in COVARIANCE_BASELINES]
 
 
 def _constant(predictions: pd.DataFrame, bundle: Bundle) -> Computed:
-    """One covariance for all: that of a round Gaussian with the mean error of the validation photos.
+    """One covariance for all: that of an isotropic Gaussian with the mean error of the validation photos.
 
     Distances are then Rayleigh distributed with a mean of sigma sqrt(pi / 2).
     """
@@ -42,7 +41,7 @@ def _constant(predictions: pd.DataFrame, bundle: Bundle) -> Computed:
 
 
 def _spread(predictions: pd.DataFrame, seeds: list[int]) -> Computed:
-    """The bare spread of the members' means, unbiased over their number, with no floor and no calibration."""
+    """The sample covariance of the members' means, without a floor and without calibration."""
     if len(seeds) < 2:
         raise NotComputedError("one member alone has no spread")
     means = np.stack([positions_m(predictions, f"member_{seed}_") for seed in seeds], axis=1)

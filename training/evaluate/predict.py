@@ -1,4 +1,4 @@
-"""Photos through the localizer, one by one as on the robot, into the rows of predictions.csv."""
+"""Photos through the localizer, in batches, into the rows of predictions.csv."""
 
 from __future__ import annotations
 
@@ -21,8 +21,21 @@ PREDICTIONS = "predictions.csv"
 ALL = "all"
 SPLITS = (*SUBSETS[:-1], ALL)
 PHOTO_COLUMNS = ["photo_id", "file", "session", "captured_at", "camera", "night", "subset", "gps_accuracy_m"]
-TEXT_COLUMNS = {"photo_id", "file", "session", "captured_at", "camera", "subset", "refusal", "area"}
+# Of the images of a bag: the image message's stamp in nanoseconds and its coordinate frame.
+BAG_COLUMNS = ["stamp_ns", "frame_id"]
+TEXT_COLUMNS = {
+    "photo_id",
+    "file",
+    "session",
+    "captured_at",
+    "camera",
+    "subset",
+    "rejection_reason",
+    "area",
+    "frame_id",
+}
 _MODES = 2
+_PHOTOS_AT_ONCE = 16
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
 
 
@@ -52,25 +65,22 @@ def true_positions_m(photos: pd.DataFrame, frame: LocalFrame) -> np.ndarray:
 def predict(
     localizer: Localizer, photos: pd.DataFrame, paths: list[Path], progress: bool = True
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Localize every photo's image file -> rows of predictions.csv without areas and baselines, features (N, d).
+    """Localize every photo's image file -> rows of predictions.csv without areas and baselines, descriptors (N, p).
 
-    The images are decoded ahead in a thread; the localizer sees them one at a time, as the node's worker does.
+    The images are decoded ahead in a thread. They run in batches, which changes no answer by more than rounding does;
+    `ensemble_s` is then the share of one image.
     """
     truth = true_positions_m(photos, localizer.bundle.frame)
-    images = track(
-        read_ahead(paths),
-        "localizing photos",
-        total=len(paths),
-        disable=not progress,
-        console=Console(stderr=True),
-    )
+    images = read_ahead(paths)
+    starts = range(0, len(paths), _PHOTOS_AT_ONCE)
     seeds = [member.seed for member in localizer.bundle.members]
-    rows, features = [], []
-    for rgb in images:
-        estimate = localizer.localize(rgb)
-        rows.append(_row(estimate, seeds))
-        features.append(estimate.features)
-    return _table(photos, truth, pd.DataFrame(rows)), np.stack(features)
+    rows, descriptors = [], []
+    for start in track(starts, "localizing photos", disable=not progress, console=Console(stderr=True)):
+        batch = [next(images) for _ in paths[start : start + _PHOTOS_AT_ONCE]]
+        for estimate in localizer.localize_batch(batch):
+            rows.append(_row(estimate, seeds))
+            descriptors.append(estimate.descriptor)
+    return _table(photos, truth, pd.DataFrame(rows)), np.stack(descriptors)
 
 
 def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]:
@@ -82,15 +92,15 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         **covariance_columns("", estimate.cov_enu_m2),
         "radius90_m": estimate.radius90_m,
         "radius95_m": estimate.radius95_m,
-        "refusal": estimate.refusal or "",
-        "spread_m": estimate.indicators.spread_m,
+        "rejection_reason": "" if estimate.rejection_reason is None else estimate.rejection_reason.value,
+        "ensemble_spread_m": estimate.indicators.ensemble_spread_m,
         "ood_score": estimate.indicators.ood_score,
-        "agreement": estimate.agreement,
+        "match_score": estimate.match_score,
         "modes": len(estimate.modes),
         "mode_separation_m": estimate.indicators.mode_separation_m,
         **_modes(estimate),
-        "brightness": round(estimate.indicators.image.brightness, 2),
-        "sharpness": round(estimate.indicators.image.sharpness, 2),
+        "brightness": round(estimate.indicators.brightness, 2),
+        "sharpness": round(estimate.indicators.sharpness, 2),
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }
@@ -119,7 +129,8 @@ def covariance_columns(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, np.ndar
 
 
 def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> pd.DataFrame:
-    table = photos[PHOTO_COLUMNS].assign(
+    columns = PHOTO_COLUMNS + [name for name in BAG_COLUMNS if name in photos]
+    table = photos[columns].assign(
         true_latitude_deg=photos["latitude_deg"],
         true_longitude_deg=photos["longitude_deg"],
         true_east_m=truth[:, 0],
@@ -136,7 +147,9 @@ def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """predictions.csv with every number as it was written. Raises DatasetError that names the line."""
-    rows = read_rows(path, required=("photo_id", "session", "refusal", "true_east_m", "true_north_m", "error_m"))
+    rows = read_rows(
+        path, required=("photo_id", "session", "rejection_reason", "true_east_m", "true_north_m", "error_m")
+    )
     columns = list(rows[0].values) if rows else []
     return pd.DataFrame({name: _column(rows, name) for name in columns})
 
@@ -146,7 +159,17 @@ def _column(rows: list[Row], name: str) -> pd.Series:
         return pd.Series([row.text(name) for row in rows], dtype=object)
     if name == "night":
         return pd.Series([row.flag(name) for row in rows], dtype="boolean")
+    if name == "stamp_ns":
+        return pd.Series([_stamp_ns(row) for row in rows], dtype=np.int64)
     return pd.Series([row.number(name) for row in rows], dtype=np.float64)
+
+
+def _stamp_ns(row: Row) -> int:
+    """Exact: float64 cannot hold nanoseconds since 1970."""
+    text = row.text("stamp_ns", required=True)
+    if not text.isdecimal():
+        raise row.error(f"column 'stamp_ns' holds '{text}', expected whole nanoseconds; correct the row")
+    return int(text)
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:

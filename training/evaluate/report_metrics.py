@@ -1,37 +1,32 @@
-"""Every figure of the report, flat, computed from the rows of predictions.csv."""
+"""Every metric of the report, computed from the rows of predictions.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from campus_visual_gps.estimation.integrity import distance_outside_m
-from training.evaluate.covariance_baselines import CLAIMS
+from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
-from training.metrics.consistency import consistency_figures
-from training.metrics.errors import (
-    Figures,
-    error_figures,
-    position_errors_m,
-    ratio_figures,
-    share_figures,
-    with_interval,
-)
+from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
+from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, position_errors_m, share_of
+from training.metrics.estimate import Estimate
 from training.photos.manifest import capture_times_s
 
-Report = dict[str, Any]
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
+DAY, NIGHT = "day", "night"
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was scored on what; goes into the report as it is. baselines: name -> "" or why it was not computed;
-    those that are in `beside` are other evaluations of the same photos."""
+    """What was scored on what.
+
+    `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
+    """
 
     model_id: str
     bundle: str
@@ -44,11 +39,11 @@ class RunInfo:
     area_source: str
     n_seen_in_training: int
     baselines: dict[str, str] = field(default_factory=dict)
-    beside: list[str] = field(default_factory=list)
+    comparisons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class TrainingSite:
+class SiteOutline:
     """The bundle's outline (V, 2), the training positions (N, 2), and how far outside a fix may lie, metres."""
 
     polygon_enu_m: np.ndarray
@@ -56,100 +51,169 @@ class TrainingSite:
     margin_m: float = 0.0
 
 
-def compute_figures(predictions: pd.DataFrame, run: RunInfo, site: TrainingSite) -> Report:
-    """The flat report: run information, then the figures of all photos, of each group and of each baseline.
+@dataclass(frozen=True)
+class GroupMetrics:
+    """Of the bundle's own answers for a group of photos."""
 
-    Keys: `mean_error_m` with `_low` and `_high` for all photos; `accepted.`, `refused.`, `day.`, `night.`,
-    `session.<name>.`, `area.<name>.`, `member.<seed>.` and `baseline.<name>.` (and `baseline.<name>.day.`)
-    before the same names for a part of them; `refused.<reason>.` has the errors of what one gate refused.
+    errors: ErrorMetrics
+    consistency: ConsistencyMetrics
+
+
+@dataclass(frozen=True)
+class BaselineGroup:
+    """Of a baseline's answers for a group of photos.
+
+    `errors` and `mean_error_ratio` (the bundle's mean error over the baseline's, paired) are None where the positions
+    are the bundle's own, `consistency` is None where the baseline has no covariance.
+    """
+
+    n_photos: int
+    errors: ErrorMetrics | None
+    mean_error_ratio: Estimate | None
+    consistency: ConsistencyMetrics | None
+
+
+@dataclass(frozen=True)
+class BaselineMetrics:
+    """A baseline over all photos and by light ("day", "night"); or the reason why it was not computed."""
+
+    not_computed: str = ""
+    all: BaselineGroup | None = None
+    by_light: dict[str, BaselineGroup] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TimeMetrics:
+    """Seconds per photo: transform and ensemble together, and the ensemble alone."""
+
+    seconds_per_photo_median: float
+    ensemble_s_median: float
+    ensemble_s_p95: float
+
+
+@dataclass(frozen=True)
+class ReportMetrics:
+    """Everything that report.json holds of an evaluation of photos; `training.report.flatten` writes it.
+
+    `block_length_s` is the length of the stretches that intervals are drawn from. `by_light` has "day" and "night"
+    where there are such photos.
+    """
+
+    run: RunInfo
+    block_length_s: float
+    n_outside_site: int
+    all: GroupMetrics
+    accepted: GroupMetrics
+    rejected: GroupMetrics
+    accepted_share: Estimate
+    by_light: dict[str, GroupMetrics]
+    by_session: dict[str, GroupMetrics]
+    by_area: dict[str, GroupMetrics]
+    by_rejection_reason: dict[str, ErrorMetrics]
+    by_member: dict[int, ErrorMetrics]
+    by_baseline: dict[str, BaselineMetrics]
+    time: TimeMetrics
+
+
+def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
+    """The metrics of all photos and of each group, member and baseline.
+
+    Args:
+        predictions: as `read_predictions` returns them.
+        run: copied into the result; its members and baselines are those that are computed.
+        site: which photos count as outside of it.
     """
     blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
-    report: Report = {key: value for key, value in asdict(run).items() if key != "baselines"}
-    report["block_length_s"] = block_length_s
-    report["n_outside_site"] = _outside_site(predictions, site)
-    for prefix, rows in groups(predictions):
-        report |= _prefixed(prefix, _own_figures(predictions[rows], blocks[rows]))
-    report |= _refusals(predictions, blocks) | _times(predictions)
-    for seed in run.member_seeds:
-        errors_m = position_errors_m(positions_m(predictions, f"member_{seed}_"), positions_m(predictions, "true_"))
-        report |= _prefixed(f"member.{seed}.", error_figures(errors_m, blocks))
-    for name, reason in run.baselines.items():
-        report |= _baseline(name, reason, predictions, blocks)
-    return report
+    accepted = (predictions["rejection_reason"] == "").to_numpy()
+
+    def group(rows: np.ndarray) -> GroupMetrics:
+        return _group(predictions[rows], blocks[rows])
+
+    return ReportMetrics(
+        run=run,
+        block_length_s=block_length_s,
+        n_outside_site=_outside_site(predictions, site),
+        all=group(np.ones(len(predictions), dtype=bool)),
+        accepted=group(accepted),
+        rejected=group(~accepted),
+        accepted_share=share_of(accepted, BlockBootstrap(blocks)),
+        by_light={light: group(rows) for light, rows in _lights(predictions)},
+        by_session={name: group(rows) for name, rows in _by_name(predictions, "session")},
+        by_area={name: group(rows) for name, rows in _by_name(predictions, "area")},
+        by_rejection_reason=_by_rejection_reason(predictions, blocks),
+        by_member={seed: _member(predictions, seed, blocks) for seed in run.member_seeds},
+        by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
+        time=_times(predictions),
+    )
 
 
-def groups(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Prefix of the keys and rows (N,) bool of every group of photos that a report tells apart."""
-    yield "", np.ones(len(predictions), dtype=bool)
-    accepted = (predictions["refusal"] == "").to_numpy()
-    yield "accepted.", accepted
-    yield "refused.", ~accepted
-    yield from light_groups(predictions)
-    for column in ("session", "area"):
-        for name in sorted(predictions[column].unique()):
-            yield f"{column}.{name}.", (predictions[column] == name).to_numpy()
-
-
-def light_groups(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Day and night, where there are such photos; a photo whose light is unknown is in neither."""
-    for prefix, is_night in (("day.", False), ("night.", True)):
+def _lights(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Rows (N,) bool of day and night, where there are such photos; a photo whose light is unknown is in neither."""
+    for light, is_night in ((DAY, False), (NIGHT, True)):
         rows = (predictions["night"] == is_night).fillna(False).to_numpy(dtype=bool)
         if rows.any():
-            yield prefix, rows
+            yield light, rows
 
 
-def _own_figures(rows: pd.DataFrame, blocks: np.ndarray) -> Figures:
-    return error_figures(rows["error_m"].to_numpy(dtype=np.float64), blocks) | _consistency(rows, blocks)
+def _by_name(predictions: pd.DataFrame, column: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Rows (N,) bool of each session or area."""
+    for name in sorted(predictions[column].unique()):
+        yield name, (predictions[column] == name).to_numpy()
 
 
-def _consistency(rows: pd.DataFrame, blocks: np.ndarray, prefix: str = "") -> Figures:
+def _group(rows: pd.DataFrame, blocks: np.ndarray) -> GroupMetrics:
+    return GroupMetrics(error_metrics(_errors_m(rows), blocks), _consistency(rows, blocks))
+
+
+def _errors_m(rows: pd.DataFrame) -> np.ndarray:
+    return rows["error_m"].to_numpy(dtype=np.float64)
+
+
+def _consistency(rows: pd.DataFrame, blocks: np.ndarray, prefix: str = "") -> ConsistencyMetrics:
     """Of the positions and covariances with that prefix; only the bundle's own have conformal radii."""
     offsets = positions_m(rows, prefix) - positions_m(rows, "true_")
     columns = {} if prefix else {percent: f"radius{percent}_m" for percent in CONFORMAL_PERCENT}
     radii = {percent: rows[name].to_numpy(dtype=np.float64) for percent, name in columns.items() if name in rows}
-    return consistency_figures(offsets, covariances_m2(rows, prefix), blocks, radii)
+    return consistency_metrics(offsets, covariances_m2(rows, prefix), blocks, radii)
 
 
-def _refusals(predictions: pd.DataFrame, blocks: np.ndarray) -> Report:
-    refusals, errors_m = predictions["refusal"], predictions["error_m"].to_numpy(dtype=np.float64)
-    report: Report = share_figures("accepted_share", (refusals == "").to_numpy(), BlockBootstrap(blocks))
-    for name in refusals[refusals != ""].value_counts().index:
-        rows = (refusals == name).to_numpy()
-        report |= _prefixed(f"refused.{name}.", error_figures(errors_m[rows], blocks[rows]))
-    return report
+def _by_rejection_reason(predictions: pd.DataFrame, blocks: np.ndarray) -> dict[str, ErrorMetrics]:
+    """The most frequent reason first."""
+    reasons, errors_m = predictions["rejection_reason"], _errors_m(predictions)
+    names = reasons[reasons != ""].value_counts().index
+    found = {str(name): (reasons == name).to_numpy() for name in names}
+    return {name: error_metrics(errors_m[rows], blocks[rows]) for name, rows in found.items()}
 
 
-def _times(predictions: pd.DataFrame) -> Report:
+def _member(predictions: pd.DataFrame, seed: int, blocks: np.ndarray) -> ErrorMetrics:
+    positions = positions_m(predictions, f"member_{seed}_")
+    return error_metrics(position_errors_m(positions, positions_m(predictions, "true_")), blocks)
+
+
+def _times(predictions: pd.DataFrame) -> TimeMetrics:
     ensemble_s = predictions["ensemble_s"]
-    return {
-        "seconds_per_photo_median": float((predictions["transform_s"] + ensemble_s).median()),
-        "ensemble_s_median": float(ensemble_s.median()),
-        "ensemble_s_p95": float(ensemble_s.quantile(0.95)),
-    }
+    return TimeMetrics(
+        seconds_per_photo_median=float((predictions["transform_s"] + ensemble_s).median()),
+        ensemble_s_median=float(ensemble_s.median()),
+        ensemble_s_p95=float(ensemble_s.quantile(0.95)),
+    )
 
 
-def _baseline(name: str, reason: str, predictions: pd.DataFrame, blocks: np.ndarray) -> Report:
-    """Errors and their ratio where the positions are a method's own, consistency where it claims covariances."""
-    prefix = f"baseline.{name}."
+def _baseline(name: str, reason: str, predictions: pd.DataFrame, blocks: np.ndarray) -> BaselineMetrics:
     if reason:
-        return {f"{prefix}not_computed": reason} | _prefixed(prefix, with_interval("mean_error_m", np.nan, _UNKNOWN))
-    report: Report = {}
-    for part, rows in [("", np.ones(len(blocks), dtype=bool)), *light_groups(predictions)]:
-        figures: Figures = {"n_photos": int(rows.sum())}
-        if name not in CLAIMS:
-            figures |= _against(name, predictions[rows], blocks[rows])
-        if f"baseline_{name}_cov_ee_m2" in predictions:
-            figures |= _consistency(predictions[rows], blocks[rows], f"baseline_{name}_")
-        report |= _prefixed(prefix + part, figures)
-    return report
+        return BaselineMetrics(not_computed=reason)
+    by_light = {light: _baseline_group(name, predictions[rows], blocks[rows]) for light, rows in _lights(predictions)}
+    return BaselineMetrics(all=_baseline_group(name, predictions, blocks), by_light=by_light)
 
 
-def _against(name: str, rows: pd.DataFrame, blocks: np.ndarray) -> Figures:
-    errors_m, ours_m = baseline_errors_m(rows, name), rows["error_m"].to_numpy(dtype=np.float64)
-    return error_figures(errors_m, blocks) | ratio_figures("mean_error_ratio", ours_m, errors_m, blocks)
-
-
-_UNKNOWN = (np.nan, np.nan)
+def _baseline_group(name: str, rows: pd.DataFrame, blocks: np.ndarray) -> BaselineGroup:
+    errors, ratio, consistency = None, None, None
+    if name not in COVARIANCE_BASELINES:
+        errors_m = baseline_errors_m(rows, name)
+        errors, ratio = error_metrics(errors_m, blocks), mean_error_ratio(_errors_m(rows), errors_m, blocks)
+    if f"baseline_{name}_cov_ee_m2" in rows:
+        consistency = _consistency(rows, blocks, f"baseline_{name}_")
+    return BaselineGroup(len(rows), errors, ratio, consistency)
 
 
 def baseline_errors_m(predictions: pd.DataFrame, name: str) -> np.ndarray:
@@ -157,10 +221,6 @@ def baseline_errors_m(predictions: pd.DataFrame, name: str) -> np.ndarray:
     return position_errors_m(positions_m(predictions, f"baseline_{name}_"), positions_m(predictions, "true_"))
 
 
-def _outside_site(predictions: pd.DataFrame, site: TrainingSite) -> int:
+def _outside_site(predictions: pd.DataFrame, site: SiteOutline) -> int:
     truth = positions_m(predictions, "true_")
     return sum(distance_outside_m(point, site.polygon_enu_m) > site.margin_m for point in truth)
-
-
-def _prefixed(prefix: str, figures: Figures) -> Report:
-    return {prefix + key: value for key, value in figures.items()}

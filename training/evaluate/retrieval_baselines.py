@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from campus_visual_gps.retrieval.index import cosine_top_k, unit_rows
+
 # What a phone claims for itself outdoors: a label's error per axis.
 LABEL_SIGMA_M = 5.0
 SPREAD_OF = 5
@@ -13,7 +15,6 @@ TOP_K = 10
 # Of weighted nearest neighbours on unit features: Wu et al., Unsupervised feature learning via non-parametric
 # instance discrimination, CVPR 2018, section 3.4. Taken as published, fitted on nothing.
 TEMPERATURE = 0.07
-_QUERIES_AT_ONCE = 256
 
 Answers = tuple[np.ndarray, np.ndarray]
 
@@ -27,33 +28,10 @@ def own_rows(query_ids: Sequence[str], reference_ids: Sequence[str]) -> np.ndarr
 def nearest(queries: np.ndarray, reference: np.ndarray, excluded: np.ndarray, k: int = 1) -> Answers:
     """The k rows of `reference` (N, d) with the greatest cosine similarity to each of `queries` (Q, d), best first.
 
-    Returns rows (Q, K) int and cosines (Q, K), K the lesser of k and N. Exact search in float32. Row excluded[q] is
-    never among the answers to query q (-1 excludes none); row -1 and cosine -inf where no row is left.
+    Returns rows (Q, K) int and cosines (Q, K), K the lesser of k and N. Row excluded[q] is never among the answers to
+    query q (-1 excludes none); row -1 and cosine -inf where no row is left.
     """
-    reference = _unit(reference)
-    found = [
-        _best(_unit(queries[start : start + _QUERIES_AT_ONCE]) @ reference.T, excluded[start:], k)
-        for start in range(0, len(queries), _QUERIES_AT_ONCE)
-    ]
-    rows, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return rows, cosines
-
-
-def _best(cosines: np.ndarray, excluded: np.ndarray, k: int) -> Answers:
-    """Of cosines (q, N), which are spoilt: rows (q, K) and cosines (q, K)."""
-    mine = np.flatnonzero(excluded[: len(cosines)] >= 0)
-    cosines[mine, excluded[mine]] = -np.inf
-    k = min(k, cosines.shape[1])
-    rows = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(cosines, rows, axis=1), axis=1, kind="stable")
-    rows = np.take_along_axis(rows, order, axis=1)
-    best = np.take_along_axis(cosines, rows, axis=1)
-    return np.where(best > -np.inf, rows, -1), best
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features, dtype=np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return cosine_top_k(unit_rows(queries), unit_rows(reference), k, excluded)
 
 
 def positions_of(rows: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:

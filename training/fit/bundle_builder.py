@@ -11,23 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from safetensors.torch import load_file
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
-from campus_visual_gps.engines.torch_engine import Ensemble
-from campus_visual_gps.estimation.grid import LocationGrid, mode_separation_m
+from campus_visual_gps.engines.torch_engine import TorchEngine
+from campus_visual_gps.estimation.calibration import Calibration, sigma_m
+from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.estimation.posterior import Calibration, sigma_m, spread_m
-from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
+from campus_visual_gps.estimation.posterior import ensemble_spread_m
+from campus_visual_gps.models.position_model import PositionModel, build_from_state
+from campus_visual_gps.models.site_model import SiteModel
 from training.config import TrainConfig, to_dict
 from training.fit.calibration import fit_calibration
 from training.fit.calibration_set import (
     CalibrationSet,
-    Outputs,
-    RetrievalFeatures,
-    calibration_set,
-    joined,
-    neighbours,
-    run,
+    PhotoOutputs,
+    build_calibration_set,
+    concatenated,
+    read_photos,
+    retrieve,
 )
 from training.fit.descriptor_fit import fit_descriptor_extractor
 from training.fit.gates import with_image_gates, with_ood_gate, with_posterior_gates, with_spread_gate
@@ -39,53 +42,65 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """All members of a configuration on one set of photos; members are (seed, architecture, weights file)."""
+class TrainedEnsemble:
+    """All members of a configuration on one set of photos; members are (seed, weights file)."""
 
     config: TrainConfig
     site: TrainingSite
     photos: pd.DataFrame
     data: TrainingSet
-    members: list[tuple[int, ModelConfig, Path]]
+    members: list[tuple[int, Path]]
 
     @cached_property
     def networks(self) -> list[PositionModel]:
-        return [_network(model, path) for _, model, path in self.members]
-
-    @property
-    def seen(self) -> Outputs:
-        """The first member's outputs for the training photos."""
-        return self._seen[0]
+        """The members as the bundle keeps them: everything that is measured here is measured with these weights."""
+        return [
+            round_to_float16(build_from_state(self.config.model, load_file(path))).eval() for _, path in self.members
+        ]
 
     @cached_property
-    def _seen(self) -> tuple[Outputs, RetrievalFeatures]:
-        log.info("reading the places of %d training photos", len(self.data.train_paths))
-        return run(Ensemble(self.networks[:1], self.site.image, precision="fp32"), self.data.train_paths)
+    def training_outputs(self) -> PhotoOutputs:
+        """The first member's outputs for the training photos, with their features."""
+        log.info("reading %d training photos", len(self.data.train_paths))
+        model = SiteModel(self.networks[:1], self.site.image)
+        return read_photos(TorchEngine(model, precision="fp32"), self.data.train_paths)
 
     @cached_property
     def reference(self) -> ReferenceFeatures:
-        outputs, features = self._seen
-        positions_enu_m = self.data.train_enu_m
-        space = fit_descriptor_extractor(features.statistics, features.local, positions_enu_m)
-        if space is None:
-            # a network whose features do not fit float16 has diverged; its bundle must still be written to be told so
+        """Descriptors of the training photos, and the extractor that is fitted on them."""
+        outputs, positions_enu_m = self.training_outputs.outputs, self.data.train_enu_m
+        local = outputs.local_features or ()
+        extractor = None
+        if outputs.finite.all():
+            settings = self.config.descriptor
+            extractor = fit_descriptor_extractor(outputs.pooled_features, local, positions_enu_m, settings)
+        if extractor is None:
+            # a network that has diverged: its bundle is still written, so that evaluation can say so
             largest = float(np.finfo(np.float16).max)
-            statistics = features.statistics.clip(-largest, largest)
-            return ReferenceFeatures(statistics.astype(np.float16), outputs.appearances, positions_enu_m)
-        descriptors, parts = (np.stack(values) for values in zip(*features.places(space), strict=True))
-        return ReferenceFeatures(descriptors.astype(np.float16), outputs.appearances, positions_enu_m, parts, space)
+            pooled = outputs.pooled_features.clip(-largest, largest)
+            return ReferenceFeatures(pooled.astype(np.float16), outputs.ood_features, positions_enu_m)
+        described = extractor.describe(outputs.pooled_features, local)
+        return ReferenceFeatures(
+            described.global_descriptors.astype(np.float16),
+            outputs.ood_features,
+            positions_enu_m,
+            described.local_descriptors,
+            extractor,
+        )
 
     @property
-    def cells(self) -> LocationGrid | None:
+    def grid(self) -> LocationGrid | None:
+        """The grid of the members' heads; None for heads without one."""
         cells = self.data.cells_enu_m
-        # as the members keep them
+        # float32, as the members keep them
         return None if cells is None else LocationGrid(cells.astype(np.float32), self.config.model.cell_m)
 
     def calibration_set(self, photos: pd.DataFrame) -> CalibrationSet:
         """What the ensemble says of photos (rows as of `load_dataset`) that it has not been trained on."""
-        outputs, features = run(Ensemble(self.networks, self.site.image, precision="fp32"), self.site.paths(photos))
-        near = neighbours(features, self.reference.index())
-        return calibration_set(outputs, photos, self.site.positions_m(photos), near, self.cells)
+        model = SiteModel(self.networks, self.site.image, self.reference.extractor)
+        read = read_photos(TorchEngine(model, precision="fp32"), self.site.paths(photos))
+        retrieval = retrieve(read.outputs, self.reference.index())
+        return build_calibration_set(photos, read, self.site.positions_m(photos), self.grid, retrieval)
 
 
 @dataclass(frozen=True)
@@ -99,27 +114,38 @@ class TrainingSummary:
     floor_sigma_m: float
 
 
+@torch.no_grad()
+def round_to_float16(network: PositionModel) -> PositionModel:
+    """Round matrices and convolutions to float16 in place, so that a bundle can store them in half of the bytes.
+
+    Before anything is measured: calibration, gates and descriptors then belong to exactly the weights that the robot
+    runs. Biases and normalisations stay, and so does a tensor that float16 cannot hold.
+    """
+    for parameter in network.parameters():
+        rounded = parameter.half().float()
+        if parameter.ndim > 1 and torch.isfinite(rounded).all():
+            parameter.copy_(rounded)
+    return network
+
+
 def train_members(
     config: TrainConfig, site: TrainingSite, train: pd.DataFrame, val: pd.DataFrame, out: Path
-) -> Trained:
+) -> TrainedEnsemble:
     """Train every seed on some photos of the site, in `<out>/seed-<seed>`. Members that are complete are kept."""
     data = training_set(config, site, train, val)
     log.info("%d training and %d validation photos", len(data.train_paths), len(data.val_paths))
-    members = [
-        (seed, config.model, train_member(config, seed, data, site.image, out / f"seed-{seed}"))
-        for seed in config.seeds
-    ]
-    return Trained(config, site, train, data, members)
+    members = [(seed, train_member(config, seed, data, site.image, out / f"seed-{seed}")) for seed in config.seeds]
+    return TrainedEnsemble(config, site, train, data, members)
 
 
 def write_bundle(
-    trained: Trained, bundle_dir: Path, parts: Sequence[CalibrationSet], calibrated_on: str
+    trained: TrainedEnsemble, bundle_dir: Path, sets: Sequence[CalibrationSet], calibrated_on: str
 ) -> TrainingSummary:
-    """Calibrate on the held-out parts and write the bundle; `calibrated_on` says in it what they are."""
+    """Calibrate on held-out photos and write the bundle; `calibrated_on` says in it what they are."""
     config, data, site = trained.config, trained.data, trained.site
-    log.info("calibrating on %d held-out photos", sum(map(len, parts)))
-    calibration = fit_calibration(parts, config.bundle.point, config.bundle.evidence)
-    errors_m = _errors_m(parts, calibration)
+    log.info("calibrating on %d held-out photos", sum(map(len, sets)))
+    calibration = fit_calibration(sets, config.bundle.point_estimator, config.bundle.retrieval_prior)
+    errors_m = concatenated(sets, lambda own: own.errors_m(calibration))
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "dataset": str(config.dataset),
@@ -139,9 +165,9 @@ def write_bundle(
         frame=site.frame,
         image=site.image,
         altitude=_altitude(config, trained.photos),
-        members=trained.members,
+        members=[(seed, network) for (seed, _), network in zip(trained.members, trained.networks, strict=True)],
         calibration=calibration,
-        gates=_gates(trained, parts, calibration),
+        gates=_gates(trained, sets, calibration),
         site_polygon_enu_m=site_polygon(data.train_enu_m),
         reference=trained.reference,
         training=training,
@@ -152,43 +178,31 @@ def write_bundle(
     )
 
 
-def _gates(trained: Trained, parts: Sequence[CalibrationSet], calibration: Calibration) -> Gates:
-    settings = trained.config.bundle
+def _gates(trained: TrainedEnsemble, sets: Sequence[CalibrationSet], calibration: Calibration) -> Gates:
+    settings, seen = trained.config.bundle, trained.training_outputs
     gates = Gates(settings.site_margin_m, settings.max_ensemble_spread_m)
     if not settings.measure_gates:
         return gates
-    seen = [trained.seen, *(part.outputs for part in parts)]
-    gates = with_image_gates(
-        gates, np.concatenate([part.brightness for part in seen]), np.concatenate([part.sharpness for part in seen])
-    )
-    gates = with_ood_gate(gates, trained.seen.appearances, trained.photos["session"].to_numpy())
-    gates = with_spread_gate(gates, joined(parts, lambda part: spread_m(part.outputs.means_enu_m)))
-    beliefs = [part.believe(calibration) for part in parts]
-    apart = [
-        np.zeros(len(part)) if belief.grid_probs is None else _mode_separations_m(part.cells, belief.grid_probs)
-        for part, belief in zip(parts, beliefs, strict=True)
+    brightness = np.concatenate([seen.brightness, *(own.brightness for own in sets)])
+    sharpness = np.concatenate([seen.sharpness, *(own.sharpness for own in sets)])
+    gates = with_image_gates(gates, brightness, sharpness)
+    if seen.outputs.finite.all():
+        gates = with_ood_gate(gates, seen.outputs.ood_features, trained.photos["session"].to_numpy())
+    spreads_m = concatenated(sets, lambda own: ensemble_spread_m(own.outputs.member_means_enu_m))
+    gates = with_spread_gate(gates, spreads_m)
+    posteriors = [own.posterior(calibration) for own in sets]
+    separations = [
+        np.zeros(len(own)) if own.grid is None or posterior.grid_probs is None
+        else own.grid.mode_separations_m(posterior.grid_probs)
+        for own, posterior in zip(sets, posteriors, strict=True)
     ]
     return with_posterior_gates(
         gates,
-        _errors_m(parts, calibration),
-        np.concatenate([sigma_m(belief.cov_enu_m2) for belief in beliefs]),
-        np.concatenate(apart),
+        concatenated(sets, lambda own: own.errors_m(calibration)),
+        np.concatenate([sigma_m(posterior.cov_enu_m2) for posterior in posteriors]),
+        np.concatenate(separations),
         settings.accepted_error_m,
     )
-
-
-def _mode_separations_m(cells: LocationGrid, grid_probs: np.ndarray) -> np.ndarray:
-    return np.array([mode_separation_m(cells.modes(grid_probs)) for grid_probs in grid_probs])
-
-
-def _errors_m(parts: Sequence[CalibrationSet], calibration: Calibration) -> np.ndarray:
-    return joined(parts, lambda part: np.linalg.norm(part.believe(calibration).mean_enu_m - part.truth_enu_m, axis=1))
-
-
-def _network(model: ModelConfig, path: Path) -> PositionModel:
-    from safetensors.torch import load_file
-
-    return build_from_state(model, load_file(path))
 
 
 def _altitude(config: TrainConfig, train: pd.DataFrame) -> Altitude:

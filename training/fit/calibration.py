@@ -1,7 +1,7 @@
 """The calibration of a bundle, fitted on photos that its networks have not seen.
 
-Whole sessions are held out: neighbouring photos of one walk share a place and a label, and a covariance that was fitted
-on them is too small on the next day.
+Whole sessions are held out: neighbouring photos of one walk share a position and a label, and a covariance that was
+fitted on them is too small on the next day.
 """
 
 from __future__ import annotations
@@ -14,116 +14,132 @@ from itertools import product
 import numpy as np
 from scipy import optimize, special, stats
 
-from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, mean_grid_probs
-from campus_visual_gps.estimation.posterior import (
+from campus_visual_gps.estimation.calibration import (
     MIN_FLOOR_SIGMA_M,
     Calibration,
     CovarianceCalibration,
-    doubt,
-    mixture_moments,
     sigma_m,
+    variance_inflation,
 )
-from campus_visual_gps.retrieval.prior import RetrievalPriorConfig, log_linear_pool
-from training.fit.calibration_set import CalibrationSet, joined
+from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN
+from campus_visual_gps.estimation.posterior import PosteriorEstimator, mixture_moments
+from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
+from training.fit.calibration_set import CalibrationSet, concatenated
+from training.metrics.consistency import covered, gaussian_nll, nees
 
 log = logging.getLogger(__name__)
 
 # Fewer photos cannot tell a scale from a floor.
 MIN_PHOTOS = 30
-# A label's own error, metres: what the mass of a map is smeared by before it is asked how likely the label was.
+# A label's own error, metres: what the mass of a grid is smeared by before it is asked how likely the label was.
 LABEL_SIGMA_M = 7.0
-# A label far outside of the map is as unlikely as one at seven sigma, and no more: it must not decide alone.
-UNLIKELIEST = float(np.exp(-0.5 * 7.0**2))
+# A label far outside of the grid is as unlikely as one at seven sigma, and no more: it must not decide alone.
+MIN_LIKELIHOOD = float(np.exp(-0.5 * 7.0**2))
 TEMPERATURES = (0.2, 10.0)
 PRIOR_WEIGHTS = (1.0, 5.0)
 PRIOR_BANDWIDTHS_M = (6.0, 12.0)
 PRIOR_TEMPERATURES = (0.12,)
 NULL_SIMILARITIES = (-1.0, 0.2)
 MATCH_EXPONENTS = (0.0, 3.0)
-# The share of held-out photos that agree less with the reference photos near their fix than `reference_match_score`.
+# Quantile of the held-out photos' match scores that becomes `reference_match_score`.
 REFERENCE_MATCH_QUANTILE = 0.95
-# Night and day are told apart by the image's brightness; worse than that, they are not told apart at all.
-LIGHT_ACCURACY = 0.9
+# Night and day are told apart by the image's brightness; if that is right less often, they are not told apart at all.
+MIN_LIGHT_ACCURACY = 0.9
 SIGNIFICANCE = 0.05
 
 
 def fit_calibration(
-    parts: Sequence[CalibrationSet], point: str = GEOMETRIC_MEDIAN, evidence: bool = False
+    sets: Sequence[CalibrationSet], point_estimator: str = GEOMETRIC_MEDIAN, retrieval_prior: bool = False
 ) -> Calibration:
-    """Evidence, temperature, scale, floor and conformal radii from held-out photos, with the numbers that justify them.
+    """Retrieval prior, temperature, scale, floor and conformal quantiles, with the numbers that justify them.
 
-    All of them by likelihood; the scaling apart for night and day only if a likelihood ratio test calls for it. With
-    fewer than MIN_PHOTOS photos only the floor is measured.
+    All by likelihood; night and day apart only if a likelihood ratio test calls for it. With fewer than MIN_PHOTOS photos
+    only the floor is measured.
+
+    Args:
+        sets: Held-out photos; one set per ensemble.
+        point_estimator: How a position is taken from a grid.
+        retrieval_prior: Whether to fit a retrieval prior, which is kept if it makes the labels likelier.
     """
-    photos = sum(map(len, parts))
+    photos = sum(map(len, sets))
     if photos < MIN_PHOTOS:
         log.warning("%d held-out photos are too few for a calibration: only the floor is measured", photos)
-        means = joined(parts, lambda part: part.outputs.means_enu_m)
-        covs = joined(parts, lambda part: part.outputs.covs_enu_m2)
-        return replace(fit_floor(means, covs, joined(parts, lambda part: part.truth_enu_m)), point=point)
-    searched = all(part.neighbours is not None for part in parts) and parts[0].cells is not None
-    chosen = fit_retrieval_prior(parts) if evidence and searched else None
-    base = Calibration(MIN_FLOOR_SIGMA_M, point=point, evidence=chosen)
-    scaling = fit_scaling(parts, base)
-    fitted = replace(base, **vars(scaling))
-    measured = _measured(parts, base, fitted)
-    night = _fit_lights(parts, base, fitted)
-    return replace(fitted, **night[0], measured={**measured, **night[1]})
+        return replace(fit_floor(sets), point_estimator=point_estimator)
+    searched = sets[0].grid is not None and all(own.retrieval is not None for own in sets)
+    prior = fit_retrieval_prior(sets) if retrieval_prior and searched else None
+    base = Calibration(MIN_FLOOR_SIGMA_M, point_estimator=point_estimator, retrieval_prior=prior)
+    fitted = base.with_covariance(fit_covariance(sets, base))
+    measured = {
+        "photos": photos,
+        "sessions": sorted({str(session) for own in sets for session in own.sessions}),
+        **before_and_after(sets, base, fitted),
+    }
+    by_light, light_test = _fit_lights(sets, base, fitted)
+    return replace(by_light or fitted, measured={**measured, **light_test})
 
 
-def fit_floor(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray, truth_enu_m: np.ndarray) -> Calibration:
-    """Calibration from N validation photos: means (N, M, 2), covariances (N, M, 2, 2), truth (N, 2), metres.
+def fit_floor(sets: Sequence[CalibrationSet]) -> Calibration:
+    """Calibration with the floor alone.
 
     The floor is what the members' own covariance leaves unexplained of the squared error, per axis:
     E[e' e] = tr(P) + 2 floor^2. Second moments rather than a robust fit: an EKF pays for the outliers.
     """
-    mean, cov = mixture_moments(means_enu_m, covs_enu_m2)
-    squared_error_m2 = ((mean - np.asarray(truth_enu_m)) ** 2).sum(axis=-1)
+    means, covs = (
+        concatenated(sets, lambda own: own.outputs.member_means_enu_m),
+        concatenated(sets, lambda own: own.outputs.member_covs_enu_m2),
+    )
+    mean, cov = mixture_moments(means, covs)
+    squared_error_m2 = ((mean - concatenated(sets, lambda own: own.truth_enu_m)) ** 2).sum(axis=-1)
     claimed_m2 = np.trace(cov, axis1=-2, axis2=-1)
     unexplained_m2 = float((squared_error_m2 - claimed_m2).mean()) / 2.0
     return Calibration(floor_sigma_m=float(np.sqrt(max(unexplained_m2, MIN_FLOOR_SIGMA_M**2))))
 
 
-def fit_scaling(
-    parts: Sequence[CalibrationSet], base: Calibration, temperature: float | None = None, tails: bool = True
+def fit_covariance(
+    sets: Sequence[CalibrationSet], base: Calibration, temperature: float | None = None, tails: bool = True
 ) -> CovarianceCalibration:
-    """Temperature of the maps unless it is given, then scale and floor of the covariance, then the conformal quantiles.
+    """Temperature of the grid unless it is given, then scale and floor of the covariance, then the conformal quantiles.
 
-    With evidence, a photo that agrees with no reference photo is doubted in proportion, by rule and not by fit: with
-    each session of a campus held out in turn, an exponent that was fitted to the others was 0.4 to 0.5, and 0.2 for the
-    one session that needed it most (docs/results.md).
+    With a retrieval prior the covariance of a photo that matches no reference photo is inflated in inverse proportion to
+    its score, by rule and not by fit: with each session of a campus held out in turn, an exponent that was fitted to the
+    others was 0.4 to 0.5, and 0.2 for the one session that needed it most (docs/results.md).
 
-    Scale and floor are the likeliest; with `tails` they are made wider where 95 % of the photos would not lie in their
-    95 % ellipse: errors have longer tails than a Gaussian, and on sessions of other days the wider covariance is the
-    likelier one. That takes many stretches of many walks: of a single one, the tail is one place's error.
+    Args:
+        sets: Held-out photos.
+        base: Point estimator and retrieval prior.
+        temperature: None fits it.
+        tails: Also widen scale and floor until 95 % of the photos are in their 95 % ellipse: errors have longer tails
+            than a Gaussian, and on sessions of other days the wider covariance is the likelier one. That takes many
+            stretches of many walks: of a single one, the tail is the error of one spot.
     """
     if temperature is None:
-        temperature = _fit_temperature(parts, base.evidence) if parts[0].cells is not None else 1.0
-    raw = CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature)
-    offsets, covs = _offsets_and_covs(parts, base, raw)
-    covs = covs - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
-    agreement, full = None, None
-    if base.evidence is not None:
-        agreement = joined(parts, lambda part: part.agreements(part.believe(base, raw).mean_enu_m))
-        full = float(np.quantile(agreement, REFERENCE_MATCH_QUANTILE))
-    # errors over the root of their doubt are what scale and floor are to explain
-    doubts = np.ones(len(offsets)) if full is None else doubt(agreement, full)
-    scale, floor_sigma_m = fit_scale_and_floor(offsets / np.sqrt(doubts)[:, None], covs)
-    claimed = CovarianceCalibration(floor_sigma_m, scale, reference_match_score=full).apply(covs, agreement)
-    wider = _coverage_factor(offsets, claimed) if tails else 1.0
-    scaling = CovarianceCalibration(
-        float(floor_sigma_m * np.sqrt(wider)), float(scale * wider), temperature, reference_match_score=full
+        temperature = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0] if sets[0].grid else 1.0
+    raw = base.with_covariance(CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature))
+    posteriors = [own.posterior(raw) for own in sets]
+    offsets = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
+    covs = np.concatenate([own.cov_enu_m2 for own in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
+    match_score, reference = None, None
+    inflation = np.ones(len(offsets))
+    if base.uses_retrieval:
+        match_score = np.concatenate([own.match_score for own in posteriors])
+        reference = float(np.quantile(match_score, REFERENCE_MATCH_QUANTILE))
+        inflation = variance_inflation(match_score, reference)
+    # errors over the root of their inflation are what scale and floor are to explain
+    scale, floor_sigma_m = fit_scale_and_floor(offsets / np.sqrt(inflation)[:, None], covs)
+    claimed = CovarianceCalibration(floor_sigma_m, scale, reference_match_score=reference).apply(covs, match_score)
+    factor = _coverage_factor(offsets, claimed) if tails else 1.0
+    fitted = CovarianceCalibration(
+        float(floor_sigma_m * np.sqrt(factor)), float(scale * factor), temperature, reference_match_score=reference
     )
-    scores = np.linalg.norm(offsets, axis=1) / sigma_m(scaling.apply(covs, agreement))
+    ratios = np.linalg.norm(offsets, axis=1) / sigma_m(fitted.apply(covs, match_score))
     return replace(
-        scaling, conformal_90=conformal_quantile(scores, 0.90), conformal_95=conformal_quantile(scores, 0.95)
+        fitted, conformal_90=conformal_quantile(ratios, 0.90), conformal_95=conformal_quantile(ratios, 0.95)
     )
 
 
 def _coverage_factor(offsets_m: np.ndarray, covs_m2: np.ndarray, level: float = 0.95) -> float:
     """By how much covariances (N, 2, 2) must grow, if at all, to hold offsets (N, 2) in `level` of their ellipses."""
-    squared = (offsets_m * np.linalg.solve(covs_m2, offsets_m[..., None])[..., 0]).sum(axis=1)
-    return max(1.0, conformal_quantile(squared, level) / float(special.chdtri(2, 1.0 - level)))
+    return max(1.0, conformal_quantile(nees(offsets_m, covs_m2), level) / float(special.chdtri(2, 1.0 - level)))
 
 
 def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:
@@ -140,18 +156,12 @@ def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[flo
     def loss(parameters: np.ndarray) -> float:
         scale, floor = np.exp(np.clip(parameters, -7.0, 7.0))
         floor = max(floor, MIN_FLOOR_SIGMA_M)
-        return gaussian_nll(offsets_m, scale * covs_m2 + floor**2 * np.eye(2)).mean()
+        return float(gaussian_nll(offsets_m, scale * covs_m2 + floor**2 * np.eye(2)).mean())
 
     starts = [(np.log(max(error_m2 / trace_m2, 1e-2) / 2.0), start_floor), (np.log(error_m2 / trace_m2 + 1e-2), 0.0)]
     best = min((optimize.minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda found: found.fun)
     scale, floor = np.exp(np.clip(best.x, -7.0, 7.0))
     return float(scale), float(max(floor, MIN_FLOOR_SIGMA_M))
-
-
-def gaussian_nll(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
-    """Negative log likelihood (N,) of offsets (N, 2) under N(0, covs (N, 2, 2)), without the constant log 2 pi."""
-    squared = (offsets_m * np.linalg.solve(covs_m2, offsets_m[..., None])[..., 0]).sum(axis=1)
-    return 0.5 * (squared + np.log(np.linalg.det(covs_m2)))
 
 
 def conformal_quantile(scores: np.ndarray, level: float) -> float:
@@ -164,50 +174,48 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
     return float(np.sort(scores)[rank - 1])
 
 
-def fit_retrieval_prior(parts: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:
-    """How the neighbours are to weigh so that the labels are likeliest; None if they do not help.
+def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:
+    """The retrieval prior under which the labels are likeliest; None if none helps.
 
-    Each choice is judged at its own best temperature: what sharpens a map must not win by that alone.
+    Each choice is judged at its own best temperature: what sharpens a grid must not win by that alone.
     """
-    maps = _MapLikelihood(parts)
-    agreement = np.concatenate([near.agreements for part in parts for near in part.neighbours])
-    usual = round(float(np.exp(np.log(agreement).mean())), 4)
-    best, best_loss = None, maps.best_temperature()[1]
-    kinds = product(PRIOR_BANDWIDTHS_M, PRIOR_TEMPERATURES, NULL_SIMILARITIES, MATCH_EXPONENTS)
-    for kernel_m, temperature, background, match_exponent in kinds:
-        candidate = RetrievalPriorConfig(1.0, kernel_m, temperature, background, match_exponent, usual)
-        densities = [part.densities(candidate) for part in parts]
-        for weight in PRIOR_WEIGHTS:
-            loss = maps.best_temperature(densities, weight)[1]
-            if loss < best_loss:
-                best, best_loss = replace(candidate, weight=weight), loss
+    likelihood = GridLikelihood(sets)
+    scores = np.concatenate([own.retrieval.match_scores.ravel() for own in sets if own.retrieval is not None])
+    typical = round(float(np.exp(np.log(scores).mean())), 4)
+    best, best_loss = None, likelihood.best_temperature(None)[1]
+    choices = product(PRIOR_BANDWIDTHS_M, PRIOR_TEMPERATURES, NULL_SIMILARITIES, MATCH_EXPONENTS, PRIOR_WEIGHTS)
+    for bandwidth_m, temperature, null_similarity, exponent, weight in choices:
+        candidate = RetrievalPriorConfig(weight, bandwidth_m, temperature, null_similarity, exponent, typical)
+        loss = likelihood.best_temperature(candidate)[1]
+        if loss < best_loss:
+            best, best_loss = candidate, loss
     return best
 
 
-class _MapLikelihood:
-    """How likely the labels of held-out parts are under their maps, with evidence or without, at any temperature."""
+class GridLikelihood:
+    """How likely the labels of held-out photos are under their grids, with a retrieval prior or without."""
 
-    def __init__(self, parts: Sequence[CalibrationSet]):
-        self._maps = [mean_grid_probs(part.outputs.grid_log_probs) for part in parts]
-        self._near_label = [label_kernel(part.cells.centres_enu_m, part.truth_enu_m) for part in parts]
+    def __init__(self, sets: Sequence[CalibrationSet]):
+        self._sets = sets
+        self._kernels = [
+            label_kernel(own.grid.centres_enu_m, own.truth_enu_m) for own in sets if own.grid is not None
+        ]
 
-    def best_temperature(
-        self, densities: Sequence[np.ndarray] | None = None, weight: float = 0.0
-    ) -> tuple[float, float]:
+    def best_temperature(self, prior: RetrievalPriorConfig | None) -> tuple[float, float]:
         """The likeliest temperature, and the mean negative log likelihood there."""
-        maps = self._maps
-        if densities is not None:
-            maps = [log_linear_pool(own, near, weight) for own, near in zip(maps, densities, strict=True)]
+        calibration = Calibration(MIN_FLOOR_SIGMA_M, retrieval_prior=prior)
+        pooled = [PosteriorEstimator(calibration, own.grid).pooled_grid(own.outputs, own.retrieval) for own in self._sets]
         with np.errstate(divide="ignore"):
-            logs = [np.log(own).astype(np.float32) for own in maps]
+            logs = [np.log(grid_probs).astype(np.float32) for grid_probs in pooled if grid_probs is not None]
+        logs = [own - own.max(axis=1, keepdims=True) for own in logs]
 
         def loss(log_temperature: float) -> float:
-            powers = [np.exp((own - own.max(axis=1, keepdims=True)) / np.exp(log_temperature)) for own in logs]
+            powers = [np.exp(own * np.float32(1.0 / np.exp(log_temperature))) for own in logs]
             shares = [
                 (power * kernel).sum(axis=1) / power.sum(axis=1)
-                for power, kernel in zip(powers, self._near_label, strict=True)
+                for power, kernel in zip(powers, self._kernels, strict=True)
             ]
-            return float(-np.log(np.concatenate(shares) + UNLIKELIEST).mean())
+            return float(-np.log(np.concatenate(shares) + MIN_LIKELIHOOD).mean())
 
         found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 0.05})
         return float(np.exp(found.x)), float(found.fun)
@@ -219,83 +227,74 @@ def label_kernel(cells_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray
     return np.exp(-squared_m2 / (2.0 * LABEL_SIGMA_M**2)).astype(np.float32)
 
 
-def _fit_temperature(parts: Sequence[CalibrationSet], evidence: RetrievalPriorConfig | None) -> float:
-    """The likeliest temperature."""
-    if evidence is None:
-        return _MapLikelihood(parts).best_temperature()[0]
-    return _MapLikelihood(parts).best_temperature([part.densities(evidence) for part in parts], evidence.weight)[0]
-
-
-def _offsets_and_covs(
-    parts: Sequence[CalibrationSet], calibration: Calibration, scaling: CovarianceCalibration | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (N, 2) in metres and claimed covariances (N, 2, 2) of all parts."""
-    beliefs = [part.believe(calibration, scaling) for part in parts]
-    offsets = [belief.mean_enu_m - part.truth_enu_m for belief, part in zip(beliefs, parts, strict=True)]
-    return np.concatenate(offsets), np.concatenate([belief.cov_enu_m2 for belief in beliefs])
-
-
-def _fit_lights(parts: Sequence[CalibrationSet], base: Calibration, fitted: Calibration) -> tuple[dict, dict]:
-    """Fields of a calibration for the night, if the data call for one, and the numbers of the test."""
-    night = joined(parts, lambda part: part.night)
+def _fit_lights(
+    sets: Sequence[CalibrationSet], base: Calibration, fitted: Calibration
+) -> tuple[Calibration | None, dict[str, object]]:
+    """A calibration with one covariance by day and another by night, if the data call for it; numbers of the test."""
+    night = concatenated(sets, lambda own: own.night)
     counts = [int((night == light).sum()) for light in (0.0, 1.0)]
     if min(counts) < MIN_PHOTOS:
-        return {}, {"light": f"not tested: {counts[0]} photos by day, {counts[1]} by night"}
-    threshold, accuracy = brightness_of_night(joined(parts, lambda part: part.outputs.brightness), night)
-    by_light = [[part.rows(part.night == light) for part in parts] for light in (0.0, 1.0)]
-    scalings = [fit_scaling([part for part in light if len(part)], base) for light in by_light]
-    apart = sum(_nll_sum(light, base, scaling) for light, scaling in zip(by_light, scalings, strict=True))
-    together = sum(_nll_sum(light, base, fitted) for light in by_light)
+        return None, {"light": f"not tested: {counts[0]} photos by day, {counts[1]} by night"}
+    threshold, accuracy = brightness_of_night(concatenated(sets, lambda own: own.brightness), night)
+    lit = [[own.rows(own.night == light) for own in sets] for light in (0.0, 1.0)]
+    by_light = [[own for own in light if len(own)] for light in lit]
+    covariances = [fit_covariance(light, base) for light in by_light]
+    apart = sum(
+        _nll_sum(light, base.with_covariance(covariance))
+        for light, covariance in zip(by_light, covariances, strict=True)
+    )
+    together = sum(_nll_sum(light, fitted) for light in by_light)
     # photos of one stretch of a walk are one observation, not many
-    effective = sum(len(set(part.blocks.tolist())) for part in parts) / sum(map(len, parts))
-    ratio, free = 2.0 * (together - apart) * effective, 3 if parts[0].cells is not None else 2
+    effective = sum(len(set(own.blocks.tolist())) for own in sets) / sum(map(len, sets))
+    ratio, free = 2.0 * (together - apart) * effective, 3 if sets[0].grid is not None else 2
     limit = float(stats.chi2.ppf(1.0 - SIGNIFICANCE, free))
-    measured = {
+    separate = ratio > limit and accuracy >= MIN_LIGHT_ACCURACY
+    measured: dict[str, object] = {
         "light_ratio": round(ratio, 2),
         "light_ratio_limit": round(limit, 2),
         "light_accuracy": round(accuracy, 3),
-        "light": "apart" if ratio > limit and accuracy >= LIGHT_ACCURACY else "together",
+        "light": "apart" if separate else "together",
     }
-    if measured["light"] == "together":
-        return {}, measured
-    return {**vars(scalings[0]), "night": scalings[1], "night_brightness_threshold": threshold}, measured
+    if not separate:
+        return None, measured
+    day, night_covariance = covariances
+    return replace(
+        base.with_covariance(day), night=night_covariance, night_brightness_threshold=threshold
+    ), measured
 
 
 def brightness_of_night(brightness: np.ndarray, night: np.ndarray) -> tuple[float, float]:
     """The brightness below which it is night, and how often that is right (mean of both lights), of photos (N,)."""
     known = np.isfinite(night)
-    brightness, night = brightness[known], night[known] == 1.0
+    brightness, is_night = brightness[known], night[known] == 1.0
     candidates = np.quantile(brightness, np.linspace(0.01, 0.99, 99))
     below = brightness[None, :] < candidates[:, None]
-    right = 0.5 * (below[:, night].mean(axis=1) + (~below[:, ~night]).mean(axis=1))
+    right = 0.5 * (below[:, is_night].mean(axis=1) + (~below[:, ~is_night]).mean(axis=1))
     best = int(right.argmax())
     return round(float(candidates[best]), 2), float(right[best])
 
 
-def _nll_sum(parts: Sequence[CalibrationSet], base: Calibration, scaling: CovarianceCalibration) -> float:
-    filled = [part for part in parts if len(part)]
-    return float(gaussian_nll(*_offsets_and_covs(filled, base, scaling)).sum())
+def _nll_sum(sets: Sequence[CalibrationSet], calibration: Calibration) -> float:
+    return float(gaussian_nll(*_offsets_and_covs(sets, calibration)).sum())
 
 
-def _measured(parts: Sequence[CalibrationSet], base: Calibration, fitted: Calibration) -> dict[str, object]:
-    """The numbers that justify a calibration: before (evidence and the smallest floor alone) and after."""
-    return {
-        "photos": sum(map(len, parts)),
-        "sessions": sorted({str(session) for part in parts for session in part.sessions}),
-        **before_and_after(parts, base, fitted),
-    }
+def _offsets_and_covs(sets: Sequence[CalibrationSet], calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (N, 2) in metres and claimed covariances (N, 2, 2) of all sets."""
+    posteriors = [own.posterior(calibration) for own in sets]
+    offsets = [posterior.mean_enu_m - own.truth_enu_m for posterior, own in zip(posteriors, sets, strict=True)]
+    return np.concatenate(offsets), np.concatenate([posterior.cov_enu_m2 for posterior in posteriors])
 
 
-def before_and_after(parts: Sequence[CalibrationSet], before: Calibration, after: Calibration) -> dict[str, float]:
-    """Likelihood, NEES, coverage and errors of the parts' photos with one calibration and with the other."""
+def before_and_after(sets: Sequence[CalibrationSet], before: Calibration, after: Calibration) -> dict[str, float]:
+    """Likelihood, NEES, coverage and errors of the sets' photos with one calibration and with the other."""
     numbers: dict[str, float] = {}
     for name, calibration in (("before", before), ("after", after)):
-        offsets, covs = _offsets_and_covs(parts, calibration)
-        squared = (offsets * np.linalg.solve(covs, offsets[..., None])[..., 0]).sum(axis=1)
+        offsets, covs = _offsets_and_covs(sets, calibration)
+        squared = nees(offsets, covs)
         numbers |= {
-            f"nll_{name}": round(float(gaussian_nll(offsets, covs).mean() + np.log(2.0 * np.pi)), 3),
+            f"nll_{name}": round(float(gaussian_nll(offsets, covs).mean()), 3),
             f"nees_{name}": round(float(squared.mean()), 3),
-            f"coverage_95_{name}": round(float((squared <= special.chdtri(2, 0.05)).mean()), 3),
+            f"coverage_95_{name}": round(float(covered(squared, 0.95).mean()), 3),
             f"mean_error_{name}_m": round(float(np.linalg.norm(offsets, axis=1).mean()), 2),
             f"rms_error_{name}_m": round(float(np.sqrt((offsets**2).sum(axis=1).mean())), 2),
         }

@@ -1,162 +1,140 @@
-"""What an ensemble says of photos that it has not seen: the raw material of calibration and gates."""
+"""What an ensemble says of photos that it has not seen: the data that calibration and gates are fitted on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.engines.torch_engine import Ensemble
+from campus_visual_gps.engines.torch_engine import TorchEngine
+from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import brightness_and_sharpness
-from campus_visual_gps.estimation.posterior import Calibration, CovarianceCalibration, Posterior, believe
-from campus_visual_gps.retrieval.descriptor import DescriptorExtractor, Place, RetrievalIndex
-from campus_visual_gps.retrieval.prior import TOP_K, RetrievalPriorConfig, RetrievalResult, density, match_score_near
+from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator
+from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.preprocess import prepare
+from campus_visual_gps.retrieval.index import RetrievalIndex, RetrievalResult
 from training.data.dataset import read_ahead
 from training.metrics.bootstrap import walk_blocks
 from training.photos.manifest import capture_times_s
 
+_PHOTOS_AT_ONCE = 16
 
-@dataclass(frozen=True)
-class Outputs:
-    """Members' answers for N photos: means (N, M, 2), covariances (N, M, 2, 2), log maps (N, M, K) or None, the first
-    member's appearances (N, c), and brightness and sharpness (N,) of what they saw."""
 
-    means_enu_m: np.ndarray
-    covs_enu_m2: np.ndarray
-    grid_log_probs: np.ndarray | None
-    appearances: np.ndarray
+class PhotoOutputs(NamedTuple):
+    """Outputs of a model for N photos, with mean grey level and variance of the Laplacian (N,) of its inputs."""
+
+    outputs: ModelOutputs
     brightness: np.ndarray
     sharpness: np.ndarray
 
 
 @dataclass(frozen=True)
-class RetrievalFeatures:
-    """What the places of N photos are found by: statistics (N, d) float32, activations (N, g, g, C) float16."""
-
-    statistics: np.ndarray
-    local: tuple[np.ndarray, ...]
-
-    def places(self, space: DescriptorExtractor) -> list[Place]:
-        """The N photos' places."""
-        return [space.place(*photo) for photo in zip(self.statistics, zip(*self.local, strict=True), strict=True)]
-
-
-@dataclass(frozen=True)
 class CalibrationSet:
-    """Outputs of one ensemble for photos of sessions that it has not seen, with the truth (N, 2) in metres.
+    """Outputs of one ensemble for N photos of sessions that it has not seen, and the truth.
 
-    `blocks` (N,) label stretches of a walk, within which errors are alike; `night` (N,) is NaN where unknown;
-    `neighbours` are the photos' nearest in the ensemble's own reference, None where it cannot be searched.
+    Attributes:
+        outputs: Of the members; without features and descriptors.
+        brightness: (N,) mean grey level of the inputs.
+        sharpness: (N,) variance of their Laplacian.
+        grid: Of the members' heads, None for heads without one.
+        truth_enu_m: (N, 2) metres.
+        sessions: (N,) names.
+        blocks: (N,) labels of stretches of a walk, within which errors are alike.
+        night: (N,) 1 by night, 0 by day, NaN where unknown.
+        retrieval: The most similar photos of the ensemble's own reference, None where it cannot be searched.
     """
 
-    outputs: Outputs
-    cells: LocationGrid | None
+    outputs: ModelOutputs
+    brightness: np.ndarray
+    sharpness: np.ndarray
+    grid: LocationGrid | None
     truth_enu_m: np.ndarray
     sessions: np.ndarray
     blocks: np.ndarray
     night: np.ndarray
-    neighbours: list[RetrievalResult] | None
+    retrieval: RetrievalResult | None
 
     def __len__(self) -> int:
         return len(self.truth_enu_m)
 
     def rows(self, chosen: np.ndarray) -> CalibrationSet:
-        """Those photos only; chosen (N,) bool."""
-        out = self.outputs
-        maps = None if out.grid_log_probs is None else out.grid_log_probs[chosen]
-        outputs = Outputs(
-            out.means_enu_m[chosen],
-            out.covs_enu_m2[chosen],
-            maps,
-            out.appearances[chosen],
-            out.brightness[chosen],
-            out.sharpness[chosen],
+        """Some of the photos; chosen (N,) bool."""
+        by_photo = ("brightness", "sharpness", "truth_enu_m", "sessions", "blocks", "night")
+        return replace(
+            self,
+            outputs=self.outputs.rows(chosen),
+            retrieval=None if self.retrieval is None else self.retrieval.where(chosen),
+            **{name: getattr(self, name)[chosen] for name in by_photo},
         )
-        near = self.neighbours and [one for one, wanted in zip(self.neighbours, chosen, strict=True) if wanted]
-        by_photo = (self.truth_enu_m, self.sessions, self.blocks, self.night)
-        return CalibrationSet(outputs, self.cells, *(values[chosen] for values in by_photo), near)
 
-    def densities(self, evidence: RetrievalPriorConfig) -> np.ndarray:
-        """(N, K): what each photo's neighbours say of the cells."""
-        return np.stack([density(near, self.cells.centres_enu_m, evidence) for near in self.neighbours])
+    def posterior(self, calibration: Calibration) -> Posterior:
+        """Posterior of the N photos under a calibration."""
+        return PosteriorEstimator(calibration, self.grid).estimate(self.outputs, self.retrieval, self.brightness)
 
-    def agreements(self, positions_enu_m: np.ndarray) -> np.ndarray:
-        """(N,): how well each photo agrees with the reference photos near a position of its own (N, 2), metres."""
-        return np.array([match_score_near(*one) for one in zip(self.neighbours, positions_enu_m, strict=True)])
-
-    def believe(self, calibration: Calibration, scaling: CovarianceCalibration | None = None) -> Posterior:
-        """Belief of the N photos with one scaling for all; by default with the calibration's for each one's light."""
-        if scaling is None and calibration.night is not None:
-            return self._by_light(calibration)
-        out = self.outputs
-        near = ()
-        if calibration.evidence is not None and calibration.evidence.weight and out.grid_log_probs is not None:
-            near = (self.densities(calibration.evidence), self.agreements)
-        members = (out.means_enu_m, out.covs_enu_m2, out.grid_log_probs)
-        return believe(*members, self.cells, calibration, scaling or calibration, *near)
-
-    def _by_light(self, calibration: Calibration) -> Posterior:
-        dark = self.outputs.brightness < calibration.night_brightness_threshold
-        day, night = (self.believe(calibration, scaling) for scaling in (calibration, calibration.night))
-        chosen = [
-            None if own is None else np.where(dark.reshape(-1, *[1] * (own.ndim - 1)), other, own)
-            for own, other in zip(day, night, strict=True)
-        ]
-        return Posterior(*chosen)
+    def errors_m(self, calibration: Calibration) -> np.ndarray:
+        """Distance errors (N,) in metres under a calibration."""
+        return np.linalg.norm(self.posterior(calibration).mean_enu_m - self.truth_enu_m, axis=1)
 
 
-def run(ensemble: Ensemble, paths: Sequence[Path]) -> tuple[Outputs, RetrievalFeatures]:
-    """The ensemble's outputs for the stored photos, one by one as on the robot."""
-    rows, local, seen = [], [], []
-    for rgb in read_ahead(list(paths)):
-        output = ensemble.predict(rgb)
-        seen.append(brightness_and_sharpness(output.square))
-        with np.errstate(over="ignore"):  # a network that has diverged: infinite, and told by what reads it
-            local.append([stage.astype(np.float16) for stage in output.local])
-        rows.append(output._replace(square=None, local=None))
+def read_photos(engine: TorchEngine, paths: Sequence[Path]) -> PhotoOutputs:
+    """Outputs for stored photos, in batches. Raises DatasetError for a photo that is missing or damaged."""
+    image, images = engine.model.image, read_ahead(list(paths))
+    batches, seen = [], []
+    for start in range(0, len(paths), _PHOTOS_AT_ONCE):
+        inputs = np.stack([prepare(next(images), image) for _ in paths[start : start + _PHOTOS_AT_ONCE]])
+        seen += [brightness_and_sharpness(input_rgb) for input_rgb in inputs]
+        batches.append(_compact(engine.run(inputs)))
     brightness, sharpness = np.array(seen, dtype=np.float64).reshape(-1, 2).T
-    maps = None if ensemble.cells_enu_m is None else np.stack([row.grid_log_probs for row in rows])
-    outputs = Outputs(
-        np.stack([row.means_enu_m for row in rows]),
-        np.stack([row.covs_enu_m2 for row in rows]),
-        maps,
-        np.stack([row.appearance for row in rows]),
-        brightness,
-        sharpness,
-    )
-    stages = tuple(np.stack(stage) for stage in zip(*local, strict=True))
-    return outputs, RetrievalFeatures(np.stack([row.statistics for row in rows]), stages)
+    return PhotoOutputs(ModelOutputs.concatenate(batches), brightness, sharpness)
 
 
-def neighbours(features: RetrievalFeatures, index: RetrievalIndex | None) -> list[RetrievalResult] | None:
-    """The photos' nearest reference photos."""
-    return index and [index.nearest(place, TOP_K) for place in features.places(index.space)]
-
-
-def calibration_set(
-    outputs: Outputs,
+def build_calibration_set(
     photos: pd.DataFrame,
+    photo_outputs: PhotoOutputs,
     truth_enu_m: np.ndarray,
-    near: list[RetrievalResult] | None,
-    cells: LocationGrid | None,
+    grid: LocationGrid | None,
+    retrieval: RetrievalResult | None,
 ) -> CalibrationSet:
-    """HeldOut of photos (rows as of `load_dataset`) and their nearest in the ensemble's own reference."""
+    """CalibrationSet of photos (rows as of `load_dataset`) at (N, 2) metres."""
     blocks, _ = walk_blocks(photos["session"].tolist(), capture_times_s(photos["captured_at"]))
     return CalibrationSet(
-        outputs,
-        cells,
-        np.asarray(truth_enu_m, dtype=np.float64),
-        photos["session"].to_numpy(dtype=object),
-        blocks,
-        photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
-        near,
+        outputs=_without_descriptors(photo_outputs.outputs),
+        brightness=photo_outputs.brightness,
+        sharpness=photo_outputs.sharpness,
+        grid=grid,
+        truth_enu_m=np.asarray(truth_enu_m, dtype=np.float64),
+        sessions=photos["session"].to_numpy(dtype=object),
+        blocks=blocks,
+        night=photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
+        retrieval=retrieval,
     )
 
 
-def joined(parts: Iterable[CalibrationSet], values) -> np.ndarray:
-    """values(part) of every part, one below the other."""
-    return np.concatenate([values(part) for part in parts])
+def retrieve(outputs: ModelOutputs, index: RetrievalIndex | None) -> RetrievalResult | None:
+    """The most similar reference photos of images with descriptors; None where there is no index."""
+    if index is None or outputs.descriptors is None:
+        return None
+    return index.search(outputs.descriptors, outputs.local_descriptors)
+
+
+def concatenated(sets: Iterable[CalibrationSet], values: Callable[[CalibrationSet], np.ndarray]) -> np.ndarray:
+    """values(set) of every set, one below the other."""
+    return np.concatenate([values(own) for own in sets])
+
+
+def _compact(outputs: ModelOutputs) -> ModelOutputs:
+    """Local features in float16: those of thousands of photos must fit into memory."""
+    if outputs.local_features is None:
+        return outputs
+    with np.errstate(over="ignore"):  # a network that has diverged; the descriptor fit reports it
+        return replace(outputs, local_features=tuple(stage.astype(np.float16) for stage in outputs.local_features))
+
+
+def _without_descriptors(outputs: ModelOutputs) -> ModelOutputs:
+    empty = np.empty((len(outputs), 0), dtype=np.float32)
+    return replace(outputs, pooled_features=empty, descriptors=None, local_descriptors=None, local_features=None)

@@ -1,4 +1,4 @@
-"""What a training says of itself: one line and one row of metrics.csv an epoch."""
+"""The report of a training: one log line and one row of metrics.csv for each epoch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from math import isnan
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -15,13 +16,18 @@ from campus_visual_gps.io_utils import atomic_write
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("train_loss", "val_loss", "val_mean_error_m")
+METRICS = ("train_loss", "val_loss", "val_mean_error_m")
 
 
 class EpochReport(Callback):
-    """Keeps metrics.csv across interruptions: a resumed run goes on below the rows that it has.
+    """Writes metrics.csv; a resumed run appends to the rows of the interrupted one.
 
-    Lightning's own CSV logger starts an empty file then.
+    Lightning's own CSV logger would start an empty file.
+
+    Args:
+        metrics_csv: The file.
+        seed: Of the member, for the log.
+        max_epochs: Planned number of epochs, for the log.
     """
 
     def __init__(self, metrics_csv: Path, seed: int, max_epochs: int):
@@ -32,16 +38,16 @@ class EpochReport(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._started_s = perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args) -> None:
-        # read here: when the epoch ends the schedule has already moved on
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        # read here: at the end of the epoch the schedule has already changed it
         self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         seconds = perf_counter() - self._started_s
-        # without validation photos there are no such figures
-        row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in FIGURES}
+        # validation metrics are missing without validation photos
+        row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in METRICS}
         self._append({"epoch": trainer.current_epoch, **row, "lr": self._lr, "seconds": round(seconds, 1)})
         val_loss, val_error_m = row["val_loss"], row["val_mean_error_m"]
         validation = "" if isnan(val_loss) else f", validation {val_loss:.2f}  mean error {val_error_m:.2f} m"
@@ -55,11 +61,11 @@ class EpochReport(Callback):
             seconds,
         )
 
-    def _append(self, row: dict) -> None:
+    def _append(self, row: dict[str, float]) -> None:
         rows = pd.DataFrame([row])
         if self.metrics_csv.is_file():
             before = pd.read_csv(self.metrics_csv)
-            # an epoch that was written but not yet in the checkpoint runs again
+            # an epoch that was written but is not in the checkpoint runs again
             rows = pd.concat([before[before["epoch"] < row["epoch"]], rows], ignore_index=True)
-        with atomic_write(self.metrics_csv) as part:
-            rows.to_csv(part, index=False)
+        with atomic_write(self.metrics_csv) as partial:
+            rows.to_csv(partial, index=False)

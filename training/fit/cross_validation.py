@@ -1,7 +1,7 @@
-"""Leave one session out: for every session, an ensemble that has seen all the others.
+"""Cross-validation: for every session, an ensemble that is trained on all the others.
 
-What the folds say of the sessions that they have not seen is the honest ground for a calibration, and their sum the
-honest score of a recipe: with few sessions, one that is held out alone may be easier or harder than the next.
+What the folds say of the sessions that they have not seen is what a calibration must be fitted on, and together it is the
+score of a recipe: with few sessions, one that is held out alone may be easier or harder than the next.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ import yaml
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.io_utils import atomic_write
-from campus_visual_gps.retrieval.prior import RetrievalResult
+from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.retrieval.index import RetrievalResult
 from training.config import TrainConfig, to_dict
-from training.fit.bundle_builder import Trained, TrainingSummary, train_members, write_bundle
-from training.fit.calibration_set import CalibrationSet, Outputs, calibration_set
+from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, train_members, write_bundle
+from training.fit.calibration_set import CalibrationSet, PhotoOutputs, build_calibration_set
 from training.fit.site_data import TrainingSite, directories, load_site
 from training.photos.manifest import TRAIN, VAL, write_yaml
 
 log = logging.getLogger(__name__)
 
 FOLDS = "folds.yaml"
-ANSWERS = "held_out.npz"
-# What the arrays of the photos' nearest reference photos are named with in ANSWERS.
-_NEAR = "near_"
+HELD_OUT = "held_out.npz"
+# The arrays of HELD_OUT that are of the model, of the image and of the retrieval.
+_MODEL = ("member_means_enu_m", "member_covs_enu_m2", "grid_log_probs", "ood_features", "finite")
+_IMAGE = ("brightness", "sharpness")
+_RETRIEVAL = "retrieval_"
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,15 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     sessions = sorted(photos["session"].unique())
     if len(sessions) < 3:
         raise DatasetError(
-            f"{site.dataset_dir} has {len(sessions)} sessions beside the held-out ones: leaving one out takes three, "
-            "one to answer for, one to train on and one to calibrate on"
+            f"{site.dataset_dir} has {len(sessions)} sessions besides the held-out ones: cross-validation takes three, "
+            "one to predict, one to train on and one to calibrate on"
         )
     folds = [Fold(session, out / f"fold-{number}" / "bundle") for number, session in enumerate(sessions, start=1)]
     trained = [_train(config, site, photos, fold) for fold in folds]
-    parts = [_answers(fold, one, photos) for fold, one in zip(folds, trained, strict=True)]
+    sets = [_held_out(fold, one, photos) for fold, one in zip(folds, trained, strict=True)]
     summaries = []
     for index, (fold, one) in enumerate(zip(folds, trained, strict=True)):
-        others = [part for number, part in enumerate(parts) if number != index]
+        others = [own for number, own in enumerate(sets) if number != index]
         summaries.append(write_bundle(one, fold.bundle_dir, others, f"the {len(others)} other folds"))
     write_yaml(out / FOLDS, {fold.session: fold.bundle_dir.relative_to(out).as_posix() for fold in folds})
     return list(zip(folds, summaries, strict=True))
@@ -73,7 +76,7 @@ def read_folds(directory: Path) -> list[Fold]:
         table = yaml.safe_load((directory / FOLDS).read_text(encoding="utf-8"))
         return [Fold(str(session), directory / bundle) for session, bundle in table.items()]
     except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise DatasetError(f"{directory} holds no complete folds: run `folds` with this directory as --out") from error
+        raise DatasetError(f"{directory} holds no complete folds: run `cross-validate` with this directory as --out") from error
 
 
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:
@@ -81,70 +84,80 @@ def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConf
 
     What is to be tested must not calibrate. Raises DatasetError where the folds are of another recipe or data set.
     """
-    parts = []
+    sets = []
     used = site.photos["session"][site.photos["subset"].isin([TRAIN, VAL])].unique()
     for fold in read_folds(directory):
         if fold.session not in used:
             continue
-        file = fold.bundle_dir.parent / ANSWERS
+        file = fold.bundle_dir.parent / HELD_OUT
         try:
             with np.load(file, allow_pickle=False) as stored:
                 content = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{file} cannot be read: run `folds` again") from error
-        if str(content["recipe"]) != _recipe(config):
-            raise DatasetError(f"{directory} holds folds of another configuration than this one: run `folds` with it")
-        parts.append(_part(content, site, config))
-    return parts
+            recipe = str(content["recipe"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError(f"{file} cannot be read: run `cross-validate` again") from error
+        if recipe != _recipe(config):
+            raise DatasetError(
+                f"{directory} holds folds of another configuration than this one: run `cross-validate` with it"
+            )
+        sets.append(_stored_set(content, site, config))
+    return sets
 
 
-def _train(config: TrainConfig, site: TrainingSite, photos: pd.DataFrame, fold: Fold) -> Trained:
+def _train(config: TrainConfig, site: TrainingSite, photos: pd.DataFrame, fold: Fold) -> TrainedEnsemble:
     log.info("fold without %s", fold.session)
     others = photos[photos["session"] != fold.session]
     return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent)
 
 
-def _answers(fold: Fold, trained: Trained, photos: pd.DataFrame) -> CalibrationSet:
+def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> CalibrationSet:
     """What a fold says of its session, also kept in a file for the ensemble that is trained on all sessions."""
     session = photos[photos["session"] == fold.session]
-    part = trained.calibration_set(session)
-    content = {name: value for name, value in vars(part.outputs).items() if value is not None}
+    own = trained.calibration_set(session)
+    content: dict[str, np.ndarray] = {name: getattr(own.outputs, name) for name in _MODEL}
+    content |= {name: getattr(own, name) for name in _IMAGE}
     content |= {
         "recipe": np.array(_recipe(trained.config)),
         "photo_ids": session["photo_id"].to_numpy(dtype=str),
         "frame": np.array([trained.site.frame.latitude_ref_deg, trained.site.frame.longitude_ref_deg]),
     }
-    if part.cells is not None:
-        content["cells_enu_m"] = part.cells.centres_enu_m
-    if part.neighbours is not None:
-        content |= {_NEAR + name: np.stack(values) for name, values in _by_field(part.neighbours).items()}
-    with atomic_write(fold.bundle_dir.parent / ANSWERS) as file, file.open("wb") as stream:
+    if own.grid is not None:
+        content["cells_enu_m"] = own.grid.centres_enu_m
+    if own.retrieval is not None:
+        content |= {_RETRIEVAL + name: values for name, values in own.retrieval._asdict().items()}
+    content = {name: values for name, values in content.items() if values is not None}
+    with atomic_write(fold.bundle_dir.parent / HELD_OUT) as file, file.open("wb") as stream:
         np.savez(stream, **content)
-    return part
+    return own
 
 
-def _part(content: dict[str, np.ndarray], site: TrainingSite, config: TrainConfig) -> CalibrationSet:
+def _stored_set(content: dict[str, np.ndarray], site: TrainingSite, config: TrainConfig) -> CalibrationSet:
     photos = site.photos.set_index("photo_id", drop=False).reindex(content["photo_ids"])
     if photos["session"].isna().any():
-        raise DatasetError(f"{site.dataset_dir} lacks photos that the folds were trained on: run `folds` again")
-    # the folds' frame may have another origin, if the split was another: all metres are moved to the site's
+        raise DatasetError(f"{site.dataset_dir} lacks photos that the folds were trained on: run `cross-validate` again")
+    # the folds' local frame may have another origin, if the split was another: all metres are moved to the site's
     origin = site.frame.to_local(*(float(value) for value in content["frame"]))
-    names = ("means_enu_m", "covs_enu_m2", "grid_log_probs", "appearances", "brightness", "sharpness")
-    outputs = Outputs(**{name: content.get(name) for name in names})
-    outputs.means_enu_m[...] += origin
-    cells = LocationGrid(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
-    near = _neighbours(content, origin) if _NEAR + "rows" in content else None
-    return calibration_set(outputs, photos.reset_index(drop=True), site.positions_m(photos), near, cells)
+    model = {name: content.get(name) for name in _MODEL}
+    outputs = ModelOutputs(
+        **model,
+        pooled_features=np.empty((len(photos), 0)),
+        descriptors=None,
+        local_descriptors=None,
+        local_features=None,
+    )
+    outputs.member_means_enu_m[...] += origin
+    grid = LocationGrid(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
+    read = PhotoOutputs(outputs, content["brightness"], content["sharpness"])
+    return build_calibration_set(
+        photos.reset_index(drop=True), read, site.positions_m(photos), grid, _stored_retrieval(content, origin)
+    )
 
 
-def _neighbours(content: dict[str, np.ndarray], origin_enu_m: np.ndarray) -> list[RetrievalResult]:
-    stored = RetrievalResult(*(content[_NEAR + name] for name in RetrievalResult._fields))
-    moved = stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
-    return [RetrievalResult(*photo) for photo in zip(*moved, strict=True)]
-
-
-def _by_field(near: list[RetrievalResult]) -> dict[str, tuple[np.ndarray, ...]]:
-    return dict(zip(RetrievalResult._fields, zip(*near, strict=True), strict=True))
+def _stored_retrieval(content: dict[str, np.ndarray], origin_enu_m: np.ndarray) -> RetrievalResult | None:
+    if _RETRIEVAL + "rows" not in content:
+        return None
+    stored = RetrievalResult(*(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields))
+    return stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
 
 
 def _recipe(config: TrainConfig) -> str:

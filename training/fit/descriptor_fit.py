@@ -1,90 +1,108 @@
-"""The metric in which photos of one place are near: fitted on the training photos and where they stand.
+"""Fits the DescriptorExtractor on the training photos and where they were taken.
 
 Directions in which photos from one spot differ as much as any others (light, leaves, the camera) say nothing of the
-place. As in linear discriminant analysis, they are scaled down: the descriptor is whitened by the scatter of photos
-within SAME_PLACE_SIGMA_M of each other (Mikolajczyk and Matas, Improving descriptors for fast tree matching by optimal
-linear projection, ICCV 2007, there for pairs that match). Closed form; nothing is trained.
+position. As in linear discriminant analysis they are scaled down: the raw descriptor is whitened by the scatter of
+photos within SAME_PLACE_SIGMA_M of each other (Mikolajczyk and Matas, Improving descriptors for fast tree matching by
+optimal linear projection, ICCV 2007, there for pairs that match). Closed form; nothing is trained.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
+import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 
 from campus_visual_gps.retrieval.descriptor import DescriptorExtractor, VladCodebook
+from training.config import DescriptorSettings
 
 SAME_PLACE_SIGMA_M = 12.0
-WORDS = 32
-# Main directions of the training photos that the metric is learned in, and what of it is kept.
-DIRECTIONS = 400
-DESCRIPTOR_DIM = 256
-PART_DIRECTIONS = 64
+# Principal components of the training photos that the metric is learned in.
+COMPONENTS = 400
 # What the scatter is damped by, as a share of its mean.
 SHRINKAGE = 0.1
-# A VLAD has many more numbers than the statistics: each counts for half of one of theirs.
+# A VLAD has many more numbers than the pooled features: each counts for half of one of theirs.
 VLAD_WEIGHT = 0.5
-# More photos or activations than these tell a covariance no better.
-MAX_PHOTOS, MAX_ACTIVATIONS, MAX_VLADS = 4000, 60_000, 500
-_ITERATIONS = 15
+# More photos or local features than these estimate a covariance no better.
+MAX_PHOTOS, MAX_LOCAL_FEATURES, MAX_VLADS = 4000, 60_000, 500
+_KMEANS_ITERATIONS = 15
 
 
 def fit_descriptor_extractor(
-    statistics: np.ndarray, local: Sequence[np.ndarray], positions_enu_m: np.ndarray
+    pooled: np.ndarray,
+    local: Sequence[np.ndarray],
+    positions_enu_m: np.ndarray,
+    settings: DescriptorSettings = DescriptorSettings(),
 ) -> DescriptorExtractor | None:
-    """From statistics (N, d), two stages' activations (N, g, g, C) and positions (N, 2) metres of the training photos.
+    """Fit on N training photos; the same photos give the same extractor.
 
-    The same photos give the same space. None for a network that has diverged, or for fewer than two photos.
+    Args:
+        pooled: Pooled features (N, d).
+        local: Local features (N, g, g, C) of two stages.
+        positions_enu_m: (N, 2) metres.
+        settings: Sizes of the descriptors.
+
+    Returns:
+        None for a network that has diverged, or for fewer than two photos.
     """
-    if len(statistics) < 2 or not all(np.isfinite(features).all() for features in (statistics, *local)):
+    if len(pooled) < 2 or not all(np.isfinite(features).all() for features in (pooled, *local)):
         return None
-    chosen = _spread_out(len(statistics), MAX_PHOTOS)
-    statistics, local = statistics[chosen].astype(np.float32), [stage[chosen] for stage in local]
-    codebooks = tuple(_vocabulary(stage) for stage in local)
-    parts = local[0].reshape(-1, local[0].shape[-1]).astype(np.float32) - codebooks[0].mean
-    space = DescriptorExtractor(
-        statistics_mean=statistics.mean(axis=0),
-        statistics_deviation=_deviation(statistics),
-        codebooks=codebooks,
-        mean=np.zeros(0, np.float32),
-        projection=np.zeros((0, 0), np.float16),
-        local_whitening=_whitening(parts),
+    chosen = _evenly(len(pooled), MAX_PHOTOS)
+    pooled, local = pooled[chosen].astype(np.float32), [stage[chosen] for stage in local]
+    codebooks = [_fit_codebook(stage, settings.centroids) for stage in local]
+    local_rows = local[0].reshape(-1, local[0].shape[-1]).astype(np.float32)
+    bare = DescriptorExtractor(
+        codebooks,
+        pooled_mean=torch.from_numpy(pooled.mean(axis=0)),
+        pooled_std=torch.from_numpy(_std(pooled)),
+        raw_mean=torch.zeros(0),
+        projection=torch.zeros(0, 0),
+        local_whitening=torch.from_numpy(_whitening(local_rows, settings.local_dim)),
     )
-    joined = np.stack([space.joined(*photo) for photo in zip(statistics, zip(*local, strict=True), strict=True)])
-    projection = whitened_lda(joined, np.asarray(positions_enu_m, dtype=np.float64)[chosen])
-    return replace(space, mean=joined.mean(axis=0), projection=projection.astype(np.float16))
+    raw = _raw_descriptors(bare, pooled, local)
+    projection = whitened_lda(raw, np.asarray(positions_enu_m, dtype=np.float64)[chosen], settings.dim)
+    bare.raw_mean = torch.from_numpy(raw.mean(axis=0))
+    bare.projection = torch.from_numpy(np.ascontiguousarray(projection.T)).half()
+    return bare.eval()
 
 
-def _main_directions(centred: np.ndarray, most: int) -> np.ndarray:
-    """(D, p) orthonormal directions of most variance of rows (N, D), at most so many, fewer than N."""
-    # photos are fewer than numbers: their products (N, N) have the same directions as the covariance (D, D)
-    variances, combinations = np.linalg.eigh(centred @ centred.T)
-    kept = np.argsort(-variances)[: min(most, len(centred) - 1)]
-    kept = kept[variances[kept] > 1e-9 * max(variances.max(), 1e-12)]
-    if not len(kept):  # photos that are all alike
-        return np.eye(centred.shape[1], 1)
-    return centred.T @ (combinations[:, kept] / np.sqrt(variances[kept]))
+@torch.inference_mode()
+def _raw_descriptors(extractor: DescriptorExtractor, pooled: np.ndarray, local: Sequence[np.ndarray]) -> np.ndarray:
+    rows = [slice(start, start + 64) for start in range(0, len(pooled), 64)]
+    batches = [
+        extractor.raw_descriptor(torch.from_numpy(pooled[own]), [torch.from_numpy(stage[own]) for stage in local])
+        for own in rows
+    ]
+    return torch.cat(batches).numpy()
 
 
-def _vocabulary(local: np.ndarray) -> VladCodebook:
-    """Of activations (N, g, g, C) of one stage."""
-    activations = local.reshape(-1, local.shape[-1])
-    activations = activations[_spread_out(len(activations), MAX_ACTIVATIONS)].astype(np.float32)
-    one = np.ones(1, np.float32)
-    bare = VladCodebook(activations.mean(axis=0), _deviation(activations), np.zeros((0, local.shape[-1])), one)
-    bare = replace(bare, words=_words(bare.units(activations)))
-    vlads = np.stack([bare.vlad(photo) for photo in local[_spread_out(len(local), MAX_VLADS)]])
-    return replace(bare, spread=one * max(float(vlads.std()), 1e-6) / VLAD_WEIGHT)
+def _fit_codebook(local: np.ndarray, count: int) -> VladCodebook:
+    """Of local features (N, g, g, C) of one stage."""
+    features = local.reshape(-1, local.shape[-1])
+    features = features[_evenly(len(features), MAX_LOCAL_FEATURES)].astype(np.float32)
+    mean, std = torch.from_numpy(features.mean(axis=0)), torch.from_numpy(_std(features))
+    one = torch.ones(1)
+    units = VladCodebook(mean, std, torch.zeros(0, len(mean)), one).units(torch.from_numpy(features)[:, None, None])
+    centroids = torch.from_numpy(_kmeans(units[:, 0].numpy(), count))
+    unscaled = VladCodebook(mean, std, centroids, one)
+    with torch.inference_mode():
+        chosen = torch.from_numpy(local[_evenly(len(local), MAX_VLADS)])
+        spread = max(float(torch.cat([unscaled(batch) for batch in chosen.split(64)]).std(correction=0)), 1e-6)
+    return VladCodebook(mean, std, centroids, one * spread / VLAD_WEIGHT)
 
 
-def whitened_lda(joined: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
-    """(D, p) of standardised photos (N, D) at positions (N, 2) metres: what one place's photos share counts."""
-    centred = np.asarray(joined - joined.mean(axis=0), dtype=np.float64)
-    directions = _main_directions(centred, DIRECTIONS)
-    reduced = centred @ directions
+def whitened_lda(raw: np.ndarray, positions_enu_m: np.ndarray, dim: int) -> np.ndarray:
+    """(D, p) of raw descriptors (N, D) at positions (N, 2) metres: what photos of one place share counts most.
+
+    p is `dim`, or fewer where there are not so many photos.
+    """
+    centred = np.asarray(raw - raw.mean(axis=0), dtype=np.float64)
+    components = _principal_components(centred, COMPONENTS)
+    reduced = centred @ components
     distances_m = np.linalg.norm(positions_enu_m[:, None] - positions_enu_m[None], axis=-1)
     near = np.exp(-0.5 * (distances_m / SAME_PLACE_SIGMA_M) ** 2)
     np.fill_diagonal(near, 0.0)
@@ -95,34 +113,45 @@ def whitened_lda(joined: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
     least = SHRINKAGE * np.trace(scatter) / len(scatter) + 1e-6 * (reduced**2).mean() + 1e-12
     within = 0.5 * (scatter + scatter.T) + least * np.eye(len(scatter))
     whitened = np.linalg.cholesky(np.linalg.inv(within))
-    # what the photos vary in most in that metric: the rest costs each frame time, and finds no more (docs/results.md)
-    metric = directions @ whitened @ _main_directions(reduced @ whitened, DESCRIPTOR_DIM)
+    # what the photos vary in most in that metric: the rest costs time per image, and finds no more (docs/results.md)
+    metric = components @ whitened @ _principal_components(reduced @ whitened, dim)
     # descriptors become unit vectors, so the size is free: columns of norm 1 at most are well inside of float16
     return metric / np.abs(metric).max()
 
 
-def _words(units: np.ndarray) -> np.ndarray:
-    """(K, C) of activations (n, C) of norm 1: their k-means."""
-    count = min(WORDS, len(units))
-    # photos that are all alike have fewer kinds of activations than words: some words then stand alone
-    with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        words, _ = kmeans2(units.astype(np.float64), count, iter=_ITERATIONS, minit="++", seed=0, missing="warn")
-    return words.astype(np.float32)
+def _principal_components(centred: np.ndarray, most: int) -> np.ndarray:
+    """(D, p) orthonormal principal components of rows (N, D), at most so many, fewer than N."""
+    count = min(most, len(centred) - 1, centred.shape[1])
+    pca = PCA(n_components=count, svd_solver="full").fit(centred)
+    kept = pca.explained_variance_ > 1e-9 * max(pca.explained_variance_.max(), 1e-12)
+    if not kept.any():  # photos that are all alike
+        return np.eye(centred.shape[1], 1)
+    return pca.components_[kept].T
 
 
-def _whitening(centred: np.ndarray) -> np.ndarray:
-    """(C, t) of parts (n, C): their main directions, each with variance 1."""
-    variances, basis = np.linalg.eigh(np.cov(centred.T.astype(np.float64)).reshape(centred.shape[1], -1))
-    kept = np.argsort(-variances)[:PART_DIRECTIONS]
-    return (basis[:, kept] / np.sqrt(variances[kept].clip(min=0.0) + 1e-6 * variances.max() + 1e-12)).astype(np.float32)
+def _kmeans(units: np.ndarray, count: int) -> np.ndarray:
+    """Centroids (k, C) float32 of unit vectors (n, C)."""
+    count = min(count, len(units))
+    with warnings.catch_warnings():
+        # photos that are all alike have fewer kinds of features than centroids: some are then equal
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(count, n_init=1, max_iter=_KMEANS_ITERATIONS, random_state=0).fit(units)
+    return found.cluster_centers_.astype(np.float32)
 
 
-def _deviation(values: np.ndarray) -> np.ndarray:
-    deviation = np.std(values, axis=0, dtype=np.float64)
-    return np.where(deviation > 0.0, deviation, 1.0).astype(np.float32)
+def _whitening(features: np.ndarray, dim: int) -> np.ndarray:
+    """(C, t) of local features (n, C): their principal components, each scaled to variance 1."""
+    count = min(dim, *features.shape)
+    pca = PCA(n_components=count, svd_solver="covariance_eigh").fit(features.astype(np.float64))
+    variance = pca.explained_variance_
+    return (pca.components_.T / np.sqrt(variance + 1e-6 * variance.max() + 1e-12)).astype(np.float32)
 
 
-def _spread_out(count: int, most: int) -> np.ndarray:
+def _std(values: np.ndarray) -> np.ndarray:
+    std = np.std(values, axis=0, dtype=np.float64)
+    return np.where(std > 0.0, std, 1.0).astype(np.float32)
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
     """At most so many of `count` rows, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

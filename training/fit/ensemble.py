@@ -15,9 +15,14 @@ from training.photos.manifest import TRAIN, VAL
 def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> TrainingSummary:
     """Train every seed of a configuration and write `<out>/bundle`. Members that are complete are kept.
 
-    The calibration is fitted on the validation photos or, with `calibrate_on`, on what the folds in that directory say
-    of the sessions that they have held out (see `folds`). Raises ConfigError or DatasetError for a configuration or
-    data set that cannot be trained on.
+    Args:
+        config: The configuration.
+        calibrate_on: Directory of `cross-validate`: the calibration is fitted on the sessions that its folds have held
+            out, in the place of the validation photos.
+
+    Raises:
+        ConfigError: the configuration cannot be trained with.
+        DatasetError: the data set cannot be trained on.
     """
     _, out = directories(config)
     site = load_site(config)
@@ -25,9 +30,9 @@ def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> Tra
     if calibrate_on is None and val.empty:
         raise DatasetError(
             f"{site.dataset_dir} has no validation photos to calibrate on: run split again with validation sessions, "
-            "or train folds first and name their directory with --calibrate-on"
+            "or cross-validate first and name its directory with --calibrate-on"
         )
-    parts = [] if calibrate_on is None else load_calibration_sets(calibrate_on, site, config)
+    held_out = [] if calibrate_on is None else load_calibration_sets(calibrate_on, site, config)
     trained = train_members(config, site, train, val, out)
-    what = f"folds of {len(parts)} sessions" if parts else "validation photos"
-    return write_bundle(trained, out / "bundle", parts or [trained.calibration_set(val)], what)
+    what = f"folds of {len(held_out)} sessions" if held_out else "validation photos"
+    return write_bundle(trained, out / "bundle", held_out or [trained.calibration_set(val)], what)

@@ -1,7 +1,7 @@
-"""Augmented views of every photo, sent through the frozen stages once and kept on disk.
+"""Features of the frozen stages for augmented views of every photo, computed once and kept on disk.
 
-What is frozen answers the same for the same pixels, so its share of an epoch, the larger one on a CPU, is paid once for
-all epochs, seeds and folds. The price is that a photo has so many augmented views and no more.
+Frozen stages return the same features for the same pixels. On a CPU they take most of an epoch; with the cache this is
+paid once for all epochs, seeds and folds. In exchange a photo has a fixed number of augmented views.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,76 +21,104 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.io_utils import atomic_write
-from campus_visual_gps.models.trunk import FrozenStages
+from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from training.config import TrainConfig
+from training.config import AugmentSettings
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
 
 log = logging.getLogger(__name__)
 
-DIRECTORY = "views"
+DIRECTORY = "feature_cache"
 _BATCH = 25
-# The first view is the photo as it is, for validation.
-_PLAIN = 0
+# The first view is the photo without augmentation, for validation.
+_NOT_AUGMENTED = 0
 
 
-def views_file(config: TrainConfig, image: ImageSpec, paths: Sequence[Path]) -> Path:
-    """Where the views of these photos lie: beside their images, named after all that they depend on."""
-    made_of = {
-        "photos": [path.name for path in paths],
-        "image": asdict(image),
-        "augment": asdict(config.augment),
-        "trunk": [config.model.backbone, config.weights, config.optimizer.frozen_stages],
-        "views": config.trainer.cached_views,
-    }
-    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-    return paths[0].parent.parent / DIRECTORY / f"{key}.npy"
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """All that cached features depend on, apart from the photos.
+
+    Attributes:
+        image: The evaluation transform.
+        augment: Settings of the augmented views.
+        views: Number of augmented views of each photo.
+        backbone, weights, frozen_stages: The network that computes the features.
+    """
+
+    image: ImageSpec
+    augment: AugmentSettings
+    views: int
+    backbone: str
+    weights: str
+    frozen_stages: int
+
+    def file(self, paths: Sequence[Path]) -> Path:
+        """The cache file of some photos, in their data set; its name is a hash of all that it depends on."""
+        content = {"photos": [path.name for path in paths], **asdict(self)}
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return paths[0].parent.parent / DIRECTORY / f"{key}.npy"
 
 
-def cached_views(config: TrainConfig, image: ImageSpec, paths: Sequence[Path], frozen: FrozenStages) -> np.ndarray:
-    """Activations (1 + views, N, C, s, s) float16 of N photos, mapped from disk; made if they are not there."""
-    file = views_file(config, image, paths)
+def cached_features(recipe: FeatureRecipe, paths: Sequence[Path], frozen: FrozenStages) -> np.ndarray:
+    """Features of N photos, mapped from disk; computed first if the cache file is missing.
+
+    Args:
+        recipe: What the features depend on.
+        paths: Stored photos of one data set.
+        frozen: The backbone's frozen stages.
+
+    Returns:
+        (1 + views, N, C, s, s) float16; view 0 is not augmented.
+    """
+    file = recipe.file(paths)
     if not file.is_file():
-        file.parent.mkdir(exist_ok=True)
-        with atomic_write(file) as part:
-            _write(part, config, image, paths, frozen)
+        with atomic_write(file) as partial:
+            _write(partial, recipe, paths, frozen)
     return np.load(file, mmap_mode="r")
 
 
-def _write(part: Path, config: TrainConfig, image: ImageSpec, paths: Sequence[Path], frozen: FrozenStages) -> None:
-    count = 1 + config.trainer.cached_views
-    log.info("sending %d views of %d photos through the frozen stages, once", count, len(paths))
+def _write(file: Path, recipe: FeatureRecipe, paths: Sequence[Path], frozen: FrozenStages) -> None:
+    count = 1 + recipe.views
+    log.info("computing frozen features of %d views of %d photos, once", count, len(paths))
     table = None
-    batches = -(-len(paths) // _BATCH)
     # the same views whatever the member's seed
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         for view in track(range(count), "views", console=Console(stderr=True)):
             torch.manual_seed(view)
-            transform = EvaluationTransform(image) if view == _PLAIN else TrainTransform(config.augment, image)
-            photos = PhotoDataset(paths, np.zeros((len(paths), 2)), image, transform)
-            for index, (images, _) in zip(range(batches), DataLoader(photos, batch_size=_BATCH), strict=True):
-                activations = frozen(images.contiguous(memory_format=torch.channels_last)).half().numpy()
+            for index, (images, _) in enumerate(_view_loader(view, recipe, paths)):
+                features = frozen(images.contiguous(memory_format=torch.channels_last)).half().numpy()
                 if table is None:
-                    shape = (count, len(paths), *activations.shape[1:])
-                    table = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
-                table[view, index * _BATCH : index * _BATCH + len(activations)] = activations
-    table.flush()
+                    shape = (count, len(paths), *features.shape[1:])
+                    table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
+                table[view, index * _BATCH : index * _BATCH + len(features)] = features
+    if table is not None:
+        table.flush()
 
 
-class ViewDataset(Dataset):
-    """Items: activations (C, s, s) float16 of a random view, or of the plain one, and (2,) float32 metres.
+def _view_loader(view: int, recipe: FeatureRecipe, paths: Sequence[Path]) -> DataLoader:
+    image = recipe.image
+    transform = EvaluationTransform(image) if view == _NOT_AUGMENTED else TrainTransform(recipe.augment, image)
+    return DataLoader(PhotoDataset(paths, np.zeros((len(paths), 2)), image, transform), batch_size=_BATCH)
 
-    `rows` (N,) are the photos' rows in the views.
+
+class CachedFeatureDataset(Dataset):
+    """Items: features (C, s, s) float16 of one view of a photo, and its position (2,) float32, metres.
+
+    Args:
+        features: Cached features (1 + views, N, C, s, s).
+        rows: (M,) indices of the photos among the N.
+        positions_enu_m: (M, 2) labels, metres.
+        augmented: Draw a random augmented view instead of the one without augmentation.
     """
 
-    def __init__(self, views: np.ndarray, rows: np.ndarray, positions_enu_m: np.ndarray, augmented: bool):
-        self.views, self.rows, self.augmented = views, np.asarray(rows), augmented
+    def __init__(self, features: np.ndarray, rows: np.ndarray, positions_enu_m: np.ndarray, augmented: bool):
+        self.features, self.rows, self.augmented = features, np.asarray(rows), augmented
         self.targets = torch.as_tensor(np.asarray(positions_enu_m), dtype=torch.float32)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        view = int(torch.randint(1, len(self.views), ())) if self.augmented else _PLAIN
-        return torch.from_numpy(np.array(self.views[view, self.rows[index]])), self.targets[index]
+        view = int(torch.randint(1, len(self.features), ())) if self.augmented else _NOT_AUGMENTED
+        return torch.from_numpy(np.array(self.features[view, self.rows[index]])), self.targets[index]

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 MIN_PHOTOS = 50
 # The extremes of the photos but for one in two hundred, which may itself be a covered lens.
 TAIL = 0.005
-# A robot's camera differs from the phone: only what is far outside of everything seen is refused.
+# A robot's camera differs from the phone: only what is far outside of everything seen is rejected.
 DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
-# The share of the site's own photos that look like no photo of another session: a wider gate lets other places in.
+# The share of the site's own photos that the OOD gate may reject: a wider gate lets other sites in.
 OOD_FALSE_POSITIVE_RATE = 0.01
 MODE_LIMITS_M = (40.0, 60.0, 80.0, 120.0, 160.0, 240.0)
 
@@ -50,13 +50,13 @@ def with_posterior_gates(
 ) -> Gates:
     """`gates` with thresholds from N held-out photos: errors, claimed sigmas and distances of the modes, (N,) metres.
 
-    Where a mean error is asked of the accepted fixes, the least certain are refused first, and before them those whose
-    modes lie so far apart that their own mean error is above it.
+    Where a mean error is asked of the accepted fixes, the least certain are rejected first, and before them those whose
+    modes are so far apart that their own mean error is above it.
     """
     if accepted_error_m is None:
         return gates
     if len(errors_m) < MIN_PHOTOS:
-        log.warning("%d held-out photos are too few to measure the gates of the belief: they stay off", len(errors_m))
+        log.warning("%d held-out photos are too few to measure the gates of sigma and modes: they stay off", len(errors_m))
         return gates
     apart = modes_limit_m(errors_m, mode_separation_m, accepted_error_m)
     kept = mode_separation_m <= (np.inf if apart is None else apart)
@@ -64,24 +64,27 @@ def with_posterior_gates(
     return replace(gates, max_mode_separation_m=apart, max_sigma_m=limit)
 
 
-def with_ood_gate(gates: Gates, appearances: np.ndarray, sessions: np.ndarray) -> Gates:
-    """`gates` with the distance that OOD_FALSE_POSITIVE_RATE of the training photos (N, c) exceed from all those of other sessions.
+def with_ood_gate(gates: Gates, ood_features: np.ndarray, sessions: np.ndarray) -> Gates:
+    """`gates` with the OOD score that OOD_FALSE_POSITIVE_RATE of the training photos exceed against other sessions.
 
-    Photos of another day, in other light, are what a robot will bring. Off for one session (N,) alone and for too few.
+    Photos of another day, in other light, are what a robot will bring. Off for a single session and for too few photos.
+
+    Args:
+        gates: The gates so far.
+        ood_features: (N, c) of the training photos.
+        sessions: (N,) names.
     """
-    if len(appearances) < MIN_PHOTOS or len(set(sessions)) < 2 or not np.all(np.isfinite(appearances)):
+    if len(ood_features) < MIN_PHOTOS or len(set(sessions)) < 2:
         log.warning(
-            "%d photos of %d sessions cannot measure the gate of novelty: it stays off",
-            len(appearances),
-            len(set(sessions)),
+            "%d photos of %d sessions cannot measure the OOD gate: it stays off", len(ood_features), len(set(sessions))
         )
         return gates
-    distances = OodDetector(appearances).scores_against_other_sessions(sessions)
-    return replace(gates, max_ood_score=round(float(np.quantile(distances, 1.0 - OOD_FALSE_POSITIVE_RATE)), 4))
+    scores = OodDetector(ood_features).scores_against_other_sessions(sessions)
+    return replace(gates, max_ood_score=round(float(np.quantile(scores, 1.0 - OOD_FALSE_POSITIVE_RATE)), 4))
 
 
 def modes_limit_m(errors_m: np.ndarray, mode_separation_m: np.ndarray, accepted_error_m: float) -> float | None:
-    """The least distance of modes (N,) beyond which MIN_PHOTOS or more have a mean error above the accepted one."""
+    """The least distance of modes (N,) above which MIN_PHOTOS or more have a mean error above the accepted one."""
     for limit in MODE_LIMITS_M:
         beyond = errors_m[mode_separation_m > limit]
         if len(beyond) < MIN_PHOTOS:
@@ -94,7 +97,7 @@ def modes_limit_m(errors_m: np.ndarray, mode_separation_m: np.ndarray, accepted_
 def sigma_limit_m(errors_m: np.ndarray, sigmas_m: np.ndarray, accepted_error_m: float) -> float | None:
     """The greatest sigma (N,) up to which the mean error is not above the accepted one; None if no limit is needed.
 
-    Where not even the MIN_PHOTOS surest photos are as good there is no such limit, and a warning.
+    Where not even the MIN_PHOTOS most certain photos are as good there is no such limit, and a warning.
     """
     order = np.argsort(sigmas_m, kind="stable")
     means_m = np.cumsum(errors_m[order]) / np.arange(1, len(order) + 1)

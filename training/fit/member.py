@@ -1,4 +1,4 @@
-"""Trains one member in its run directory: resolved config, metrics.csv, curves, checkpoints, weights."""
+"""Trains one member in its run directory: resolved configuration, metrics.csv, curves, checkpoints, weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,18 +18,19 @@ import torch
 import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
+from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from training.config import BEST, TrainConfig, to_dict
+from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
 from training.fit.callbacks import EpochReport
-from training.fit.feature_cache import ViewDataset, cached_views
-from training.fit.module import RegressionModule, run_depthwise_in_float32
+from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.module import PositionModule, run_depthwise_in_float32
 from training.fit.training_curves import plot_curves
 
 log = logging.getLogger(__name__)
@@ -35,13 +38,20 @@ log = logging.getLogger(__name__)
 WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Photos of the train and val subsets: files, and (N, 2) east/north metres of the site's frame.
+    """Photos of the train and val subsets, in the site's local frame.
 
-    `cells_enu_m` (K, 2) are those of a head that gives a map. `pool` are the files whose views are cached together, all
-    of train and val among them: folds and splits share one cache.
+    Attributes:
+        train_paths, val_paths: Stored photos.
+        train_enu_m, val_enu_m: Their positions (N, 2), metres.
+        fingerprint: Hash of photos, labels and subsets.
+        cells_enu_m: Centres (K, 2) of the grid head's cells, metres; None for other heads.
+        pool: Photos whose features are cached in one file, with all of train and val among them, so that folds and
+            splits share the file.
     """
 
     train_paths: list[Path]
@@ -54,34 +64,47 @@ class TrainingSet:
 
 
 def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: ImageSpec, run_dir: Path) -> Path:
-    """Train one member, or go on where an interrupted run stopped; return its weights file.
+    """Train one member, or resume an interrupted training.
 
-    Raises ConfigError if the run directory belongs to another configuration or other photos.
+    Args:
+        config: The configuration; `seeds`, `out`, `descriptor` and `bundle` have no influence.
+        seed: Of the member.
+        data: Photos and positions.
+        image: The evaluation transform.
+        run_dir: Directory of the run.
+
+    Returns:
+        The weights file, in `run_dir`.
+
+    Raises:
+        ConfigError: The run directory belongs to another configuration or other photos.
+        DatasetError: A file cannot be written.
     """
     weights = run_dir / WEIGHTS
     _claim(run_dir, {"seed": seed, "data": data.fingerprint, **_relevant(config)})
     if weights.is_file():
-        log.info("seed %d: already trained, %s stands", seed, weights)
+        log.info("seed %d: already trained, %s is kept", seed, weights)
         return weights
     pl.seed_everything(seed, workers=True, verbose=False)
-    cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
-    module = RegressionModule(config, build_model(config.model, config.weights, cells), _steps(config, data))
-    loaders = _loaders(config, data, image, module)
+    module = _module(config, data)
+    train, val = _datasets(config, data, image, module.frozen)
+    loaders = _loaders(train, val, config.trainer)
+    checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
     with _quiet_lightning():
-        trainer = _trainer(config, seed, run_dir)
+        trainer = _trainer(config.trainer, seed, run_dir, checkpoints)
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
             trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
-        except SystemExit as error:  # what Lightning makes of Ctrl-C
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
             raise DatasetError(
-                f"{run_dir}: {error.strerror or error}; make room and run the same command again; it goes on from the "
-                "last whole checkpoint"
+                f"{run_dir}: {error.strerror or error}; make room and run the same command again to resume from the "
+                "last complete checkpoint"
             ) from error
     if trainer.is_global_zero:
-        _export(trainer.checkpoint_callback.best_model_path, module, weights)
+        _export(checkpoints[0].best_model_path, module, weights)
         plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
     trainer.strategy.barrier()
     return weights
@@ -96,74 +119,105 @@ def _claim(run_dir: Path, resolved: dict) -> None:
                 "choose another --out, or delete that directory"
             )
         return
-    with atomic_write(path) as part:
-        part.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 
 
 def _last_checkpoint(run_dir: Path) -> str | None:
-    """The checkpoint to go on from, if there is a whole one: a full disk may have cut it off."""
+    """The checkpoint to resume from, if there is a complete one: a full disk may have truncated it."""
     path = run_dir / "checkpoints" / "last.ckpt"
     if not path.is_file():
         return None
     if zipfile.is_zipfile(path):
         return str(path)
-    log.warning("%s is damaged; this member starts anew", path)
+    log.warning("%s is damaged; this member starts again", path)
     return None
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on: a longer list of seeds does not spoil it."""
-    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "bundle")}
+    """The part of the configuration that the member depends on; more seeds do not invalidate it."""
+    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
 
 
-def _steps(config: TrainConfig, data: TrainingSet) -> int:
-    return -(-len(data.train_paths) // config.trainer.batch_size)
+def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+    cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
+    return PositionModule(
+        build_model(config.model, config.weights, cells),
+        config.loss,
+        config.optimizer,
+        config.scheduler,
+        steps_per_epoch=-(-len(data.train_paths) // config.trainer.batch_size),
+        cached=config.trainer.cached_views > 0,
+    )
 
 
-def _loaders(
-    config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
-) -> tuple[DataLoader, DataLoader | None]:
-    cores = os.cpu_count() or 1
-    # On a small CPU machine worker processes only take the cores that the networks need.
-    workers = config.trainer.workers if config.trainer.workers is not None else (min(8, cores) if cores > 4 else 0)
-    shared = {
-        "batch_size": config.trainer.batch_size,
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-    }
-    train, val = _view_datasets(config, data, image, module) if module.cached else _photo_datasets(config, data, image)
-    # batch norm cannot learn from a last batch of one photo
-    drop_last = len(train) % config.trainer.batch_size == 1 and len(train) > 1
-    loaded = DataLoader(train, shuffle=True, drop_last=drop_last, **shared)
-    return loaded, DataLoader(val, **shared) if len(val) else None
+def _datasets(
+    config: TrainConfig, data: TrainingSet, image: ImageSpec, frozen: FrozenStages | None
+) -> tuple[Dataset, Dataset]:
+    """The train and the val data set: of images, or of cached features."""
+    if not config.trainer.cached_views or frozen is None:
+        return _photo_datasets(config.augment, data, image)
+    recipe = FeatureRecipe(
+        image,
+        config.augment,
+        views=config.trainer.cached_views,
+        backbone=config.model.backbone,
+        weights=config.weights,
+        frozen_stages=config.optimizer.frozen_stages,
+    )
+    return _feature_datasets(recipe, data, frozen)
 
 
-def _photo_datasets(config: TrainConfig, data: TrainingSet, image: ImageSpec) -> tuple[PhotoDataset, PhotoDataset]:
+def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(config.augment, image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image)),
         PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
     )
 
 
-def _view_datasets(
-    config: TrainConfig, data: TrainingSet, image: ImageSpec, module: RegressionModule
-) -> tuple[ViewDataset, ViewDataset]:
-    views = cached_views(config, image, data.pool, module.frozen)
+def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenStages) -> tuple[Dataset, Dataset]:
+    features = cached_features(recipe, data.pool, frozen)
     row_of = {path: row for row, path in enumerate(data.pool)}
     train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
-    return ViewDataset(views, train, data.train_enu_m, True), ViewDataset(views, val, data.val_enu_m, False)
+    return (
+        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True),
+        CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
+    )
 
 
-def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
-    settings = config.trainer
-    directory = run_dir / "checkpoints"
+def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
+    cores = os.cpu_count() or 1
+    # On a small CPU machine worker processes only take the cores that the networks need.
+    workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
+
+    def loader(photos: Dataset, shuffle: bool, drop_last: bool) -> DataLoader:
+        return DataLoader(
+            photos,
+            batch_size=settings.batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    train_photos, val_photos = len(train), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
+    # batch norm cannot learn from a last batch of one photo
+    drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
+    return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
+
+
+def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
+    """The checkpoint to export first: `save_last` of a checkpoint with a monitor writes only the best epochs."""
     last = ModelCheckpoint(directory, "last", enable_version_counter=False)
-    callbacks = [last]
+    if keep != BEST:
+        return [last]
+    return [ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False), last]
+
+
+def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: list[ModelCheckpoint]) -> pl.Trainer:
+    callbacks: list[pl.Callback] = [*checkpoints, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
     if settings.keep == BEST:
-        # of its own, and first, so that the trainer takes it for the checkpoint to export: `save_last` of this one
-        # writes only when an epoch is the best
-        callbacks.insert(0, ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False))
         callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(
         max_epochs=settings.max_epochs,
@@ -173,15 +227,15 @@ def _trainer(config: TrainConfig, seed: int, run_dir: Path) -> pl.Trainer:
         strategy=settings.strategy,
         precision=_lightning_precision(settings.precision, settings.accelerator),
         logger=False,
-        callbacks=[*callbacks, EpochReport(run_dir / METRICS, seed, settings.max_epochs)],
+        callbacks=callbacks,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
 
 
-def _lightning_precision(precision: str, accelerator: str) -> str:
-    named = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+def _lightning_precision(precision: str, accelerator: str) -> Precision:
+    named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     if precision != "auto":
         return named[precision]
     if torch.cuda.is_available() and accelerator != "cpu":
@@ -194,18 +248,18 @@ def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
     return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
 
 
-def _export(checkpoint: str, module: RegressionModule, weights: Path) -> None:
+def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    state = module.whole_regressor().state_dict()
+    state = module.merged_model().state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with atomic_write(weights) as part:
-        save_file(tensors, part)
+    with atomic_write(weights) as partial:
+        save_file(tensors, partial)
 
 
 @contextmanager
-def _quiet_lightning():
-    """Lightning's own hints off: they advise on loaders and loggers that this program has chosen."""
+def _quiet_lightning() -> Iterator[None]:
+    """Turn off Lightning's own hints on loaders and loggers, which this program has chosen."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)

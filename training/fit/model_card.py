@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from campus_visual_gps.estimation.posterior import Calibration
+from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.models.heads import GAUSSIAN, PROBABILITY_MAP
 from training.config import TrainConfig
 
 _CLAIMS = {
     GAUSSIAN: "mean of the members' covariances plus the spread of their means",
-    PROBABILITY_MAP: "second moment of the average map about the reported point",
+    PROBABILITY_MAP: "second moment of the mean grid about the reported point",
     "point": "spread of the members",
 }
 
@@ -22,20 +22,20 @@ def _night(calibration: Calibration) -> str:
     return "" if calibration.night is None else " (of its own for the night)"
 
 
-def _doubted(calibration: Calibration) -> str:
+def _inflation(calibration: Calibration) -> str:
     if calibration.reference_match_score is None:
         return ""
     return (
-        f";\n  sigma times {calibration.reference_match_score:.1f} over the image's agreement with the reference photos"
+        f";\n  sigma times {calibration.reference_match_score:.1f} over the image's match score with the reference photos"
     )
 
 
 def _drive(measured: dict) -> str:
     darkest, brightest = measured["brightness"]
     return (
-        f"Scale and floor were fitted anew on {measured['frames']} frames of the drive `{measured['bag']}`,\n"
+        f"Scale and floor were fitted anew on {measured['images']} images of the drive `{measured['bag']}`,\n"
         f"  of mean grey levels from {darkest:.0f} to {brightest:.0f}. For another robot, and in other light,\n"
-        "  they are not proven. On these frames"
+        "  they are not proven. On these images"
     )
 
 
@@ -64,7 +64,7 @@ def model_card(config: TrainConfig, training: dict, calibration: Calibration, fr
 - Mean error on those: {training["val_mean_error_m"]:.2f} m. Where they are validation photos of sessions that were
   trained on, this flatters; `python -m training evaluate` on a session of another day tells the truth.
 - Covariance: {_CLAIMS[_kind(config)]}, times {calibration.scale:.2f}, plus a floor of
-  {calibration.floor_sigma_m:.2f} m per axis{_night(calibration)}{_doubted(calibration)}.{_held(calibration)}
+  {calibration.floor_sigma_m:.2f} m per axis{_night(calibration)}{_inflation(calibration)}.{_held(calibration)}
 
 Training sessions:
 

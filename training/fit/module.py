@@ -1,30 +1,51 @@
-"""The LightningModule: one member, its loss, its optimizer and its schedule."""
+"""The LightningModule: one ensemble member with its loss, optimizer and schedule."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from campus_visual_gps.models.position_model import PositionModel
-from campus_visual_gps.models.trunk import merge_frozen_stages, split_frozen_stages
-from training.config import TrainConfig
+from campus_visual_gps.models.stages import merge_frozen_stages, split_frozen_stages
+from training.config import COSINE, LossSettings, OptimizerSettings, SchedulerSettings
 from training.fit.losses import loss_for_head
 
 
-class RegressionModule(pl.LightningModule):
-    """Trains a PositionModel on (images (B, 3, S, S), positions (B, 2) metres).
+class PositionModule(pl.LightningModule):
+    """Trains a PositionModel on batches of images (B, 3, S, S) and positions (B, 2), metres.
 
-    Frozen stages stand apart in `trunk`. With `cached` the batches are their activations (B, C, s, s), not images.
+    The frozen stages of the backbone are split off and run without gradients.
+
+    Args:
+        model: The member to train.
+        loss: Settings of the head's loss.
+        optimizer: Settings of AdamW, the warm-up and the frozen stages.
+        scheduler: Settings of the learning rate schedule.
+        steps_per_epoch: Optimizer steps in an epoch, for the warm-up.
+        cached: Batches hold the output (B, C, s, s) of the frozen stages instead of images.
     """
 
-    def __init__(self, config: TrainConfig, regressor: PositionModel, steps_per_epoch: int):
+    def __init__(
+        self,
+        model: PositionModel,
+        loss: LossSettings,
+        optimizer: OptimizerSettings,
+        scheduler: SchedulerSettings,
+        *,
+        steps_per_epoch: int,
+        cached: bool = False,
+    ):
         super().__init__()
-        self.config = config
-        self.regressor = regressor
-        self.frozen = split_frozen_stages(regressor.backbone, config.optimizer.frozen_stages)
-        self.cached = config.trainer.cached_views > 0
-        self.warmup_steps = round(config.optimizer.warmup_epochs * steps_per_epoch)
+        self.model = model
+        self.loss_settings, self.optimizer_settings, self.scheduler_settings = loss, optimizer, scheduler
+        self.frozen = split_frozen_stages(model.backbone, optimizer.frozen_stages)
+        self.cached = cached
+        self.warmup_steps = round(optimizer.warmup_epochs * steps_per_epoch)
+        self.learning_rates = (optimizer.lr, optimizer.head_lr or optimizer.lr)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         loss, _ = self._loss_and_error(batch)
@@ -33,37 +54,35 @@ class RegressionModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         loss, error_m = self._loss_and_error(batch)
-        figures = {"val_loss": loss, "val_mean_error_m": error_m}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+        metrics = {"val_loss": loss, "val_mean_error_m": error_m}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
 
-    def whole_regressor(self) -> PositionModel:
-        """The regressor with its frozen stages in their place; this module trains no more."""
-        merge_frozen_stages(self.regressor.backbone, self.frozen)
-        return self.regressor
+    def merged_model(self) -> PositionModel:
+        """The model with its frozen stages put back. The module cannot train after this."""
+        merge_frozen_stages(self.model.backbone, self.frozen)
+        return self.model
 
-    def configure_optimizers(self):
-        settings = self.config.optimizer
+    def configure_optimizers(self) -> Any:
+        backbone_lr, head_lr = self.learning_rates
         groups = [
-            {"params": list(self.regressor.backbone.parameters()), "lr": settings.lr},
-            {"params": list(self.regressor.head.parameters()), "lr": settings.head_lr or settings.lr},
+            {"params": list(self.model.backbone.parameters()), "lr": backbone_lr},
+            {"params": list(self.model.head.parameters()), "lr": head_lr},
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.optimizer_settings.weight_decay)
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
 
-    def on_train_batch_start(self, batch, batch_idx: int) -> None:
-        """Linear warm-up; the schedules act at the end of an epoch and so leave these first steps alone."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Linear warm-up. The schedules act at the end of an epoch and do not interfere."""
         if self.global_step >= self.warmup_steps:
             return
         share = (self.global_step + 1) / self.warmup_steps
-        settings = self.config.optimizer
-        rates = (settings.lr, settings.head_lr or settings.lr)
-        for group, rate in zip(self.optimizers().param_groups, rates, strict=True):
+        for group, rate in zip(self.trainer.optimizers[0].param_groups, self.learning_rates, strict=True):
             group["lr"] = rate * share
 
-    def _schedule(self, optimizer: torch.optim.Optimizer) -> dict:
-        settings = self.config.scheduler
-        if settings.name == "cosine":
-            epochs = self.config.trainer.max_epochs
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        settings = self.scheduler_settings
+        if settings.name == COSINE:
+            epochs = self.trainer.max_epochs or 1
             return {"scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)}
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=settings.factor, patience=settings.patience_epochs
@@ -76,22 +95,23 @@ class RegressionModule(pl.LightningModule):
         if self.frozen is not None and not self.cached:
             with torch.no_grad():
                 images = self.frozen(images)
-        belief = self.regressor(images)
-        loss = loss_for_head(self.config, belief, targets, self.regressor.cells_enu_m).mean()
-        return loss, torch.linalg.vector_norm(belief.mean_enu_m.detach() - targets, dim=1).mean()
+        output = self.model(images)
+        head, cells = self.model.config.head, self.model.cells_enu_m
+        loss = loss_for_head(head, self.loss_settings, output, targets, cells).mean()
+        return loss, torch.linalg.vector_norm(output.mean_enu_m.detach() - targets, dim=1).mean()
 
 
 def run_depthwise_in_float32(model: nn.Module) -> None:
     """Take depthwise convolutions out of a CPU's bfloat16 autocast.
 
-    oneDNN has no fast bfloat16 gradient for them: it made a training step of EfficientNet-Lite2 1.7 times as long.
+    oneDNN has no fast bfloat16 gradient for them: a training step of EfficientNet-Lite2 took 1.7 times as long.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
-            module.forward = _in_float32(module.forward)
+            module.forward = _in_float32(module.forward)  # type: ignore[method-assign, assignment]
 
 
-def _in_float32(forward):
+def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def call(images: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return forward(images.float())

@@ -83,7 +83,7 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     train_enu_m = site.positions_m(train)
     cells = None
     if config.model.head == PROBABILITY_MAP:
-        cells = site_cells(train_enu_m, config.model.cell_m, config.loss.map_margin_m)
+        cells = site_cells(train_enu_m, config.model.cell_m, config.loss.grid_margin_m)
     return TrainingSet(
         site.paths(train),
         train_enu_m,

@@ -1,4 +1,4 @@
-"""The training curves of a run (paper, figure 4), drawn from its metrics.csv."""
+"""Training curves of a run (paper, figure 4), drawn from its metrics.csv."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from campus_visual_gps.io_utils import atomic_write
 
 
-def plot_curves(metrics_csv: Path, picture: Path, title: str) -> None:
-    """Losses and learning-rate reductions by epoch, as a PNG."""
+def plot_curves(metrics_csv: Path, png: Path, title: str) -> None:
+    """Plot the losses and the learning rate reductions by epoch."""
     rows = pd.read_csv(metrics_csv).set_index("epoch")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -25,5 +25,5 @@ def plot_curves(metrics_csv: Path, picture: Path, title: str) -> None:
     axes.set(title=f"{title} (dotted: learning rate reduced)", xlabel="epoch", ylabel="loss")
     axes.set_ylim(bottom=0)
     axes.legend()
-    with atomic_write(picture) as part:
-        figure.savefig(part, dpi=120, format="png")
+    with atomic_write(png) as partial:
+        figure.savefig(partial, dpi=120, format="png")

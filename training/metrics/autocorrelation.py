@@ -1,4 +1,4 @@
-"""How long the errors of a drive remember: consecutive frames err together, and a filter takes them as independent.
+"""Autocorrelation of a drive's errors: consecutive images share their error, but a filter takes them as independent.
 
 N fixes whose errors are correlated by rho(lag) are worth N / (1 + 2 sum rho) independent ones; a filter that takes
 each as independent must be given covariances larger by that factor, or fewer fixes.
@@ -6,20 +6,39 @@ each as independent must be given covariances larger by that factor, or fewer fi
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.signal import correlate
 
-from training.metrics.errors import Figures
-
 MIN_FIXES = 20
-_KEYS = ("lag1", "inflation", "n_effective", "decorrelation_s", "max_rate_hz", "inflation_at_max_rate")
+
+
+@dataclass(frozen=True)
+class AutocorrelationMetrics:
+    """Of the errors of fixes in the order of time; None for fewer than MIN_FIXES of them.
+
+    `interval_s` is the median time between fixes, `lag1` the correlation from one to the next, `inflation` the factor
+    on the covariance if every fix is taken, `n_effective` the number of independent fixes with the same information.
+    `max_rate_hz` takes no more than one fix in each `decorrelation_s`, after which the correlation is below 1 / e, and
+    `inflation_at_max_rate` is the factor that is left then.
+    """
+
+    n_fixes: int
+    interval_s: float | None = None
+    lag1: float | None = None
+    inflation: float | None = None
+    n_effective: float | None = None
+    decorrelation_s: float | None = None
+    max_rate_hz: float | None = None
+    inflation_at_max_rate: float | None = None
 
 
 def autocorrelation(offsets_m: np.ndarray) -> np.ndarray:
-    """Errors (N, 2) metres in the order of time -> correlation (N,) by lag in frames, of both axes together.
+    """Errors (N, 2) metres in the order of time -> correlation (N,) by lag in fixes, of both axes together.
 
-    No mean is taken off, for the fix claims to have none: an offset that lasts the whole drive is an error that
-    every frame shares. Sums of fewer and fewer products are divided by the same N, which keeps far lags quiet.
+    The mean is not subtracted, because a fix is stated to have none: an offset that lasts the whole drive is an error
+    that every fix shares. Sums of fewer and fewer products are divided by the same N, which keeps far lags quiet.
     """
     offsets = np.asarray(offsets_m, dtype=np.float64)
     sums = sum(correlate(axis, axis)[len(axis) - 1 :] for axis in offsets.T)
@@ -48,21 +67,19 @@ def decorrelation_lag(correlation: np.ndarray) -> int | None:
     return int(below[0]) if len(below) else None
 
 
-def autocorrelation_figures(times_s: np.ndarray, offsets_m: np.ndarray) -> Figures:
-    """Figures of fixes at ascending times (N,) seconds with errors (N, 2) metres; None for under MIN_FIXES of them.
-
-    Lags are counted in fixes and told in seconds by their median interval, `autocorrelation.interval_s`.
-    `max_rate_hz` takes no more than one fix in each `decorrelation_s`, after which rho is below 1 / e, and
-    `inflation_at_max_rate` is what these still call for.
-    """
-    figures: Figures = {"autocorrelation.n_fixes": len(times_s)}
-    values: dict[str, float | None] = dict.fromkeys(("interval_s", *_KEYS))
-    if len(times_s) >= MIN_FIXES:
-        correlation, interval_s = autocorrelation(offsets_m), float(np.median(np.diff(times_s)))
-        factor, lag = inflation(correlation), decorrelation_lag(correlation)
-        values |= {"interval_s": interval_s, "lag1": float(correlation[1])}
-        values |= {"inflation": factor, "n_effective": len(times_s) / factor}
-        if lag is not None and interval_s > 0.0:
-            values |= {"decorrelation_s": lag * interval_s, "max_rate_hz": 1.0 / (lag * interval_s)}
-            values["inflation_at_max_rate"] = inflation(correlation[::lag])
-    return figures | {f"autocorrelation.{name}": value for name, value in values.items()}
+def autocorrelation_metrics(times_s: np.ndarray, offsets_m: np.ndarray) -> AutocorrelationMetrics:
+    """Of fixes at ascending times (N,) seconds with errors (N, 2) metres; lags are counted in fixes."""
+    count = len(times_s)
+    if count < MIN_FIXES:
+        return AutocorrelationMetrics(count)
+    correlation, interval_s = autocorrelation(offsets_m), float(np.median(np.diff(times_s)))
+    factor, lag = inflation(correlation), decorrelation_lag(correlation)
+    metrics = AutocorrelationMetrics(count, interval_s, float(correlation[1]), factor, count / factor)
+    if lag is None or interval_s <= 0.0:
+        return metrics
+    return replace(
+        metrics,
+        decorrelation_s=lag * interval_s,
+        max_rate_hz=1.0 / (lag * interval_s),
+        inflation_at_max_rate=inflation(correlation[::lag]),
+    )

@@ -1,6 +1,6 @@
 """Intervals for photos that are not independent: whole blocks of a walk are drawn, never single photos.
 
-Neighbouring photos of one walk share a place, a light and the drift of their labels, so their errors rise and fall
+Neighbouring photos of one walk share a location, a light and the drift of their labels, so their errors rise and fall
 together, and drawing photo by photo would promise intervals several times too narrow.
 """
 
@@ -14,7 +14,7 @@ from scipy import stats
 CONFIDENCE = 0.95
 REPLICATES = 2000
 SEED = 20251223
-# Under five blocks the spread between them is anyone's guess: no interval is better than a wrong one.
+# Under five blocks the spread between them is not known: no interval is better than a wrong one.
 MIN_BLOCKS = 5
 BLOCK_LENGTHS_S = (60.0, 30.0, 15.0)
 ENOUGH_BLOCKS = 10
@@ -99,7 +99,7 @@ def _counted_quantile(ordered: np.ndarray, counts: np.ndarray, quantile: float) 
     copies_up_to = np.cumsum(counts, axis=1)
     position = (copies_up_to[:, -1] - 1) * quantile
     below = np.floor(position)
-    # the value at place k of a replicate is the first one that has more than k copies up to itself
+    # the value at position k of a replicate is the first one that has more than k copies up to itself
     lower = ordered[np.argmax(copies_up_to > below[:, None], axis=1)]
     upper = ordered[np.argmax(copies_up_to > np.ceil(position)[:, None], axis=1)]
     return lower + (position - below) * (upper - lower)
@@ -113,12 +113,12 @@ def walk_blocks(sessions: Sequence[str], times_s: np.ndarray) -> tuple[np.ndarra
     shortened, not below a stop of some seconds. Photos without a time (NaN) are taken as one every
     UNTIMED_SPACING_S in the order given, which is that of the files.
     """
-    sessions, times_s = np.asarray(sessions, dtype=object), np.array(times_s, dtype=np.float64)
-    for name in set(sessions):
-        rows = sessions == name
+    names, times_s = np.asarray(sessions, dtype=object), np.array(times_s, dtype=np.float64)
+    for name in set(names):
+        rows = names == name
         times_s[rows] = _since_start(times_s[rows])
     for length_s in BLOCK_LENGTHS_S:
-        stretches = zip(sessions, np.isnan(times_s), np.floor(_filled(sessions, times_s) / length_s), strict=True)
+        stretches = zip(names, np.isnan(times_s), np.floor(_filled(names, times_s) / length_s), strict=True)
         labels: dict[tuple, int] = {}
         blocks = np.array([labels.setdefault(stretch, len(labels)) for stretch in stretches], dtype=np.int64)
         if len(labels) >= ENOUGH_BLOCKS:
@@ -133,7 +133,7 @@ def _since_start(times_s: np.ndarray) -> np.ndarray:
 
 
 def _filled(sessions: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """Times with the unknown ones of each session replaced by their place among themselves."""
+    """Times with the unknown ones of each session replaced by their order among themselves."""
     filled = times_s.copy()
     for name in set(sessions):
         rows = np.flatnonzero((sessions == name) & np.isnan(times_s))

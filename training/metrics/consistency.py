@@ -1,24 +1,54 @@
-"""Is a claimed covariance true? NEES, coverage, likelihood, sharpness and what its ranking is worth.
+"""Does a covariance agree with the errors? NEES, ellipse coverage, likelihood and sharpness.
 
-A covariance is proven by several figures at once: NEES and coverage can be had with a sigma that is large everywhere,
-which the likelihood and the median sigma tell, and with one that is the same everywhere, which the risk-coverage
-curve tells (`risk_coverage`).
+Several numbers together answer that: NEES and coverage can be had with a sigma that is large everywhere, which the
+likelihood and the median sigma show, and with one that is the same everywhere, which the risk-coverage curve shows
+(`risk_coverage`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
 from campus_visual_gps.estimation.posterior import sigma_m
 from training.metrics.bootstrap import CONFIDENCE, BlockBootstrap, Interval
-from training.metrics.errors import Figures, share_figures, with_interval
-from training.metrics.risk_coverage import risk_figures
+from training.metrics.errors import share_of
+from training.metrics.estimate import UNKNOWN, Estimate
+from training.metrics.risk_coverage import RiskCoverageMetrics, risk_coverage_metrics
 
-COVERAGE_LEVELS = (0.50, 0.90, 0.95)
+COVERAGE_PERCENT = (50, 90, 95)
 IDEAL_NEES = 2.0
+
+
+@dataclass(frozen=True)
+class ConformalMetrics:
+    """Share of truths within the conformal circle of one level, and the circles' median radius."""
+
+    share: Estimate
+    radius_median_m: float | None
+
+
+@dataclass(frozen=True)
+class ConsistencyMetrics:
+    """How the covariances of a group of photos agree with their errors; unknown where no photo has a covariance.
+
+    `nees_interval` is where the mean NEES lies with 95 % if the covariance is right, and `nees_in_interval` whether
+    it does. `coverage`: percent -> share of truths within the ellipse of that probability. `nll_mean`: mean negative
+    natural logarithm of the density in 1 / m^2 at the truth. `conformal`: percent -> circles of that level.
+    """
+
+    n_without_covariance: int
+    nees_mean: Estimate = UNKNOWN
+    nees_interval: Interval | None = None
+    nees_in_interval: bool | None = None
+    coverage: dict[int, Estimate] = field(default_factory=dict)
+    nll_mean: Estimate = UNKNOWN
+    sigma_median_m: float | None = None
+    risk_coverage: RiskCoverageMetrics = field(default_factory=RiskCoverageMetrics)
+    conformal: dict[int, ConformalMetrics] = field(default_factory=dict)
 
 
 def nees(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
@@ -29,6 +59,14 @@ def nees(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
     """
     offsets = np.asarray(offsets_m, dtype=np.float64)[..., None]
     return (offsets * np.linalg.solve(np.asarray(covs_m2, dtype=np.float64), offsets)).sum(axis=(1, 2))
+
+
+def gaussian_nll(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood of offsets (N, 2) under N(0, P), P (N, 2, 2) -> (N,), natural logarithm.
+
+    0.5 e' P^-1 e + 0.5 ln det P + ln 2 pi: the density is in 1 / m^2.
+    """
+    return 0.5 * nees(offsets_m, covs_m2) + 0.5 * np.linalg.slogdet(covs_m2)[1] + np.log(2.0 * np.pi)
 
 
 def nees_interval(n_independent: int) -> Interval:
@@ -42,16 +80,11 @@ def nees_interval(n_independent: int) -> Interval:
 
 
 def covered(nees_values: np.ndarray, level: float) -> np.ndarray:
-    """Whether the truth lies in the ellipse that claims to hold it with probability `level`: (N,) bool.
+    """Whether the truth lies in the ellipse of probability `level`, of NEES values (N,): (N,) bool.
 
     For two dimensions the chi-square quantile is -2 ln(1 - level).
     """
     return np.asarray(nees_values) <= -2.0 * np.log1p(-level)
-
-
-def gaussian_nll(nees_values: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
-    """Negative natural logarithm (N,) of the claimed Gaussian's density, in 1 / m^2, at the truth."""
-    return 0.5 * nees_values + 0.5 * np.linalg.slogdet(covs_m2)[1] + np.log(2.0 * np.pi)
 
 
 def usable(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
@@ -61,46 +94,47 @@ def usable(offsets_m: np.ndarray, covs_m2: np.ndarray) -> np.ndarray:
     return finite & (determinants > 0.0) & (covs_m2[:, 0, 0] > 0.0)
 
 
-def consistency_figures(
+def consistency_metrics(
     offsets_m: np.ndarray,
     covs_m2: np.ndarray,
     blocks: np.ndarray,
     radii_m: Mapping[int, np.ndarray] | None = None,
-) -> Figures:
-    """Figures of offsets (N, 2) with covariances (N, 2, 2) in blocks (N,); what is not `usable` is only counted.
+) -> ConsistencyMetrics:
+    """Consistency of covariances with errors; photos that are not `usable` are only counted.
 
-    `nees_interval_low` and `_high` take the blocks as the number of independent errors, for photos of one stretch share
-    their error; the band is the wider for it. radii_m: percent -> conformal radii (N,), where there are some.
+    The NEES interval takes the blocks as the number of independent errors, because photos of one stretch share
+    their error; the interval is the wider for it.
+
+    Args:
+        offsets_m: (N, 2) errors east and north, metres.
+        covs_m2: (N, 2, 2) covariances, square metres.
+        blocks: (N,) labels of the stretches that are drawn for the intervals.
+        radii_m: percent -> conformal radii (N,), metres, where there are some.
     """
     known = usable(offsets_m, covs_m2)
-    figures: Figures = {"n_without_covariance": int((~known).sum())}
+    n_without = int((~known).sum())
     if not known.any():
-        return figures | {"nees_mean": None, "nees_in_interval": None, "sigma_median_m": None}
-    offsets, covs, bootstrap = offsets_m[known], covs_m2[known], BlockBootstrap(np.asarray(blocks)[known])
-    figures |= _ellipse_figures(nees(offsets, covs), covs, bootstrap)
-    errors_m = np.hypot(*offsets.T)
-    figures |= risk_figures(sigma_m(covs), errors_m, bootstrap)
-    for percent, radii in (radii_m or {}).items():
-        figures |= _conformal_figures(percent, radii[known], errors_m, np.asarray(blocks)[known])
-    return figures
-
-
-def _ellipse_figures(values: np.ndarray, covs_m2: np.ndarray, bootstrap: BlockBootstrap) -> Figures:
-    figures = with_interval("nees_mean", values.mean(), bootstrap.interval(bootstrap.means(values)))
+        return ConsistencyMetrics(n_without)
+    offsets, covs, blocks = offsets_m[known], covs_m2[known], np.asarray(blocks)[known]
+    bootstrap, errors_m = BlockBootstrap(blocks), np.hypot(*offsets.T)
+    values, nll = nees(offsets, covs), gaussian_nll(offsets, covs)
     low, high = nees_interval(bootstrap.n_blocks)
-    in_band = bool(low <= values.mean() <= high)
-    figures |= {"nees_interval_low": low, "nees_interval_high": high, "nees_in_interval": in_band}
-    for level in COVERAGE_LEVELS:
-        figures |= share_figures(f"coverage_{level * 100:.0f}_share", covered(values, level), bootstrap)
-    nll = gaussian_nll(values, covs_m2)
-    figures |= with_interval("nll_mean", nll.mean(), bootstrap.interval(bootstrap.means(nll)))
-    return figures | {"sigma_median_m": float(np.median(sigma_m(covs_m2)))}
+    return ConsistencyMetrics(
+        n_without_covariance=n_without,
+        nees_mean=Estimate.of(values.mean(), bootstrap.interval(bootstrap.means(values))),
+        nees_interval=(low, high),
+        nees_in_interval=bool(low <= values.mean() <= high),
+        coverage={percent: share_of(covered(values, percent / 100.0), bootstrap) for percent in COVERAGE_PERCENT},
+        nll_mean=Estimate.of(nll.mean(), bootstrap.interval(bootstrap.means(nll))),
+        sigma_median_m=float(np.median(sigma_m(covs))),
+        risk_coverage=risk_coverage_metrics(sigma_m(covs), errors_m, bootstrap),
+        conformal={
+            percent: _conformal_metrics(radii[known], errors_m, blocks) for percent, radii in (radii_m or {}).items()
+        },
+    )
 
 
-def _conformal_figures(percent: int, radii_m: np.ndarray, errors_m: np.ndarray, blocks: np.ndarray) -> Figures:
-    """Share of truths within the circle that is to hold that many percent, and the circle's median radius."""
+def _conformal_metrics(radii_m: np.ndarray, errors_m: np.ndarray, blocks: np.ndarray) -> ConformalMetrics:
     known = np.isfinite(radii_m)
-    inside = errors_m[known] <= radii_m[known]
-    median_m = float(np.median(radii_m[known])) if known.any() else None
-    shares = share_figures(f"conformal_{percent}_share", inside, BlockBootstrap(blocks[known]))
-    return shares | {f"conformal_{percent}_radius_median_m": median_m}
+    share = share_of(errors_m[known] <= radii_m[known], BlockBootstrap(blocks[known]))
+    return ConformalMetrics(share, float(np.median(radii_m[known])) if known.any() else None)

@@ -1,8 +1,8 @@
-"""Does the claimed uncertainty tell good answers from bad ones? Mean error against the share of photos kept.
+"""Does the predicted sigma rank photos by their error? Mean error against the share of photos kept.
 
-The least certain photos are refused first (risk-coverage curve: El-Yaniv and Wiener, JMLR 11, 2010; its area, AURC:
-Geifman, Uziel and El-Yaniv, ICLR 2019). Photos of equal sigma count with their expectation over every order among
-them, so that a constant sigma gets what it is worth, refusal at random, whatever the order of the file.
+The photos of greatest sigma are rejected first (risk-coverage curve: El-Yaniv and Wiener, JMLR 11, 2010; its area,
+AURC: Geifman, Uziel and El-Yaniv, ICLR 2019). Photos of equal sigma count with their expectation over every order
+among them, so that a constant sigma equals rejection at random, whatever the order of the file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.metrics.bootstrap import BlockBootstrap
-from training.metrics.errors import Figures, with_interval
+from training.metrics.estimate import UNKNOWN, Estimate
 
-KEPT_SHARE = 0.8
+COVERAGE = 0.8
+
+
+@dataclass(frozen=True)
+class RiskCoverageMetrics:
+    """Of the curve of mean error over coverage, the share of photos kept, those of least sigma first.
+
+    `aurc_m` is its area, `aurc_oracle_m` that of a sigma that ranks the photos by their true error, `aurc_random_m`
+    of one without information, which is the mean error. `mean_error_at_80_coverage_m` is one point of the curve, and
+    `error_ratio_at_80_coverage` that over the mean error of all photos. Unknown where no photo has a covariance.
+    """
+
+    aurc_m: Estimate = UNKNOWN
+    mean_error_at_80_coverage_m: Estimate = UNKNOWN
+    error_ratio_at_80_coverage: Estimate = UNKNOWN
+    aurc_oracle_m: float | None = None
+    aurc_random_m: float | None = None
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """Errors by groups of equal sigma, the surest first, for R draws: copies and sums of errors, (R, G) each."""
+    """Errors by groups of equal sigma, the least first, for R draws: copies and sums of errors, (R, G) each."""
 
     copies: np.ndarray
     sums_m: np.ndarray
 
     def before(self) -> tuple[np.ndarray, np.ndarray]:
-        """Copies and sum of errors of all surer groups."""
+        """Copies and sum of errors of all groups of less sigma."""
         return np.cumsum(self.copies, axis=1) - self.copies, np.cumsum(self.sums_m, axis=1) - self.sums_m
 
     def means_m(self) -> np.ndarray:
@@ -57,7 +73,7 @@ class Ranking:
         return gained.sum(axis=1) / total
 
     def kept_means_m(self, copies: np.ndarray, share: float) -> np.ndarray:
-        """(R, N) copies of the photos in `order` -> (R,): mean error of that share of the surest, the last in part."""
+        """(R, N) copies of the photos in `order` -> (R,): mean error at that coverage, the last photo in part."""
         steps = self._steps(copies)
         (before, sums_m), means_m = steps.before(), steps.means_m()
         kept = share * copies.sum(axis=1)
@@ -81,24 +97,19 @@ class Ranking:
         return _Steps(np.add.reduceat(copies, self._starts, axis=1), sums_m)
 
 
-def risk_figures(sigmas_m: np.ndarray, errors_m: np.ndarray, bootstrap: BlockBootstrap) -> Figures:
-    """Figures of the risk-coverage curve of N > 0 photos.
-
-    `aurc_m` is its area, `aurc_oracle_m` that of a sigma that ranks the photos by their true error, `aurc_random_m`
-    of one that says nothing, which is the mean error; `mean_error_kept80_m` is the mean of the surest KEPT_SHARE,
-    and `kept80_ratio` that over the mean of all.
-    """
+def risk_coverage_metrics(sigmas_m: np.ndarray, errors_m: np.ndarray, bootstrap: BlockBootstrap) -> RiskCoverageMetrics:
+    """The risk-coverage curve of N > 0 photos with sigmas (N,) and errors (N,), metres."""
     ranking, once = Ranking(sigmas_m, errors_m), np.ones((1, len(errors_m)))
 
     def statistics(copies: np.ndarray) -> np.ndarray:
-        kept_m = ranking.kept_means_m(copies, KEPT_SHARE)
+        kept_m = ranking.kept_means_m(copies, COVERAGE)
         all_m = copies @ errors_m[ranking.order] / copies.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):  # draws without any error
             return np.stack([ranking.areas_m(copies), kept_m, kept_m / all_m], axis=1)
 
     values, replicates = statistics(once)[0], bootstrap.of_copies(ranking.order, statistics)
-    figures: Figures = {}
-    for column, name in enumerate(("aurc_m", f"mean_error_kept{KEPT_SHARE * 100:.0f}_m", "kept80_ratio")):
-        figures |= with_interval(name, values[column], bootstrap.interval(replicates[:, column]))
-    oracle_m = Ranking(errors_m, errors_m).areas_m(once)[0]
-    return figures | {"aurc_oracle_m": float(oracle_m), "aurc_random_m": float(np.mean(errors_m))}
+    area, kept, ratio = (
+        Estimate.of(value, bootstrap.interval(column)) for value, column in zip(values, replicates.T, strict=True)
+    )
+    oracle_m = float(Ranking(errors_m, errors_m).areas_m(once)[0])
+    return RiskCoverageMetrics(area, kept, ratio, oracle_m, float(np.mean(errors_m)))

@@ -40,7 +40,7 @@ class CorrectionSummary:
     to_review: int
 
 
-def correct(dataset_dir: Path) -> CorrectionSummary:
+def apply_corrections(dataset_dir: Path) -> CorrectionSummary:
     """Applies every batch in `corrections/` in name order and writes labels.csv; photos.csv stays as it is.
 
     labels.csv has the columns of photos.csv with the corrected position, and label_source (exif, table, or

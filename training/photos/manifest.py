@@ -101,7 +101,7 @@ def read_labels(dataset_dir: Path) -> pd.DataFrame:
         return read_photos(dataset_dir).assign(moved_m=0.0, decision="")
     if _recorded_sources(dataset_dir) != label_sources(dataset_dir):
         raise DatasetError(
-            f"{path}: missing or older than photos.csv and the corrections; run `correct {dataset_dir}` again"
+            f"{path}: missing or older than photos.csv and the corrections; run `apply-corrections {dataset_dir}` again"
         )
     return _read(path, LABEL_COLUMNS)
 

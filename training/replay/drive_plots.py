@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from training.evaluate.predict import covariances_m2, positions_m
-from training.evaluate.report_metrics import TrainingSite
+from training.evaluate.report_metrics import SiteOutline
 from training.metrics.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation, summed_lags
 from training.replay.drive_metrics import Course, Drive, accepted_errors
 from training.replay.outages import good_fixes
@@ -26,7 +26,7 @@ RADIUS_95 = float(np.sqrt(-2.0 * np.log(0.05)))
 
 
 def draw_drive(
-    predictions: pd.DataFrame, drive: Drive, course: Course, site: TrainingSite, directory: Path
+    predictions: pd.DataFrame, drive: Drive, course: Course, site: SiteOutline, directory: Path
 ) -> dict[str, str]:
     """Writes the PNGs into a directory -> name and file name of each."""
     figures = {
@@ -40,7 +40,7 @@ def draw_drive(
     return files
 
 
-def drive_map(predictions: pd.DataFrame, drive: Drive, course: Course, site: TrainingSite) -> Figure:
+def drive_map(predictions: pd.DataFrame, drive: Drive, course: Course, site: SiteOutline) -> Figure:
     """The true way, the accepted fixes by their error with a thread to where they should be, the receiver's fixes."""
     stamps = drive.truth.stamps_ns
     way = drive.truth_m(stamps[(stamps >= drive.frames_ns[0]) & (stamps <= drive.frames_ns[-1])])

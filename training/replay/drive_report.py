@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.evaluate.report_metrics import Report, TrainingSite
+from training.evaluate.report_metrics import Report, SiteOutline
 from training.replay.drive_metrics import ANSWERS, Drive, drive_figures, follow
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
 from training.replay.switch_report import switch_line, switch_table
@@ -28,7 +28,7 @@ OUTAGE_ROWS = [
 ]
 
 
-def drive_addition(drive: Drive, predictions: pd.DataFrame, site: TrainingSite, directory: Path) -> Addition:
+def drive_addition(drive: Drive, predictions: pd.DataFrame, site: SiteOutline, directory: Path) -> Addition:
     """Figures, section and pictures of a drive."""
     from training.replay.drive_plots import draw_drive
 

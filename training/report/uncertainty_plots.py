@@ -1,4 +1,4 @@
-"""Pictures that prove the claimed uncertainty: error against sigma, and error against the share kept."""
+"""Pictures of the predicted uncertainty: error against sigma, and error against coverage."""
 
 from __future__ import annotations
 
@@ -12,59 +12,78 @@ from matplotlib.ticker import PercentFormatter
 
 from campus_visual_gps.estimation.posterior import sigma_m
 from training.evaluate.predict import covariances_m2, positions_m
-from training.evaluate.report_metrics import Report
+from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import usable
-from training.metrics.risk_coverage import KEPT_SHARE, Ranking
-from training.report.palette import LIMIT, OURS, look_of, plain
-from training.report.summary import claiming
+from training.metrics.risk_coverage import COVERAGE, Ranking
+from training.report.palette import LIMIT, OURS, LineStyle, plain, style_of
+from training.report.table_rows import title_of, with_covariance
 
 _MAX_BINS, _PHOTOS_PER_BIN = 10, 20
+
+
+def _p95(errors_m: np.ndarray) -> float:
+    return float(np.quantile(errors_m, 0.95))
+
+
 # Of a distance whose two axes are Gaussian with sigma 1 (Rayleigh): name, value, colour, line, marker, statistic.
 _RAYLEIGH = (
-    ("95 %", np.sqrt(-2.0 * np.log(0.05)), "#b2182b", ":", "^", lambda errors_m: np.quantile(errors_m, 0.95)),
+    ("95th percentile", np.sqrt(-2.0 * np.log(0.05)), "#b2182b", ":", "^", _p95),
     ("mean", np.sqrt(np.pi / 2.0), "black", "-", "o", np.mean),
-    ("50 %", np.sqrt(2.0 * np.log(2.0)), OURS, "--", "s", np.median),
+    ("median", np.sqrt(2.0 * np.log(2.0)), OURS, "--", "s", np.median),
 )
 
 
 @dataclass(frozen=True)
-class _Claim:
+class _Predicted:
     """Sigmas (N,) per axis and errors (N,), metres, of the photos with a covariance."""
 
     sigmas_m: np.ndarray
     errors_m: np.ndarray
 
 
-def _claim(predictions: pd.DataFrame, prefix: str = "") -> _Claim:
+def _predicted(predictions: pd.DataFrame, prefix: str = "") -> _Predicted:
     offsets = positions_m(predictions, prefix) - positions_m(predictions, "true_")
     covs = covariances_m2(predictions, prefix)
     known = usable(offsets, covs)
-    return _Claim(sigma_m(covs[known]), np.hypot(*offsets[known].T))
+    return _Predicted(sigma_m(covs[known]), np.hypot(*offsets[known].T))
 
 
 def error_by_sigma(predictions: pd.DataFrame) -> Figure:
-    """Every photo's error over its claimed sigma; mean and quantiles of bins over what a true sigma would give."""
-    claim = _claim(predictions)
+    """Every photo's error over its predicted sigma; mean and quantiles of bins against those of a Gaussian."""
+    predicted = _predicted(predictions)
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    if len(claim.errors_m):
-        _photos_and_bins(axes, claim)
-    axes.set(xlabel="claimed sigma per axis, m", ylabel="distance error, m")
-    axes.set_title("Error against claimed sigma: lines if the claim is true, marks as it is", loc="left")
+    if len(predicted.errors_m):
+        _photos_and_bins(axes, predicted)
+    axes.set(xlabel="predicted sigma per axis, m", ylabel="distance error, m")
+    axes.set_title("Distance error against predicted sigma: lines as expected, markers as measured", loc="left")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     plain(axes)
     return figure
 
 
-def _photos_and_bins(axes: Axes, claim: _Claim) -> None:
-    span = np.array([0.0, 1.08 * np.quantile(claim.sigmas_m, 0.99)])
-    axes.plot(claim.sigmas_m, claim.errors_m, ".", ms=4, color="#b4b4b4", zorder=1, label="photo")
+def _photos_and_bins(axes: Axes, predicted: _Predicted) -> None:
+    sigmas_m, errors_m = predicted.sigmas_m, predicted.errors_m
+    span = np.array([0.0, 1.08 * np.quantile(sigmas_m, 0.99)])
+    axes.plot(sigmas_m, errors_m, ".", ms=4, color="#b4b4b4", zorder=1, label="one photo")
     for name, factor, colour, style, marker, statistic in _RAYLEIGH:
-        axes.plot(span, factor * span, color=colour, ls=style, lw=1.4, zorder=2, label=f"{name} if true")
-        bins = [(np.mean(claim.sigmas_m[rows]), statistic(claim.errors_m[rows])) for rows in _bins(claim.sigmas_m)]
-        marks = {"ls": "", "marker": marker, "ms": 7, "mfc": colour, "mec": "white", "mew": 0.8}
-        axes.plot(*np.transpose(bins), **marks, zorder=4, label=f"{name} of a bin")
-    top = max(1.05 * _RAYLEIGH[0][1] * span[1], 1.1 * float(np.quantile(claim.errors_m, 0.95)))
+        axes.plot(span, factor * span, color=colour, ls=style, lw=1.4, zorder=2, label=f"{name}, expected")
+        bins = [
+            (np.mean(predicted.sigmas_m[rows]), statistic(predicted.errors_m[rows]))
+            for rows in _bins(predicted.sigmas_m)
+        ]
+        axes.plot(
+            *np.transpose(bins),
+            ls="",
+            marker=marker,
+            ms=7,
+            mfc=colour,
+            mec="white",
+            mew=0.8,
+            zorder=4,
+            label=f"{name}, measured in bins",
+        )
+    top = max(1.05 * _RAYLEIGH[0][1] * span[1], 1.1 * _p95(errors_m))
     axes.set(xlim=span, ylim=(0.0, top))
 
 
@@ -76,34 +95,46 @@ def _bins(values: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(bin_of == index) for index in np.unique(bin_of)]
 
 
-def risk_coverage(predictions: pd.DataFrame, report: Report) -> Figure:
-    """Mean error of the photos kept, the least certain refused first, between chance and an oracle."""
+def risk_coverage(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
+    """Mean error over coverage, the photos of greatest sigma rejected first, between chance and an oracle."""
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    claim = _claim(predictions)
-    if len(claim.errors_m):
-        _curve(axes, _Claim(claim.errors_m, claim.errors_m), "oracle", LIMIT, "-", 1.0)
-        _curve(axes, _Claim(np.zeros(len(claim.errors_m)), claim.errors_m), "refused at random", LIMIT, "--", 1.0)
-    _curve(axes, claim, "this bundle", OURS, "-", 3.2)
-    for name, title in claiming(report).items():
-        other = _claim(predictions, f"baseline_{name}_")
-        _curve(axes, other, title, *look_of(name, report["beside"]), 1.6)
-    axes.axvline(KEPT_SHARE, color="#bbbbbb", lw=0.8, zorder=0)
-    axes.set(xlim=(0.0, 1.0), xlabel="photos kept, the surest first", ylabel="mean distance error of those kept, m")
+    predicted = _predicted(predictions)
+    if len(predicted.errors_m):
+        _curve(axes, _Predicted(predicted.errors_m, predicted.errors_m), "oracle", LIMIT, "-", 1.0)
+        _curve(
+            axes,
+            _Predicted(np.zeros(len(predicted.errors_m)), predicted.errors_m),
+            "rejection at random",
+            LIMIT,
+            "--",
+            1.0,
+        )
+    _curve(axes, predicted, "this bundle", OURS, "-", 3.2)
+    comparisons = metrics.run.comparisons
+    for name in with_covariance(metrics):
+        other = _predicted(predictions, f"baseline_{name}_")
+        _curve(axes, other, title_of(name, comparisons), *style_of(name, comparisons), 1.6)
+    axes.axvline(COVERAGE, color="#bbbbbb", lw=0.8, zorder=0)
+    axes.set(
+        xlim=(0.0, 1.0),
+        xlabel="coverage: share of photos kept, least sigma first",
+        ylabel="mean distance error of the photos kept, m",
+    )
     axes.set_ylim(bottom=0.0)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_title("What refusing the least certain is worth (area under each curve)", loc="left")
+    axes.set_title("Risk-coverage curves (area under each curve)", loc="left")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.grid(color="#dddddd", lw=0.7)
     plain(axes)
     return figure
 
 
-def _curve(axes: Axes, claim: _Claim, label: str, colour: str, style: str | tuple, width: float) -> None:
-    """Drawn from the twentieth part on: the mean of the first few photos is noise."""
-    if not len(claim.errors_m):
+def _curve(axes: Axes, predicted: _Predicted, label: str, colour: str, style: LineStyle, width: float) -> None:
+    """Drawn from 5 % coverage on: the mean of the first few photos is noise."""
+    if not len(predicted.errors_m):
         return
-    shares, means_m = Ranking(claim.sigmas_m, claim.errors_m).curve()
+    shares, means_m = Ranking(predicted.sigmas_m, predicted.errors_m).curve()
     shown = shares >= min(0.05, shares[-1])
     label = f"{label} ({means_m.mean():.1f} m)"
     axes.plot(shares[shown], means_m[shown], color=colour, ls=style, lw=width, label=label)

@@ -1,0 +1,64 @@
+"""predictions.csv -> report.json, report.md and pictures. No inference is run here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from training.evaluate.predict import PREDICTIONS, read_predictions
+from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline, compute_metrics
+from training.report.flatten import FlatJson, to_flat_json
+from training.report.markdown import markdown
+
+REPORT_JSON = "report.json"
+REPORT_MD = "report.md"
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a kind of data, such as a drive, adds to the report.
+
+    `flat` are keys of report.json, `section` is a section of report.md, `pictures` maps names to files that were
+    written, `terminal` is text for the terminal.
+    """
+
+    flat: FlatJson = field(default_factory=dict)
+    section: str = ""
+    pictures: dict[str, str] = field(default_factory=dict)
+    terminal: str = ""
+
+
+# predictions as read back, the bundle's site, the directory for pictures
+MakeAddition = Callable[[pd.DataFrame, SiteOutline, Path], Addition]
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """The metrics, the content of report.json, the files of the pictures by name, and text for the terminal."""
+
+    metrics: ReportMetrics
+    flat: FlatJson
+    pictures: dict[str, str]
+    terminal: str = ""
+
+
+def write_report(
+    directory: Path, run: RunInfo, site: SiteOutline, make_addition: MakeAddition | None = None
+) -> WrittenReport:
+    """Write report.json, the pictures and report.md from the predictions.csv in a directory."""
+    from training.report.plots import draw_pictures
+
+    predictions = read_predictions(directory / PREDICTIONS)
+    addition = make_addition(predictions, site, directory) if make_addition else Addition()
+    metrics = compute_metrics(predictions, run, site)
+    flat = to_flat_json(metrics) | addition.flat
+    (directory / REPORT_JSON).write_text(json.dumps(flat, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    pictures = draw_pictures(predictions, metrics, site, directory)
+    text = markdown(metrics, pictures, addition.section)
+    # file and session names need not be valid Unicode
+    (directory / REPORT_MD).write_text(text, encoding="utf-8", errors="surrogateescape")
+    return WrittenReport(metrics, flat, pictures | addition.pictures, addition.terminal)
