@@ -24,9 +24,7 @@ def config_file(name: str) -> PathJoinSubstitution:
 
 
 ARGUMENTS = (
-    DeclareLaunchArgument(
-        "model_dir", description="Directory of the model bundle, whose reference point is the origin of the map."
-    ),
+    DeclareLaunchArgument("model_dir", description="Model bundle, whose reference point is the origin of the map."),
     DeclareLaunchArgument(
         "fix_topic",
         default_value="visual_gps/fix",
