@@ -242,12 +242,12 @@ def _compact(tensor: Tensor) -> Tensor:
 def _save_reference(path: Path, reference: ReferenceFeatures) -> None:
     from safetensors.numpy import save_file
 
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "descriptors": np.ascontiguousarray(reference.descriptors, dtype=np.float16),
         "ood_features": np.ascontiguousarray(reference.ood_features, dtype=np.float32),
         "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
     }
-    if reference.extractor is not None:
+    if reference.extractor is not None and reference.local_descriptors is not None:
         tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
         tensors |= reference.extractor.tensors()
     save_file(tensors, path)

@@ -12,7 +12,7 @@ from time import monotonic
 
 from campus_visual_gps.errors import VisualGpsError
 from campus_visual_gps.localizer import MODEL_VARIABLE
-from campus_visual_gps.ros.tools.benchmark import IMAGE_SIZE_PX, photo_like, random_bundle, without_gates
+from campus_visual_gps.ros.tools.benchmark_inputs import IMAGE_SIZE_PX, photo_like, random_bundle, without_gates
 from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeProcess, jpeg_message
 
 RATE_HZ = 30.0

@@ -20,7 +20,7 @@ def shared_data(*parts: str) -> Path:
     return path
 
 
-# Channels of the middle stage, and channel statistics from there on, of the backbones that tests use.
+# Channels of the middle stage, and length of the pooled features, of the backbones that tests use.
 MIDDLE_CHANNELS = {"resnet18": 128, "efficientnet_lite0": 80}
 FEATURES = {"resnet18": 2 * (128 + 256), "efficientnet_lite0": 2 * (80 + 112 + 192)}
 
@@ -36,37 +36,22 @@ def make_bundle(
     cells_enu_m: np.ndarray | None = None,
     **overrides,
 ) -> Path:
-    """A valid bundle of small untrained members whose outputs differ from image to image; with cells, of maps."""
-    import torch
-    from safetensors.torch import save_file
-
+    """A valid bundle of small untrained members whose outputs differ from image to image; with cells, of grid heads."""
     from campus_visual_gps import bundle as bundles
+    from campus_visual_gps.estimation.calibration import Calibration
     from campus_visual_gps.estimation.integrity import Gates
-    from campus_visual_gps.estimation.posterior import Calibration
     from campus_visual_gps.geodesy import LocalFrame
     from campus_visual_gps.models.backbones import get_backbone
-    from campus_visual_gps.models.position_model import ModelConfig, build_model
     from campus_visual_gps.preprocess import ImageSpec
 
-    head = "linear" if cells_enu_m is None else "probability_map"
-    config = ModelConfig(backbone=backbone, head=head, output_scale_m=output_scale_m)
-    cells = None if cells_enu_m is None else torch.from_numpy(cells_enu_m)
     described = get_backbone(backbone)
-    scratch = directory.parent / f"{directory.name}-members"
-    scratch.mkdir(parents=True, exist_ok=True)
-    members = []
-    for seed in seeds:
-        torch.manual_seed(seed)
-        file = scratch / f"{seed}.safetensors"
-        save_file(build_model(config, cells_enu_m=cells).state_dict(), file)
-        members.append((seed, config, file))
     side = site_half_m
     content = {
         "model_id": "tiny",
         "frame": LocalFrame.at(31.262, 34.802),
         "image": ImageSpec(size_px, described.mean, described.std),
         "altitude": bundles.Altitude(300.0, 5.0),
-        "members": members,
+        "members": make_members(seeds, backbone, output_scale_m, cells_enu_m),
         "calibration": Calibration(5.0),
         "gates": Gates(),
         "site_polygon_enu_m": np.array([[-side, -side], [side, -side], [side, side], [-side, side]]),
@@ -79,6 +64,27 @@ def make_bundle(
         "model_card": "# tiny\n",
     }
     return bundles.save_bundle(directory, **(content | overrides))
+
+
+def make_members(
+    seeds: tuple[int, ...] = (42, 123),
+    backbone: str = "resnet18",
+    output_scale_m: float = 20.0,
+    cells_enu_m: np.ndarray | None = None,
+):
+    """Untrained members (seed, network), as `save_bundle` takes them."""
+    import torch
+
+    from campus_visual_gps.models.position_model import ModelConfig, build_model
+
+    head = "linear" if cells_enu_m is None else "probability_map"
+    config = ModelConfig(backbone=backbone, head=head, output_scale_m=output_scale_m)
+    cells = None if cells_enu_m is None else torch.from_numpy(cells_enu_m)
+    members = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        members.append((seed, build_model(config, cells_enu_m=cells).eval()))
+    return members
 
 
 def textured_rgb(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:

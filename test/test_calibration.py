@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid
-from campus_visual_gps.estimation.posterior import Calibration, CovarianceCalibration, sigma_m
 from campus_visual_gps.retrieval.prior import TOP_K, RetrievalResult
 from training.fit.calibration import (
     brightness_of_night,

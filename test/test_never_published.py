@@ -12,8 +12,8 @@ from ros_helpers import image_message, to_stamp
 from campus_visual_gps import Localizer
 from campus_visual_gps.engines.torch_engine import EnsembleOutput
 from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.estimation.posterior import Calibration
 from campus_visual_gps.retrieval.descriptor import RetrievalIndex
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from campus_visual_gps.ros import messages

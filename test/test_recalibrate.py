@@ -11,8 +11,8 @@ from test_replay import image_message
 from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration
 from campus_visual_gps.estimation.integrity import Gates, brightness_and_sharpness
-from campus_visual_gps.estimation.posterior import Calibration, CovarianceCalibration
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.preprocess import resize_square
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions

@@ -5,12 +5,12 @@ import torch
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
-from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.models.stages import (
     common_stages,
     merge_frozen_stages,
     output_of_trunk,
     split_frozen_stages,
+    stage_names,
     without_trunk,
 )
 from training.config import load_config

@@ -127,7 +127,9 @@ def cross_validate(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/training/site_best.yaml")],
     dataset: Annotated[Path | None, typer.Option(help="data set directory")] = None,
     out: Annotated[Path | None, typer.Option(help="output directory of the folds")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="member to train in each fold (repeat for more); default all")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="member to train in each fold (repeat for more); default all")
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Leave-one-session-out cross-validation: one bundle per session, trained on all others."""
@@ -173,9 +175,13 @@ def play(
     rate: Annotated[float, typer.Option(help="playback speed")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="repeat until interrupted")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="publish /clock")] = False,
-    wait_for: Annotated[list[str] | None, typer.Option(help="wait for a subscriber of this topic (repeat for more)")] = None,
+    wait_for: Annotated[
+        list[str] | None, typer.Option(help="wait for a subscriber of this topic (repeat for more)")
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="write the bag and the --topic messages to this bag")] = None,
-    topic: Annotated[list[str] | None, typer.Option(help="NavSatFix topic to record (repeat for more), default /visual_gps/fix")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="NavSatFix topic to record (repeat for more), default /visual_gps/fix")
+    ] = None,
 ) -> None:
     """Publish a bag without `ros2 bag`. With --record, also record the fixes that nodes publish."""
     from training.replay.bags import NAVSATFIX

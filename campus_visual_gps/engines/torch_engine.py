@@ -62,7 +62,7 @@ class TorchEngine:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         model.autocast_dtype = PRECISIONS[self.precision]
-        self.model = model.eval().to(self.device, memory_format=torch.channels_last)
+        self.model = model.eval().to(memory_format=torch.channels_last).to(self.device)
 
     @property
     def member_count(self) -> int:
@@ -83,10 +83,10 @@ class TorchEngine:
 
 
 def to_model_outputs(outputs: dict[str, np.ndarray]) -> ModelOutputs:
-    """The named outputs of a SiteModel, as numpy arrays -> ModelOutputs; what is not finite is dealt with here alone.
+    """The named outputs of a SiteModel, as numpy arrays -> ModelOutputs. NaN and infinity are handled here only.
 
-    Metres become float64. All numbers of an image that is not `finite` become NaN (means, covariances, log probabilities)
-    or 0 (features and descriptors).
+    Metres become float64. All numbers of an image that is not `finite` become NaN (means, covariances, log
+    probabilities) or 0 (features and descriptors).
     """
     means = outputs[MEMBER_MEANS]
     # probabilities may be as good as zero, whose logarithm is -inf: only NaN is wrong there

@@ -72,8 +72,8 @@ class CovarianceCalibration:
 def variance_inflation(match_score: np.ndarray, reference_match_score: float) -> np.ndarray:
     """Factor (...,), 1 or more, of the covariance of an image with this match score (...,), 1 or more.
 
-    An image that matches no reference photo near its position may have been taken elsewhere, however certain the network
-    is: sigma grows in inverse proportion to the score.
+    An image that matches no reference photo near its position may have been taken elsewhere, however certain the
+    network is: sigma grows in inverse proportion to the score.
     """
     return np.maximum(reference_match_score / np.asarray(match_score, dtype=np.float64), 1.0) ** 2
 
@@ -88,8 +88,8 @@ class Calibration(CovarianceCalibration):
     """The calibration of a bundle, measured on photos that its networks have not seen.
 
     Attributes:
-        night: The covariance calibration of images darker than `night_brightness_threshold`, where night photos call for
-            one of their own.
+        night: The covariance calibration of images darker than `night_brightness_threshold`, where night photos
+            call for one of their own.
         night_brightness_threshold: Mean grey level, 0..255.
         point_estimator: How a position is taken from a grid: "geometric_median" or "mean".
         retrieval_prior: What the reference photos add to the grid; None for nothing.

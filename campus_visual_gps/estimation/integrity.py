@@ -64,8 +64,8 @@ class QualityIndicators:
 class Gates:
     """Thresholds of the gates. None switches a gate off.
 
-    `site_margin_m` is the distance from the training area; `max_repeated_images` is a count; the others are limits of the
-    QualityIndicators.
+    `site_margin_m` is the distance from the training area; `max_repeated_images` is a count; the others are limits of
+    the QualityIndicators.
 
     Raises:
         ConfigError: a threshold that is not a number of 0 or more.

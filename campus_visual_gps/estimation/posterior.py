@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 class Posterior(NamedTuple):
-    """Of N images: mean_enu_m (N, 2) metres, calibrated cov_enu_m2 (N, 2, 2) m^2, grid_probs (N, K) or None for heads
-    without a grid, match_score (N,) near the mean, NaN without retrieval, and the conformal radii (N,) metres, NaN where
-    not measured. All NaN for an image whose outputs were not finite."""
+    """Posterior of N images; all NaN for an image whose outputs were not finite.
+
+    mean_enu_m (N, 2) metres; cov_enu_m2 (N, 2, 2) square metres, calibrated; grid_probs (N, K), None for heads without
+    a grid; match_score (N,) near the mean, NaN without retrieval; radius90_m and radius95_m (N,) metres, NaN where the
+    conformal quantiles were not measured.
+    """
 
     mean_enu_m: np.ndarray
     cov_enu_m2: np.ndarray
@@ -63,7 +66,10 @@ class PosteriorEstimator:
             own = calibration.night if dark.any() else calibration
             return self._calibrated(own, outputs, grid_probs, retrieval)
         by_light = [self._calibrated(own, outputs, grid_probs, retrieval) for own in (calibration, calibration.night)]
-        return Posterior(*(None if day is None else _select(dark, night, day) for day, night in zip(*by_light)))
+        day, night = by_light
+        return Posterior._make(
+            own if dim is None or own is None else _select(dark, dim, own) for own, dim in zip(day, night, strict=True)
+        )
 
     def pooled_grid(self, outputs: ModelOutputs, retrieval: RetrievalResult | None) -> np.ndarray | None:
         """The members' mean grid (N, K), pooled with the likelihood of the retrieved photos; before the temperature."""

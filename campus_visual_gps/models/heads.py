@@ -14,16 +14,16 @@ from campus_visual_gps.errors import ConfigError
 GAUSSIAN = "gaussian"
 PROBABILITY_MAP = "probability_map"
 
-# A phone's label is not known better, and no site is wider; both keep the likelihood of a Gaussian from running away.
+# No phone label is more accurate and no site is wider; the limits keep the likelihood of a Gaussian bounded.
 MIN_SIGMA_M, MAX_SIGMA_M = 1.0, 1000.0
 MAX_CORRELATION = 0.99
 
 
 class HeadOutput(NamedTuple):
-    """One member's belief: mean (B, 2) east/north metres, covariance (B, 2, 2) square metres (float64 of a Gaussian)
-    and, where the head has one, the logarithm of its probability map (B, K) over the site's K cells.
+    """One member's output for B images.
 
-    A head that regresses a point claims no spread of its own: its covariance is zero.
+    mean_enu_m (B, 2) east and north metres; cov_enu_m2 (B, 2, 2) square metres, float64 for a Gaussian, zero for a head
+    that regresses a point; grid_log_probs (B, K) log probabilities of the site's K cells, None for heads without a grid.
     """
 
     mean_enu_m: Tensor
@@ -34,8 +34,8 @@ class HeadOutput(NamedTuple):
 class PointHead(nn.Module):
     """Layers whose two outputs, times `output_scale_m`, are the position in metres.
 
-    With a scale of 1 m this is the paper's head. A scale near the site's extent puts the outputs near -1..1, so
-    that the head does not spend its first epochs growing its weights to hundreds of metres.
+    With a scale of 1 m this is the paper's head (section 3.2). A scale near the site's extent keeps the outputs near
+    -1..1, so that the weights need not grow to hundreds of metres in the first epochs.
     """
 
     def __init__(self, layers: nn.Module, output_scale_m: float):
@@ -73,12 +73,15 @@ class GaussianHead(nn.Module):
 class GridHead(nn.Module):
     """Layers whose K outputs are logits over the site's cells (K, 2), east/north metres of their centres."""
 
+    cells_enu_m: Tensor
+    _monomials: Tensor
+
     def __init__(self, layers: nn.Module, cells_enu_m: Tensor):
         super().__init__()
         self.layers = layers
         self.register_buffer("cells_enu_m", cells_enu_m.float())
         east, north = self.cells_enu_m.unbind(1)
-        # one product with these gives all moments; they follow from the cells and travel in no file
+        # one product with these gives all moments; they follow from the cells and are not saved
         monomials = torch.stack([east, north, east * east, east * north, north * north], dim=1)
         self.register_buffer("_monomials", monomials, persistent=False)
 

@@ -1,4 +1,4 @@
-"""ModelConfig and build_model: a backbone and a head joined."""
+"""PositionModel: one member, a backbone and a head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from campus_visual_gps.models.heads import HeadOutput, build_head
 class ModelConfig:
     """What a member's network is, apart from its weights. Travels in the config, the run and the bundle.
 
-    `output_scale_m` is for heads that regress metres, `cell_m` the side of a cell of those that give a map.
+    `output_scale_m` is for heads that regress metres, `cell_m` the side of a cell of heads with a grid.
     """
 
     backbone: str = "convnext_tiny"
@@ -45,7 +45,7 @@ class PositionModel(nn.Module):
 
     @property
     def cells_enu_m(self) -> Tensor | None:
-        """The cells (K, 2) of the head's map, metres; None for a head without one."""
+        """The cells (K, 2) of the head's grid, metres; None for a head without one."""
         return getattr(self.head, "cells_enu_m", None)
 
     def forward(self, images: Tensor) -> HeadOutput:
@@ -58,7 +58,7 @@ class PositionModel(nn.Module):
 def build_model(config: ModelConfig, weights: str = "none", cells_enu_m: Tensor | None = None) -> PositionModel:
     """PositionModel with backbone weights "imagenet", "none" or from a file, and a fresh head.
 
-    A head that gives a map wants the site's cells (K, 2), metres. Raises ConfigError.
+    A head with a grid needs the site's cells (K, 2), metres. Raises ConfigError.
     """
     feature_dim = get_backbone(config.backbone).feature_dim
     head = build_head(config.head, feature_dim, config.dropout, config.output_scale_m, cells_enu_m)
@@ -66,7 +66,7 @@ def build_model(config: ModelConfig, weights: str = "none", cells_enu_m: Tensor 
 
 
 def build_from_state(config: ModelConfig, state: dict[str, Tensor]) -> PositionModel:
-    """The regressor that saved this state. Raises ConfigError, and RuntimeError if the tensors do not fit."""
+    """The network that saved this state. Raises ConfigError, and RuntimeError if the tensors do not fit."""
     model = build_model(config, cells_enu_m=state.get("head.cells_enu_m"))
     model.load_state_dict(state)
     return model

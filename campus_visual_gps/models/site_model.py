@@ -80,9 +80,9 @@ class SiteModel(nn.Module):
         """Run on uint8 images (B, S, S, 3).
 
         Returns:
-            member_means_enu_m (B, M, 2), member_covs_enu_m2 (B, M, 2, 2), grid_log_probs (B, M, K) for heads with a grid,
-            ood_features (B, c), pooled_features (B, d); descriptors (B, p) and local_descriptors (B, T, t) int8 with an
-            extractor, local_features_fine and local_features_coarse (B, g, g, C) without.
+            member_means_enu_m (B, M, 2), member_covs_enu_m2 (B, M, 2, 2), ood_features (B, c), pooled_features (B, d);
+            grid_log_probs (B, M, K) of heads with a grid; descriptors (B, p) and local_descriptors (B, T, t) int8 with
+            an extractor, local_features_fine and local_features_coarse (B, g, g, C) without.
         """
         with self._autocast(images.device.type):
             feature_maps, features = self._features(standardise(images, self.mean, self.std))

@@ -33,7 +33,7 @@ def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
 
 
 class FrozenStages(nn.Sequential):
-    """The first stages of a backbone: (B, 3, S, S) -> feature map (B, C, s, s). Not trained, always in evaluation mode."""
+    """The first stages of a backbone, not trained, always in evaluation mode: (B, 3, S, S) -> (B, C, s, s)."""
 
     def __init__(self, names: list[str], modules: list[nn.Module]):
         super().__init__(*modules)

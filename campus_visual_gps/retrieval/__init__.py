@@ -1,1 +1,1 @@
-"""Which reference photos an image looks like: descriptors, exact search, matching, the prior over the site, OOD score."""
+"""Visual place recognition among the reference photos: descriptors, search, matching, prior, OOD score."""

@@ -67,8 +67,8 @@ class DescriptorExtractor(nn.Module):
     """Pooled features (B, d) and local features of two stages -> global and local descriptors.
 
     All buffers are fitted on the training photos: `pooled_mean` and `pooled_std` (d,) standardise the pooled features,
-    which are joined with the VLADs of the `codebooks`; that, less `raw_mean` (D,), times `projection` (p, D) float16, is
-    the global descriptor. `local_whitening` (C, t) whitens the local features of the first of the two stages.
+    which are joined with the VLADs of the `codebooks`; that, less `raw_mean` (D,), times `projection` (p, D) float16,
+    is the global descriptor. `local_whitening` (C, t) whitens the local features of the first of the two stages.
     """
 
     pooled_mean: Tensor
@@ -86,7 +86,7 @@ class DescriptorExtractor(nn.Module):
     @property
     def feature_channels(self) -> list[int]:
         """Channels of the pooled features and of each stage's local features that it was fitted for."""
-        return [len(self.pooled_mean), *(len(codebook.mean) for codebook in self.codebooks)]
+        return [len(self.pooled_mean), *(len(codebook.get_buffer("mean")) for codebook in self.codebooks)]
 
     def raw_descriptor(self, pooled: Tensor, local: Sequence[Tensor]) -> Tensor:
         """(B, D) float32: standardised pooled features and VLADs, one after the other."""
@@ -94,16 +94,16 @@ class DescriptorExtractor(nn.Module):
         return torch.cat([(pooled.float() - self.pooled_mean) / self.pooled_std, *vlads], dim=1)
 
     def forward(self, pooled: Tensor, local: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Pooled features (B, d), local features (B, g, g, C) -> descriptors (B, p), local descriptors (B, T, t) int8."""
+        """Pooled (B, d) and local features (B, g, g, C) -> descriptors (B, p), local descriptors (B, T, t) int8."""
         centred = self.raw_descriptor(pooled, local) - self.raw_mean
         # the projection is read once a batch: in float16 that is half of the time
         descriptor = normalize(linear(centred.half(), self.projection).float(), dim=1, eps=EPS)
-        whitened = (local[0].float().flatten(1, 2) - self.codebooks[0].mean) @ self.local_whitening
+        whitened = (local[0].float().flatten(1, 2) - self.codebooks[0].get_buffer("mean")) @ self.local_whitening
         return descriptor, torch.round(normalize(whitened, dim=-1, eps=EPS) * INT8_SCALE).to(torch.int8)
 
     @torch.inference_mode()
     def describe(self, pooled: np.ndarray, local: Sequence[np.ndarray], batch: int = 64) -> ImageDescriptors:
-        """Descriptors of N images from stored features: pooled (N, d), local (N, g, g, C) of two stages, any float type.
+        """Descriptors of N images from stored features: pooled (N, d), local (N, g, g, C) of two stages.
 
         Raises:
             BundleError: the features have other channels than the extractor was fitted for.

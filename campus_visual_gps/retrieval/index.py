@@ -15,10 +15,10 @@ _QUERIES_AT_ONCE = 256
 
 
 class RetrievalResult(NamedTuple):
-    """The k reference photos most similar to each query, best first; leading dimensions (...) are those of the queries.
+    """The k reference photos most similar to each of Q queries, best first.
 
-    rows (..., k) int64; similarities (..., k) float64 cosines, -1..1, 0 for a vector of zeros; positions_enu_m (..., k, 2);
-    match_scores (..., k) float64 of the local descriptors, 1 or more, None where they were not compared.
+    rows (Q, k) int64; similarities (Q, k) float64 cosines, -1..1, 0 for a vector of zeros; positions_enu_m (Q, k, 2);
+    match_scores (Q, k) float64 of the local descriptors, 1 or more, None where they were not compared.
     """
 
     rows: np.ndarray
@@ -26,16 +26,15 @@ class RetrievalResult(NamedTuple):
     positions_enu_m: np.ndarray
     match_scores: np.ndarray | None = None
 
-    def where(self, chosen: np.ndarray) -> RetrievalResult:
+    def where(self, chosen: np.ndarray | slice) -> RetrievalResult:
         """The results of some queries; `chosen` indexes the first axis."""
-        return RetrievalResult(*(None if values is None else values[chosen] for values in self))
+        return RetrievalResult._make(None if values is None else values[chosen] for values in self)
 
 
 class RetrievalIndex:
-    """Descriptors (N, p), local descriptors (N, T, t) int8 or None, and positions (N, 2) metres of the reference photos.
+    """The reference photos: descriptors (N, p) of any norm, positions (N, 2) metres, local descriptors (N, T, t) int8.
 
-    Descriptors need not be of norm 1. One float32 product and a top-k per search: about 100 MB and 25 ms of one core for
-    100,000 photos.
+    One float32 product and a top-k per search: about 100 MB and 25 ms of one core for 100,000 photos.
 
     Raises:
         BundleError: shapes do not fit each other, or something is not finite.
@@ -79,7 +78,8 @@ class RetrievalIndex:
         scores = None
         if self.local_descriptors is not None and local_descriptors is not None:
             reference = self.local_descriptors
-            scores = np.stack([match_scores(own, reference[near]) for own, near in zip(local_descriptors, rows)])
+            pairs = zip(local_descriptors, rows, strict=True)
+            scores = np.stack([match_scores(own, reference[near]) for own, near in pairs])
         return RetrievalResult(rows, similarities.astype(np.float64), self.positions_enu_m[rows], scores)
 
 

@@ -61,7 +61,9 @@ class RetrievalPriorConfig:
             raise BundleError(f"retrieval prior: k must be a whole number of 1 or more, got {self.k!r}")
 
 
-def position_likelihood(retrieval: RetrievalResult, cells_enu_m: np.ndarray, config: RetrievalPriorConfig) -> np.ndarray:
+def position_likelihood(
+    retrieval: RetrievalResult, cells_enu_m: np.ndarray, config: RetrievalPriorConfig
+) -> np.ndarray:
     """Likelihood of each cell (K, 2) metres for N retrieval results: (N, K), each row sums to 1.
 
     A Gaussian kernel stands at the position of each of the first `config.k` photos, weighted as RetrievalPriorConfig

@@ -123,7 +123,7 @@ def _nearest_pretrained(
     )
     name = bundle.members[0].model.backbone
     try:
-        module = build_backbone(name, "imagenet").eval().to(device, memory_format=torch.channels_last)
+        module = build_backbone(name, "imagenet").eval().to(memory_format=torch.channels_last).to(device)
     except ConfigError as error:
         raise NotComputedError(str(error)) from error
     backbone = get_backbone(name)
@@ -159,10 +159,10 @@ def _find_images(photo_ids: list[str], dataset_dirs: list[Path]) -> list[Path]:
     found = []
     for photo_id in photo_ids:
         paths = (image_path(directory, photo_id) for directory in dataset_dirs)
-        found.append(next((path for path in paths if path.is_file()), None))
-    if None in found:
+        found += [path for path in paths if path.is_file()][:1]
+    if len(found) < len(photo_ids):
         there = " or ".join(dict.fromkeys(str(directory) for directory in dataset_dirs if directory != Path()))
-        raise NotComputedError(f"{found.count(None)} of {len(found)} training photos are not in {there}")
+        raise NotComputedError(f"{len(photo_ids) - len(found)} of {len(photo_ids)} training photos are not in {there}")
     return found
 
 

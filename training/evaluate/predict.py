@@ -113,7 +113,7 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
 
 def _modes(estimate: PositionEstimate) -> dict[str, float]:
     """The two heaviest modes, where the head gives a map: east, north, share of the mass."""
-    row = {}
+    row: dict[str, float] = {}
     for number, mode in enumerate(estimate.modes[:_MODES], start=1):
         row |= {
             f"mode{number}_east_m": mode.mean_enu_m[0],
@@ -125,7 +125,7 @@ def _modes(estimate: PositionEstimate) -> dict[str, float]:
 
 def covariance_columns(prefix: str, cov_enu_m2: np.ndarray) -> dict[str, np.ndarray]:
     """Covariances (..., 2, 2) -> the columns with that prefix, (...) each, as `covariances_m2` reads them."""
-    return {prefix + name: cov_enu_m2[(..., *entry)] for name, entry in _COV_ENTRIES.items()}
+    return {prefix + name: cov_enu_m2[..., row, column] for name, (row, column) in _COV_ENTRIES.items()}
 
 
 def _table(photos: pd.DataFrame, truth: np.ndarray, estimates: pd.DataFrame) -> pd.DataFrame:

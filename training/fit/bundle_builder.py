@@ -192,7 +192,8 @@ def _gates(trained: TrainedEnsemble, sets: Sequence[CalibrationSet], calibration
     gates = with_spread_gate(gates, spreads_m)
     posteriors = [own.posterior(calibration) for own in sets]
     separations = [
-        np.zeros(len(own)) if own.grid is None or posterior.grid_probs is None
+        np.zeros(len(own))
+        if own.grid is None or posterior.grid_probs is None
         else own.grid.mode_separations_m(posterior.grid_probs)
         for own, posterior in zip(sets, posteriors, strict=True)
     ]

@@ -53,8 +53,8 @@ def fit_calibration(
 ) -> Calibration:
     """Retrieval prior, temperature, scale, floor and conformal quantiles, with the numbers that justify them.
 
-    All by likelihood; night and day apart only if a likelihood ratio test calls for it. With fewer than MIN_PHOTOS photos
-    only the floor is measured.
+    All by likelihood; night and day apart only if a likelihood ratio test calls for it. With fewer than MIN_PHOTOS
+    photos only the floor is measured.
 
     Args:
         sets: Held-out photos; one set per ensemble.
@@ -100,8 +100,8 @@ def fit_covariance(
 ) -> CovarianceCalibration:
     """Temperature of the grid unless it is given, then scale and floor of the covariance, then the conformal quantiles.
 
-    With a retrieval prior the covariance of a photo that matches no reference photo is inflated in inverse proportion to
-    its score, by rule and not by fit: with each session of a campus held out in turn, an exponent that was fitted to the
+    With a retrieval prior, sigma of a photo that matches no reference photo is inflated in inverse proportion to its
+    score, by rule and not by fit: with each session of a campus held out in turn, an exponent that was fitted to the
     others was 0.4 to 0.5, and 0.2 for the one session that needed it most (docs/results.md).
 
     Args:
@@ -132,9 +132,7 @@ def fit_covariance(
         float(floor_sigma_m * np.sqrt(factor)), float(scale * factor), temperature, reference_match_score=reference
     )
     ratios = np.linalg.norm(offsets, axis=1) / sigma_m(fitted.apply(covs, match_score))
-    return replace(
-        fitted, conformal_90=conformal_quantile(ratios, 0.90), conformal_95=conformal_quantile(ratios, 0.95)
-    )
+    return replace(fitted, conformal_90=conformal_quantile(ratios, 0.90), conformal_95=conformal_quantile(ratios, 0.95))
 
 
 def _coverage_factor(offsets_m: np.ndarray, covs_m2: np.ndarray, level: float = 0.95) -> float:
@@ -180,8 +178,9 @@ def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig 
     Each choice is judged at its own best temperature: what sharpens a grid must not win by that alone.
     """
     likelihood = GridLikelihood(sets)
-    scores = np.concatenate([own.retrieval.match_scores.ravel() for own in sets if own.retrieval is not None])
-    typical = round(float(np.exp(np.log(scores).mean())), 4)
+    scores = [own.retrieval.match_scores for own in sets if own.retrieval is not None]
+    known = np.concatenate([own.ravel() for own in scores if own is not None])
+    typical = round(float(np.exp(np.log(known).mean())), 4)
     best, best_loss = None, likelihood.best_temperature(None)[1]
     choices = product(PRIOR_BANDWIDTHS_M, PRIOR_TEMPERATURES, NULL_SIMILARITIES, MATCH_EXPONENTS, PRIOR_WEIGHTS)
     for bandwidth_m, temperature, null_similarity, exponent, weight in choices:
@@ -197,14 +196,14 @@ class GridLikelihood:
 
     def __init__(self, sets: Sequence[CalibrationSet]):
         self._sets = sets
-        self._kernels = [
-            label_kernel(own.grid.centres_enu_m, own.truth_enu_m) for own in sets if own.grid is not None
-        ]
+        self._kernels = [label_kernel(own.grid.centres_enu_m, own.truth_enu_m) for own in sets if own.grid is not None]
 
     def best_temperature(self, prior: RetrievalPriorConfig | None) -> tuple[float, float]:
         """The likeliest temperature, and the mean negative log likelihood there."""
         calibration = Calibration(MIN_FLOOR_SIGMA_M, retrieval_prior=prior)
-        pooled = [PosteriorEstimator(calibration, own.grid).pooled_grid(own.outputs, own.retrieval) for own in self._sets]
+        pooled = [
+            PosteriorEstimator(calibration, own.grid).pooled_grid(own.outputs, own.retrieval) for own in self._sets
+        ]
         with np.errstate(divide="ignore"):
             logs = [np.log(grid_probs).astype(np.float32) for grid_probs in pooled if grid_probs is not None]
         logs = [own - own.max(axis=1, keepdims=True) for own in logs]
@@ -258,9 +257,7 @@ def _fit_lights(
     if not separate:
         return None, measured
     day, night_covariance = covariances
-    return replace(
-        base.with_covariance(day), night=night_covariance, night_brightness_threshold=threshold
-    ), measured
+    return replace(base.with_covariance(day), night=night_covariance, night_brightness_threshold=threshold), measured
 
 
 def brightness_of_night(brightness: np.ndarray, night: np.ndarray) -> tuple[float, float]:

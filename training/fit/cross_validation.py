@@ -1,7 +1,7 @@
 """Cross-validation: for every session, an ensemble that is trained on all the others.
 
-What the folds say of the sessions that they have not seen is what a calibration must be fitted on, and together it is the
-score of a recipe: with few sessions, one that is held out alone may be easier or harder than the next.
+What the folds say of the sessions that they have not seen is what a calibration must be fitted on, and together it is
+the score of a recipe: with few sessions, one that is held out alone may be easier or harder than the next.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,9 @@ def read_folds(directory: Path) -> list[Fold]:
         table = yaml.safe_load((directory / FOLDS).read_text(encoding="utf-8"))
         return [Fold(str(session), directory / bundle) for session, bundle in table.items()]
     except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise DatasetError(f"{directory} holds no complete folds: run `cross-validate` with this directory as --out") from error
+        raise DatasetError(
+            f"{directory} holds no complete folds: run `cross-validate` with this directory as --out"
+        ) from error
 
 
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:
@@ -114,7 +117,7 @@ def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> Cal
     """What a fold says of its session, also kept in a file for the ensemble that is trained on all sessions."""
     session = photos[photos["session"] == fold.session]
     own = trained.calibration_set(session)
-    content: dict[str, np.ndarray] = {name: getattr(own.outputs, name) for name in _MODEL}
+    content: dict[str, Any] = {name: getattr(own.outputs, name) for name in _MODEL}
     content |= {name: getattr(own, name) for name in _IMAGE}
     content |= {
         "recipe": np.array(_recipe(trained.config)),
@@ -131,13 +134,15 @@ def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> Cal
     return own
 
 
-def _stored_set(content: dict[str, np.ndarray], site: TrainingSite, config: TrainConfig) -> CalibrationSet:
+def _stored_set(content: dict[str, Any], site: TrainingSite, config: TrainConfig) -> CalibrationSet:
     photos = site.photos.set_index("photo_id", drop=False).reindex(content["photo_ids"])
     if photos["session"].isna().any():
-        raise DatasetError(f"{site.dataset_dir} lacks photos that the folds were trained on: run `cross-validate` again")
+        raise DatasetError(
+            f"{site.dataset_dir} lacks photos that the folds were trained on: run `cross-validate` again"
+        )
     # the folds' local frame may have another origin, if the split was another: all metres are moved to the site's
     origin = site.frame.to_local(*(float(value) for value in content["frame"]))
-    model = {name: content.get(name) for name in _MODEL}
+    model: dict[str, Any] = {name: content.get(name) for name in _MODEL}
     outputs = ModelOutputs(
         **model,
         pooled_features=np.empty((len(photos), 0)),
@@ -153,10 +158,10 @@ def _stored_set(content: dict[str, np.ndarray], site: TrainingSite, config: Trai
     )
 
 
-def _stored_retrieval(content: dict[str, np.ndarray], origin_enu_m: np.ndarray) -> RetrievalResult | None:
+def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> RetrievalResult | None:
     if _RETRIEVAL + "rows" not in content:
         return None
-    stored = RetrievalResult(*(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields))
+    stored = RetrievalResult._make(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields)
     return stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
 
 

@@ -56,7 +56,9 @@ def with_posterior_gates(
     if accepted_error_m is None:
         return gates
     if len(errors_m) < MIN_PHOTOS:
-        log.warning("%d held-out photos are too few to measure the gates of sigma and modes: they stay off", len(errors_m))
+        log.warning(
+            "%d held-out photos are too few to measure the gates of sigma and modes: they stay off", len(errors_m)
+        )
         return gates
     apart = modes_limit_m(errors_m, mode_separation_m, accepted_error_m)
     kept = mode_separation_m <= (np.inf if apart is None else apart)

@@ -25,9 +25,7 @@ def _night(calibration: Calibration) -> str:
 def _inflation(calibration: Calibration) -> str:
     if calibration.reference_match_score is None:
         return ""
-    return (
-        f";\n  sigma times {calibration.reference_match_score:.1f} over the image's match score with the reference photos"
-    )
+    return f";\n  sigma times {calibration.reference_match_score:.1f} over the image's match score"
 
 
 def _drive(measured: dict) -> str:

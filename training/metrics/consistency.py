@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from campus_visual_gps.estimation.posterior import sigma_m
+from campus_visual_gps.estimation.calibration import sigma_m
 from training.metrics.bootstrap import CONFIDENCE, BlockBootstrap, Interval
 from training.metrics.errors import share_of
 from training.metrics.estimate import UNKNOWN, Estimate

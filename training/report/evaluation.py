@@ -181,10 +181,10 @@ def _predictions(
     pretrained: dict[Path, np.ndarray] = {}
     for subject in subjects:
         localizer = subject.localizer
-        table, features = predict(localizer, subject.photos, subject.paths, progress)
+        table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
         table.insert(table.columns.get_loc("subset") + 1, "area", area_of(positions_m(table, "true_")))
-        query = Query(table["photo_id"].tolist(), subject.paths, features, subject.dataset_dir, pretrained)
-        baselines = compute_baselines(localizer.bundle, localizer.ensemble, query, progress)
+        query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
+        baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
         baselines += covariance_baselines(table, localizer.bundle)
         tables.append(with_baselines(table, baselines))
         for baseline in baselines:
@@ -196,7 +196,7 @@ def _run_info(
     subjects: Sequence[Subject], area_source: str, reasons: dict[str, str], comparisons: list[str]
 ) -> RunInfo:
     first, several = subjects[0], f", {len(subjects)} folds" if len(subjects) > 1 else ""
-    bundle, ensemble = first.localizer.bundle, first.localizer.ensemble
+    bundle, engine = first.localizer.bundle, first.localizer.engine
     n_seen = sum(
         len(set(subject.photos["photo_id"]) & set(subject.localizer.bundle.training.get("photo_ids") or []))
         for subject in subjects
@@ -206,8 +206,8 @@ def _run_info(
         bundle=str(bundle.path) + several,
         dataset=first.dataset,
         split=first.split,
-        device=str(ensemble.device),
-        precision=ensemble.precision,
+        device=str(engine.device),
+        precision=engine.precision,
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         member_seeds=[member.seed for member in bundle.members],
         area_source=area_source,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from campus_visual_gps.estimation.posterior import sigma_m
+from campus_visual_gps.estimation.calibration import sigma_m
 from training.evaluate.predict import covariances_m2, positions_m
 from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import usable
