@@ -76,7 +76,9 @@ def test_stages_that_members_share_are_stored_once(tmp_path):
     assert bundle.shared_stages is not None and bundle.shared_stages.count == 3
     shared, own = _dtypes(bundle.path / SHARED_STAGES), _dtypes(bundle.path / "member-42.safetensors")
     assert not set(shared) & set(own) and set(shared) | set(own) == set(members[0][1].state_dict())
-    assert all(name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")) for name in shared)
+    assert all(
+        name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")) for name in shared
+    )
     separate = make_bundle(tmp_path / "separate")
     saved = sum(file.stat().st_size for file in bundle.path.iterdir())
     stored_twice = sum(file.stat().st_size for file in separate.iterdir())

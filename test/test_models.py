@@ -93,4 +93,8 @@ def test_local_features_form_a_raster_of_about_ten_a_side(side):
     fine, coarse = local_features(feature_maps)
     count = fine.shape[1]
     assert fine.shape == (2, count, count, 4) and torch.all(fine == 1.0) and coarse.shape[-1] == 6
-    assert count == side if side <= LOCAL_FEATURES_PER_SIDE else 0.7 * LOCAL_FEATURES_PER_SIDE <= count <= 1.5 * LOCAL_FEATURES_PER_SIDE
+    assert (
+        count == side
+        if side <= LOCAL_FEATURES_PER_SIDE
+        else 0.7 * LOCAL_FEATURES_PER_SIDE <= count <= 1.5 * LOCAL_FEATURES_PER_SIDE
+    )
