@@ -10,7 +10,7 @@ from helpers import ROOT, make_bundle
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.ros.tools import benchmark
-from campus_visual_gps.ros.tools.benchmark_inputs import RANDOM_SEEDS, random_bundle, random_extractor
+from campus_visual_gps.ros.tools.benchmark_inputs import RANDOM_SEEDS, random_bundle
 
 
 def test_all_times_are_measured_of_a_bundle_whose_gates_would_reject_the_image(tmp_path, capsys, monkeypatch):

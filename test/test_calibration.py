@@ -2,14 +2,21 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import yaml
+from helpers import make_members, textured_rgb
 
+from campus_visual_gps.engines.torch_engine import TorchEngine
 from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.models.site_model import SiteModel
+from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.retrieval.index import TOP_K, RetrievalResult
+from training.fit import calibration_set
 from training.fit.calibration import (
     brightness_of_night,
     conformal_quantile,
@@ -17,7 +24,7 @@ from training.fit.calibration import (
     fit_covariance,
     fit_scale_and_floor,
 )
-from training.fit.calibration_set import CalibrationSet, concatenated
+from training.fit.calibration_set import CalibrationSet, PhotoOutputStore, concatenated, read_photos
 from training.metrics.consistency import nees
 
 N = 600
@@ -30,14 +37,14 @@ def outputs_of(means, covs, grid_log_probs=None) -> ModelOutputs:
     return ModelOutputs(means, covs, grid_log_probs, empty, empty, None, None, None, np.ones(len(means), bool))
 
 
-def gaussian_set(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, session="a", n=N) -> CalibrationSet:
+def gaussian_set(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, n=N) -> CalibrationSet:
     """Gaussian members that claim one sigma and err by another."""
     error_sigma_m, claimed = (np.broadcast_to(value, n) for value in (error_sigma_m, claimed_sigma_m))
     truth = rng.uniform(0, 100, (n, 2))
     means = truth[:, None] + error_sigma_m[:, None, None] * rng.normal(size=(n, 1, 2))
     covs = claimed[:, None, None, None] ** 2 * np.eye(2)
     grey = np.full(n, brightness) + rng.normal(size=n)
-    sessions = np.full(n, session, object)
+    sessions = np.full(n, f"night-{night:g}", object)
     return CalibrationSet(
         outputs_of(means, covs), grey, np.full(n, 100.0), None, truth, sessions, np.arange(n), np.full(n, night), None
     )
@@ -151,12 +158,12 @@ def test_night_gets_a_covariance_of_its_own_only_if_the_errors_call_for_one():
     rng = np.random.default_rng(9)
     alike = [
         gaussian_set(rng, 8.0, 8.0, night=0.0),
-        gaussian_set(rng, 8.0, 8.0, night=1.0, brightness=30.0, session="b"),
+        gaussian_set(rng, 8.0, 8.0, night=1.0, brightness=30.0),
     ]
     assert fit_calibration(alike).night is None
     apart = [
         gaussian_set(rng, 8.0, 8.0, night=0.0),
-        gaussian_set(rng, 24.0, 8.0, night=1.0, brightness=30.0, session="b"),
+        gaussian_set(rng, 24.0, 8.0, night=1.0, brightness=30.0),
     ]
     calibration = fit_calibration(apart)
     assert calibration.measured["light"] == "apart" and 30 < calibration.night_brightness_threshold < 120
@@ -184,6 +191,50 @@ def test_the_brightness_of_night_lies_between_the_lights():
 def test_few_photos_give_a_floor_and_nothing_else():
     calibration = fit_calibration([gaussian_set(np.random.default_rng(11), 10.0, 1.0, n=8)])
     assert calibration.scale == 1.0 and calibration.conformal_90 is None and calibration.floor_sigma_m > 4.0
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """An engine, and the files of 20 stored photos."""
+    members, described = make_members((1,)), get_backbone("resnet18")
+    engine = TorchEngine(SiteModel([members[0][1]], ImageSpec(64, described.mean, described.std)), "cpu", "fp32")
+    directory = tmp_path_factory.mktemp("photos")
+    paths = [directory / f"{index}.png" for index in range(20)]
+    for index, path in enumerate(paths):
+        cv2.imwrite(str(path), textured_rgb(64, 64, index))
+    return engine, paths
+
+
+def test_stored_photos_are_read_in_batches_and_keep_their_order(photos):
+    engine, paths = photos
+    found = read_photos(engine, paths)
+    assert len(found.outputs) == 20 and found.brightness.shape == found.sharpness.shape == (20,)
+    for row in (0, 15, 16, 19):
+        alone = read_photos(engine, paths[row : row + 1])
+        np.testing.assert_allclose(
+            found.outputs.member_means_enu_m[row], alone.outputs.member_means_enu_m[0], atol=1e-4
+        )
+        assert found.brightness[row] == alone.brightness[0] and found.sharpness[row] == alone.sharpness[0]
+    assert [stage.dtype for stage in found.outputs.local_features] == [np.float16, np.float16]
+
+
+def test_a_store_reads_every_photo_once(photos, monkeypatch):
+    engine, paths = photos
+    read = []
+
+    def counted(engine, paths):
+        read.extend(paths)
+        return read_photos(engine, paths)
+
+    monkeypatch.setattr(calibration_set, "read_photos", counted)
+    store = PhotoOutputStore()
+    first = store.read(engine, [paths[3], paths[1]])
+    second = store.read(engine, [paths[2], paths[1], paths[3]])
+    assert read == [paths[3], paths[1], paths[2]]
+    pooled = read_photos(engine, [paths[2], paths[1], paths[3]]).outputs.pooled_features
+    np.testing.assert_allclose(second.outputs.pooled_features, pooled, atol=1e-4)
+    np.testing.assert_array_equal(first.outputs.pooled_features, second.outputs.pooled_features[[2, 1]])
+    assert second.brightness[1] == first.brightness[1]
 
 
 def test_some_photos_of_a_set_are_a_set():

@@ -13,10 +13,12 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.preprocess import prepare
 from training.cli import app
 from training.config import load_config
 from training.data.dataset import read_rgb
 from training.evaluate.predict import read_predictions
+from training.fit.bundle_builder import describes_alike
 from training.fit.cross_validation import cross_validate, load_calibration_sets, read_folds
 from training.fit.ensemble import train_ensemble
 from training.fit.site_data import load_site
@@ -33,7 +35,7 @@ SETTINGS = {
     "weights": "none",
     "size_px": 64,
     "seeds": [1],
-    "optimizer": {"lr": 1e-3, "frozen_stages": 3},
+    "optimizer": {"lr": 1e-3, "frozen_stages": 4},
     "scheduler": {"name": "cosine"},
     "trainer": {"max_epochs": 1, "batch_size": 8, "accelerator": "cpu", "keep": "last", "cached_views": 1},
 }
@@ -83,6 +85,25 @@ def test_folds_share_one_cache_of_features(folds, dataset_dir):
     assert [file.suffix for file in files] == [".npy"]
     views = np.load(files[0], mmap_mode="r")
     assert views.shape[:2] == (2, 60) and not np.array_equal(views[0], views[1])
+
+
+def test_where_the_stages_that_describe_a_photo_are_frozen_all_folds_describe_it_alike(folds, dataset_dir):
+    """Photos are then read once for all folds."""
+    config, made, _ = folds
+    assert describes_alike(config) and not describes_alike(_with_frozen_stages(config, 3))
+    bundles = [load_bundle(fold.bundle_dir) for fold, _ in made]
+    features = [dict(zip(own.training["photo_ids"], own.load_reference().ood_features, strict=True)) for own in bundles]
+    common = sorted(set(features[0]) & set(features[1]))
+    assert len(common) == 15
+    for photo_id in common:
+        np.testing.assert_array_equal(features[0][photo_id], features[1][photo_id])
+    localizer = Localizer.load(bundles[1].path, device="cpu", precision="fp32")
+    inputs = prepare(read_rgb(image_path(dataset_dir, common[0])), localizer.bundle.image)
+    np.testing.assert_allclose(localizer.engine.run(inputs[None]).ood_features[0], features[1][common[0]], atol=1e-4)
+
+
+def _with_frozen_stages(config, count):
+    return dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, frozen_stages=count))
 
 
 def test_a_fold_answers_with_modes_and_a_covariance(folds, dataset_dir):
@@ -148,7 +169,7 @@ def test_the_other_heads_are_trained_by_the_same_command(head, dataset_dir, tmp_
         "--seed",
         "7",
     ]
-    result = CliRunner().invoke(app, [*arguments, "--set", f"model.head={head}"])
+    result = CliRunner().invoke(app, [*arguments, "--set", f"model.head={head}", "--set", "optimizer.frozen_stages=3"])
     assert result.exit_code == 0, result.output
     bundles = [load_bundle(fold.bundle_dir) for fold in read_folds(tmp_path / "folds")]
     assert {(bundle.members[0].model.head, bundle.members[0].seed) for bundle in bundles} == {(head, 7)}

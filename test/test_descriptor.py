@@ -14,7 +14,7 @@ PHOTOS, SIDE, CHANNELS = 60, 8, 12
 
 
 def features(rng, photos=PHOTOS):
-    """Pooled features, local features of two stages and positions of photos, four at every one of the stops of a line."""
+    """Pooled features, local features of two stages and positions of photos, four at every stop of a line."""
     stops = np.arange(photos) // 4
     scene = np.random.default_rng(7).normal(size=(photos // 4 + 1, SIDE, SIDE, CHANNELS))[stops]
     local = scene + 0.5 * rng.normal(size=scene.shape)

@@ -91,10 +91,7 @@ def test_local_features_form_a_raster_of_about_ten_a_side(side):
     sides = (2 * side, side, max(side // 2, 1))
     feature_maps = [torch.ones(2, channels, own, own) for channels, own in zip((8, 4, 6), sides, strict=True)]
     fine, coarse = local_features(feature_maps)
-    count = fine.shape[1]
+    count, most = fine.shape[1], LOCAL_FEATURES_PER_SIDE
     assert fine.shape == (2, count, count, 4) and torch.all(fine == 1.0) and coarse.shape[-1] == 6
-    assert (
-        count == side
-        if side <= LOCAL_FEATURES_PER_SIDE
-        else 0.7 * LOCAL_FEATURES_PER_SIDE <= count <= 1.5 * LOCAL_FEATURES_PER_SIDE
-    )
+    low, high = (side, side) if side <= most else (0.7 * most, 1.5 * most)
+    assert low <= count <= high

@@ -11,7 +11,6 @@ from campus_visual_gps.models.stages import (
     shared_stage_count,
     split_frozen_stages,
     stage_names,
-    stage_tensors,
     without_stages,
 )
 from training.config import load_config
