@@ -121,7 +121,7 @@ def test_constant_covariance_is_that_of_a_gaussian_with_the_error_on_validation(
 
 
 def test_spread_of_members_that_agree_is_next_to_nothing(tmp_path):
-    covs = covariances_of(tmp_path)["members_spread"].covs_enu_m2
+    covs = covariances_of(tmp_path)["ensemble_spread"].covs_enu_m2
     np.testing.assert_allclose(covs[0], [[18.01, 18.0], [18.0, 18.01]])
     np.testing.assert_allclose(covs[1], 0.01 * np.eye(2))
-    assert "one member" in covariances_of(tmp_path / "other", seeds=(42,))["members_spread"].reason
+    assert "one member" in covariances_of(tmp_path / "other", seeds=(42,))["ensemble_spread"].reason
