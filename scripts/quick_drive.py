@@ -56,11 +56,14 @@ def run() -> tuple[str, str]:
         return f"no fix on {sent} images; the node says: {last}", ""
     mean_m, mean_nees, share = float(np.mean(errors_m)), float(np.mean(nees)), len(errors_m) / sent
     summary = (
-        f"{len(errors_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, mean error {mean_m:.1f} m, "
-        f"mean NEES {mean_nees:.1f} (ideal 2)"
+        f"{len(errors_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, "
+        f"mean error {mean_m:.1f} m, mean NEES {mean_nees:.1f} (ideal 2)"
     )
     checks = (
-        (share < MIN_ANSWERED_SHARE, f"expected fixes on {MIN_ANSWERED_SHARE:.0%} of the images; the node says: {last}"),
+        (
+            share < MIN_ANSWERED_SHARE,
+            f"expected fixes on {MIN_ANSWERED_SHARE:.0%} of the images; the node says: {last}",
+        ),
         (mean_m > MAX_MEAN_ERROR_M, f"expected a mean error of at most {MAX_MEAN_ERROR_M:.0f} m"),
         (mean_nees > MAX_MEAN_NEES, f"expected a mean NEES of at most {MAX_MEAN_NEES:.0f}"),
     )

@@ -84,6 +84,7 @@ def test_interval_covers_the_mean_of_independent_normals_95_times_in_100(n):
     assert coverage_of_interval(20.0, intervals) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_mean_of_walks_whose_photos_move_together():
     rng = np.random.default_rng(7)
     blocks = np.repeat(np.arange(20), 8)

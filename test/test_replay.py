@@ -49,6 +49,7 @@ def bag_dir(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_offline_every_image_with_a_truth_is_scored(tmp_path, bag_dir, bundle_dir):
     summary = replay(bag_dir, bundle_dir, tmp_path / "out", progress=False)
     rows = read_predictions(summary.predictions_path)

@@ -19,6 +19,8 @@ from training.replay.topics import Topics, odometry_topic, receiver_topic
 from training.replay.tracks import delays_s
 from training.replay.with_fixes import BAG, FIX_TOPIC, write_with_fixes
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.802)
 RAW, ODOMETRY = "sensor_msgs/msg/Image", "nav_msgs/msg/Odometry"
 SECONDS = 16
