@@ -10,6 +10,8 @@ import yaml
 from helpers import ROOT, make_bundle
 from photo_helpers import make_exif, write_photo
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments, cwd=ROOT):
     return subprocess.run(
@@ -69,7 +71,6 @@ def test_the_stages_run_one_after_the_other(tmp_path, photo_dir):
     assert {"predictions.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "report").iterdir()}
 
 
-@pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     dataset = tmp_path / "set"
     run("ingest", photo_dir, dataset)

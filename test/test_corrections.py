@@ -1,4 +1,4 @@
-"""`correct`: batches of corrections -> labels.csv, and the list of labels to look at."""
+"""`apply-corrections`: files of corrections -> labels.csv, and the list of labels to review."""
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_running_again_gives_the_same_file(dataset):
         (",a.jpg,31.2,34.8,maybe,", r"line 2: unknown decision 'maybe', expected one of label, keep, exclude, train"),
         (",a.jpg,34.8,31.2,,", r"line 2: moves the label too far"),
         (",a.jpg,31.2", r"line 2: 3 fields, expected 6"),
-        (",a.jpg,,,keep,\n,a.jpg,,,keep,", r"line 3: the photo of line 2 is there again"),
+        (",a.jpg,,,keep,\n,a.jpg,,,keep,", r"line 3: repeats the photo of line 2"),
     ],
 )
 def test_broken_row_is_one_clear_line_and_the_last_labels_stay(dataset, row, message):
@@ -153,23 +153,23 @@ def test_broken_row_is_one_clear_line_and_the_last_labels_stay(dataset, row, mes
     assert (dataset / "labels.csv").read_bytes() == before
 
 
-def test_polygon_of_a_map_export_is_refused(dataset):
+def test_polygon_of_a_map_export_is_an_error(dataset):
     write_batch(dataset, "map.csv", 'WKT,name\n"POLYGON ((34 31, 35 31, 35 32, 34 31))",a.jpg\n')
     with pytest.raises(DatasetError, match=r"line 2: .*expected POINT \(longitude latitude\)"):
         apply_corrections(dataset)
 
 
-def test_name_that_several_photos_have_is_refused(tmp_path):
+def test_name_that_several_photos_have_is_an_error(tmp_path):
     for seed, name in enumerate(["walk/a.jpg", "ride/a.jpg"]):
         write_photo(tmp_path / "photos" / name, seed)
     ingest(tmp_path / "photos", tmp_path / "dataset", progress=False, workers=1)
     write_batch(tmp_path / "dataset", "1.csv", f"{HEADER},a.jpg,,,keep,\n")
     with pytest.raises(DatasetError, match=r"2 photos are named 'a.jpg'"):
-        correct(tmp_path / "dataset")
+        apply_corrections(tmp_path / "dataset")
 
 
 def test_table_of_the_users_own_is_not_replaced(dataset):
     (dataset / "labels.csv").write_text("file,latitude,longitude\na.jpg,31,34\n")
-    with pytest.raises(DatasetError, match=r"labels\.csv: is in the way"):
+    with pytest.raises(DatasetError, match=r"labels\.csv: expected a table"):
         apply_corrections(dataset)
     assert (dataset / "labels.csv").read_text().startswith("file,latitude")

@@ -8,12 +8,16 @@ import pytest
 
 from campus_visual_gps.geodesy import LocalFrame
 from training.evaluate.report_metrics import SiteOutline
+from training.replay.availability import fresh_share
 from training.replay.bags import Fixes
-from training.replay.drive_metrics import Drive, drive_figures, follow, fresh_share
-from training.replay.drive_report import drive_addition, drive_lines
+from training.replay.drive import Drive
+from training.replay.drive_errors import compute_drive_errors
+from training.replay.drive_metrics import DriveMetrics, compute_drive_metrics
+from training.replay.drive_report import drive_addition
+from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import dead_reckoned_m, find_outages, fit_rigid, hold_last_fix_m
 from training.replay.tracks import Track
-from training.replay.trajectory_error import trajectory_figures
+from training.replay.trajectory_error import TrajectoryMetrics, trajectory_metrics
 
 FRAME = LocalFrame.at(31.262, 34.802)
 T0 = 1_760_000_000_000_000_000
@@ -48,13 +52,14 @@ RECEIVER = fixes_at([*range(61), *range(100, 121)])
 ODOMETRY = odometry_at(np.arange(0, 120, 0.1))
 
 
-def predictions_at(seconds, offset_m=(0.0, 0.0), refused=()) -> pd.DataFrame:
+def predictions_at(seconds, offset_m=(0.0, 0.0), rejected=()) -> pd.DataFrame:
     seconds = np.asarray(seconds, dtype=np.float64)
     truth, fix = way_m(seconds), way_m(seconds) + np.asarray(offset_m)
     latitude_deg, longitude_deg = FRAME.to_geodetic(fix)
     return pd.DataFrame(
         {
-            "photo_id": [str(stamp) for stamp in stamps(seconds)],
+            "photo_id": [f"drive-{stamp}" for stamp in stamps(seconds)],
+            "stamp_ns": stamps(seconds),
             "session": "drive",
             "true_east_m": truth[:, 0],
             "true_north_m": truth[:, 1],
@@ -68,7 +73,7 @@ def predictions_at(seconds, offset_m=(0.0, 0.0), refused=()) -> pd.DataFrame:
             "transform_s": 0.01,
             "ensemble_s": 0.09,
             "error_m": np.hypot(*(fix - truth).T),
-            "refusal": np.where(np.isin(seconds, refused), "blurred", ""),
+            "rejection_reason": np.where(np.isin(seconds, rejected), "too_blurred", ""),
         }
     )
 
@@ -76,6 +81,10 @@ def predictions_at(seconds, offset_m=(0.0, 0.0), refused=()) -> pd.DataFrame:
 def drive_at(seconds, **overrides) -> Drive:
     truth = fixes_at(np.arange(-1, 125, 0.1))
     return Drive(FRAME, stamps(seconds), truth, **({"receiver": RECEIVER, "odometry": ODOMETRY} | overrides))
+
+
+def metrics_of(table: pd.DataFrame, drive: Drive) -> DriveMetrics:
+    return compute_drive_metrics(table, drive, compute_drive_errors(table, drive))
 
 
 def test_an_outage_lasts_from_the_last_good_fix_to_the_next_good_one():
@@ -128,45 +137,60 @@ def test_a_rigid_fit_never_mirrors_and_follows_the_weights():
     np.testing.assert_allclose(source[:3] @ rotation.T + offset, target[:3], atol=1e-3)
 
 
-def test_figures_of_an_outage_with_and_without_the_visual_fix():
+def test_an_outage_is_measured_with_and_without_the_visual_fix():
     times_s = np.arange(0, 120.5, 0.5)
-    table = predictions_at(times_s, offset_m=(3.0, 4.0), refused=(70.0, 70.5))
-    drive = drive_at(times_s)
-    report = drive_figures(table, drive, follow(table, drive))
-    assert (report["outage.count"], report["outage.total_s"], report["outage.n_frames"]) == (1, 40.0, 79)
-    assert report["outage.visual.mean_error_m"] == pytest.approx(5.0)
-    assert (report["outage.visual.n_photos"], report["outage.visual.n_without_position"]) == (79, 2)
-    assert report["outage.dead_reckoning.mean_error_m"] < 0.05
+    table = predictions_at(times_s, offset_m=(3.0, 4.0), rejected=(70.0, 70.5))
+    receiver = metrics_of(table, drive_at(times_s)).receiver
+    outages = receiver.outages
+    assert (len(outages.each), outages.total_s, outages.n_images) == (1, 40.0, 79)
+    assert outages.visual.mean_error_m.value == pytest.approx(5.0)
+    assert (outages.visual.n_photos, outages.visual.n_without_position) == (79, 2)
+    assert outages.dead_reckoning.mean_error_m.value < 0.05
     expected = np.hypot(*(way_m(times_s[121:200]) - way_m(60.0)).T).mean()
-    assert report["outage.held.mean_error_m"] == pytest.approx(expected, abs=0.01)
-    assert report["outage.held.mean_error_ratio"] == pytest.approx(5.0 / expected, rel=0.05)
-    assert report["outside.receiver.mean_error_m"] < 0.01
-    assert report["outage.1.visual_mean_error_m"] == pytest.approx(5.0)
+    assert outages.hold_last_fix.mean_error_m.value == pytest.approx(expected, abs=0.01)
+    assert outages.hold_last_fix_ratio.value == pytest.approx(5.0 / expected, rel=0.05)
+    assert receiver.outside_receiver.mean_error_m.value < 0.01
+    assert outages.each[0].visual_mean_error_m == pytest.approx(5.0)
     # in the outage of one walk of 40 s there are too few blocks for an interval
-    assert "outage.visual.mean_error_m_low" in report
+    assert outages.visual.mean_error_m.low is None
 
 
-def test_a_bag_without_receiver_and_odometry_still_has_its_other_figures():
+def test_a_bag_without_receiver_and_odometry_still_has_its_other_metrics():
     times_s = np.arange(0, 30, 0.5)
-    table, drive = predictions_at(times_s), drive_at(times_s, receiver=None, odometry=None)
-    report = drive_figures(table, drive, follow(table, drive))
-    assert report["availability_share"] == 1.0 and report["ate_rmse_m"] == pytest.approx(0.0, abs=1e-6)
-    assert not any(key.startswith(("outage.", "outside.", "latency.")) for key in report)
+    metrics = metrics_of(predictions_at(times_s), drive_at(times_s, receiver=None, odometry=None))
+    assert metrics.availability.share == 1.0
+    assert metrics.trajectory.ate_rmse_m == pytest.approx(0.0, abs=1e-6)
+    assert metrics.receiver is None and metrics.latency is None
+    assert not any(key.startswith(("outage.", "outside.", "latency.")) for key in drive_to_flat_json(metrics))
 
 
-@pytest.mark.parametrize("refuse_all", [False, True])
+@pytest.mark.parametrize("reject_all", [False, True])
 @pytest.mark.parametrize("receiver", [None, fixes_at(range(31)), RECEIVER])
-def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, refuse_all):
+def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, reject_all):
     times_s = np.arange(0, 30 if receiver is not RECEIVER else 120, 0.5)
-    table = predictions_at(times_s, (3.0, 4.0), refused=times_s if refuse_all else ())
+    table = predictions_at(times_s, (3.0, 4.0), rejected=times_s if reject_all else ())
     site = SiteOutline(100.0 * np.array([[-1, -1], [1, -1], [1, 2], [-1, 2]]), np.zeros((1, 2)))
     added = drive_addition(drive_at(times_s, receiver=receiver), table, site, tmp_path)
-    json.dumps(added.figures, allow_nan=False)
+    json.dumps(added.flat, allow_nan=False)
     assert "## Along the drive" in added.section and "nan" not in added.section.lower()
     assert all((tmp_path / file).is_file() for file in added.pictures.values())
-    assert "m with the visual fix" in drive_lines(added.figures) or receiver is not RECEIVER
-    asked = "Too few accepted fixes" if refuse_all else "A filter that takes every fix needs its covariance times"
-    assert asked in added.section and asked in drive_lines(added.figures)
+    assert "m with the visual fix" in added.terminal or receiver is not RECEIVER
+    expected = "Too few accepted fixes" if reject_all else "A filter that takes every fix needs its covariance times"
+    assert expected in added.section and expected in added.terminal
+
+
+def test_the_keys_of_the_report_are_the_values_of_the_metrics():
+    times_s = np.arange(0, 120.5, 0.5)
+    metrics = metrics_of(predictions_at(times_s, (3.0, 4.0), rejected=(70.0,)), drive_at(times_s))
+    flat, outages = drive_to_flat_json(metrics), metrics.receiver.outages
+    assert flat["n_frames"] == metrics.availability.n_images == len(times_s)
+    assert flat["accepted_frames_share"] == metrics.availability.accepted_images_share.value
+    assert flat["ate_rmse_m"] == metrics.trajectory.ate_rmse_m
+    assert (flat["outage.count"], flat["outage.1.start_s"]) == (1, 60.0)
+    assert flat["outage.held.mean_error_m"] == outages.hold_last_fix.mean_error_m.value
+    assert flat["outage.1.held_mean_error_m"] == outages.each[0].hold_last_fix_mean_error_m
+    assert flat["drive.receiver_held.p90_error_m"] == metrics.receiver.receiver_hold_last_fix.p90_error_m.value
+    assert flat["autocorrelation.inflation"] == metrics.autocorrelation.inflation
 
 
 def test_availability_counts_time_and_a_fix_serves_two_seconds():
@@ -176,23 +200,23 @@ def test_availability_counts_time_and_a_fix_serves_two_seconds():
     assert fresh_share(np.array([0.0]), 0.0) is None
 
 
-def test_trajectory_error_is_absolute_and_its_second_figure_takes_turn_and_shift_out():
+def test_trajectory_error_is_absolute_and_the_aligned_one_is_without_rotation_and_shift():
     times_s = np.arange(0, 60, 1.0)
-    figures = trajectory_figures(stamps(times_s), way_m(times_s) + np.array([3.0, 4.0]), way_m(times_s))
-    assert figures["ate_rmse_m"] == pytest.approx(5.0)
-    assert figures["ate_aligned_rmse_m"] == pytest.approx(0.0, abs=1e-6)
-    assert set(trajectory_figures(np.empty(0, np.int64), np.empty((0, 2)), np.empty((0, 2))).values()) == {None}
+    metrics = trajectory_metrics(stamps(times_s), way_m(times_s) + np.array([3.0, 4.0]), way_m(times_s))
+    assert metrics.ate_rmse_m == pytest.approx(5.0)
+    assert metrics.ate_aligned_rmse_m == pytest.approx(0.0, abs=1e-6)
+    nothing = trajectory_metrics(np.empty(0, np.int64), np.empty((0, 2)), np.empty((0, 2)))
+    assert nothing == TrajectoryMetrics(None, None, None, None)
     standing = np.zeros((5, 2))
-    assert trajectory_figures(stamps(range(5)), standing + 1.0, standing)["ate_aligned_rmse_m"] is None
+    assert trajectory_metrics(stamps(range(5)), standing + 1.0, standing).ate_aligned_rmse_m is None
 
 
-def test_latency_is_told_from_the_stamp_and_from_the_images_arrival():
+def test_latency_counts_from_the_stamp_and_from_the_images_arrival():
     times_s = np.arange(0, 10, 0.5)
-    table = predictions_at(times_s)
     images = {int(stamp): 0.05 for stamp in stamps(times_s)}
     fixes = {stamp: 0.25 for stamp in list(images)[::2]}
     drive = drive_at(times_s, image_delays_s=images, fix_delays_s=fixes)
-    report = drive_figures(table, drive, follow(table, drive))
-    assert report["latency.n_fixes"] == 10
-    assert report["latency.fix_median_s"] == pytest.approx(0.25)
-    assert report["latency.node_median_s"] == pytest.approx(0.2)
+    latency = metrics_of(predictions_at(times_s), drive).latency
+    assert latency.n_fixes == 10
+    assert latency.fix_median_s == pytest.approx(0.25)
+    assert latency.node_median_s == pytest.approx(0.2)

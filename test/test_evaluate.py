@@ -1,6 +1,5 @@
 """`evaluate`: one run from a bundle and a data set to predictions.csv and a report that agrees with it."""
 
-import functools
 import io
 import json
 
@@ -11,19 +10,20 @@ from helpers import FEATURES, MIDDLE_CHANNELS, make_bundle, textured_rgb
 from PIL import Image
 from rich.console import Console
 
-from campus_visual_gps import localizer as localizer_module
 from campus_visual_gps import predict_gps
 from campus_visual_gps.bundle import ReferenceFeatures
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.localizer import Localizer
 from training.data.dataset import read_rgb
-from training.evaluate import report as report_module
-from training.evaluate.predict import read_predictions, write_predictions
+from training.evaluate.predict import predict, read_predictions, write_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
 from training.photos.manifest import PHOTO_COLUMNS, capture_times_s, image_path, load_dataset
-from training.report.evaluation import evaluate, summary_table, write_report
+from training.report import evaluation as evaluation_module
+from training.report.evaluation import evaluate
+from training.report.flatten import to_flat_json
+from training.report.summary import summary_table
+from training.report.writer import write_report
 
 FRAME = LocalFrame.at(31.262, 34.802)
 SITE = SiteOutline(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
@@ -93,7 +93,7 @@ def predictions(summary):
     return read_predictions(summary.predictions_path)
 
 
-def test_report_lies_beside_the_bundle_with_everything_it_names(summary, bundle):
+def test_report_is_next_to_the_bundle_with_everything_it_names(summary, bundle):
     assert summary.out_dir == bundle.parent / "bundle-evaluation-campus-test"
     text = summary.report_path.read_text()
     for picture in summary.pictures.values():
@@ -103,44 +103,44 @@ def test_report_lies_beside_the_bundle_with_everything_it_names(summary, bundle)
     assert not list(bundle.parent.glob(".*"))
 
 
-def test_every_figure_is_that_of_predictions_csv(summary, predictions):
+def test_every_metric_is_that_of_predictions_csv(summary, predictions):
     """Recomputed here with pandas alone, from the file alone."""
     report = summary.report
     east, north = (predictions[f"{axis}_m"] - predictions[f"true_{axis}_m"] for axis in ("east", "north"))
     error = np.hypot(east, north)
     np.testing.assert_allclose(error, predictions["error_m"], rtol=1e-12)
-    parts = {"": error, "night.": error[predictions["night"]], "day.": error[~predictions["night"]]}
-    parts |= {f"session.{name}.": error[predictions["session"] == name] for name in predictions["session"].unique()}
-    parts |= {f"area.{name}.": error[predictions["area"] == name] for name in predictions["area"].unique()}
-    parts["accepted."] = error[predictions["refusal"] == ""]
-    parts["refused."] = error[predictions["refusal"] != ""]
+    groups = {"": error, "night.": error[predictions["night"]], "day.": error[~predictions["night"]]}
+    groups |= {f"session.{name}.": error[predictions["session"] == name] for name in predictions["session"].unique()}
+    groups |= {f"area.{name}.": error[predictions["area"] == name] for name in predictions["area"].unique()}
+    groups["accepted."] = error[predictions["rejection_reason"] == ""]
+    groups["rejected."] = error[predictions["rejection_reason"] != ""]
     for seed in (42, 123):
         columns = [f"member_{seed}_east_m", f"member_{seed}_north_m"]
         offsets = predictions[columns].to_numpy() - predictions[["true_east_m", "true_north_m"]].to_numpy()
-        parts[f"member.{seed}."] = pd.Series(np.linalg.norm(offsets, axis=1))
+        groups[f"member.{seed}."] = pd.Series(np.linalg.norm(offsets, axis=1))
     for name in ("median_position", "nearest_trained"):
         columns = [f"baseline_{name}_east_m", f"baseline_{name}_north_m"]
         offsets = predictions[columns].to_numpy() - predictions[["true_east_m", "true_north_m"]].to_numpy()
-        parts[f"baseline.{name}."] = pd.Series(np.linalg.norm(offsets, axis=1))
-        ratio = error.mean() / parts[f"baseline.{name}."].mean()
+        groups[f"baseline.{name}."] = pd.Series(np.linalg.norm(offsets, axis=1))
+        ratio = error.mean() / groups[f"baseline.{name}."].mean()
         assert report[f"baseline.{name}.mean_error_ratio"] == pytest.approx(ratio)
-    for prefix, part in parts.items():
-        assert report[f"{prefix}n_photos"] == len(part)
-        if len(part):
-            assert report[f"{prefix}mean_error_m"] == pytest.approx(part.mean())
-            assert report[f"{prefix}median_error_m"] == pytest.approx(part.median())
-            assert report[f"{prefix}p90_error_m"] == pytest.approx(part.quantile(0.9))
-            assert report[f"{prefix}max_error_m"] == pytest.approx(part.max())
-            assert report[f"{prefix}within_10m_share"] == pytest.approx((part <= 10).mean())
+    for prefix, group in groups.items():
+        assert report[f"{prefix}n_photos"] == len(group)
+        if len(group):
+            assert report[f"{prefix}mean_error_m"] == pytest.approx(group.mean())
+            assert report[f"{prefix}median_error_m"] == pytest.approx(group.median())
+            assert report[f"{prefix}p90_error_m"] == pytest.approx(group.quantile(0.9))
+            assert report[f"{prefix}max_error_m"] == pytest.approx(group.max())
+            assert report[f"{prefix}within_10m_share"] == pytest.approx((group <= 10).mean())
     covs = predictions[["cov_ee_m2", "cov_en_m2", "cov_en_m2", "cov_nn_m2"]].to_numpy().reshape(-1, 2, 2)
     offsets = np.stack([east, north], axis=-1)
     nees = np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets)
     assert report["nees_mean"] == pytest.approx(nees.mean())
     assert report["coverage_95_share"] == pytest.approx((nees <= 5.991).mean())
-    assert report["accepted_share"] == pytest.approx((predictions["refusal"] == "").mean())
+    assert report["accepted_share"] == pytest.approx((predictions["rejection_reason"] == "").mean())
 
 
-def claim(predictions, prefix=""):
+def offsets_and_covariances(predictions, prefix=""):
     """Offsets, covariances and sigmas of the columns with a prefix, with pandas alone."""
     truth = predictions[["true_east_m", "true_north_m"]].to_numpy()
     offsets = predictions[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy() - truth
@@ -149,10 +149,10 @@ def claim(predictions, prefix=""):
     return offsets, covs, np.sqrt((covs[:, 0, 0] + covs[:, 1, 1]) / 2.0)
 
 
-def test_every_claimed_covariance_is_proven_by_the_same_figures(summary, predictions):
+def test_every_covariance_is_measured_by_the_same_metrics(summary, predictions):
     report = summary.report
-    for name in ("", "nearest_trained", "retrieval_topk", "constant_covariance", "members_spread"):
-        offsets, covs, sigmas = claim(predictions, f"baseline_{name}_" if name else "")
+    for name in ("", "nearest_trained", "retrieval_topk", "constant_covariance", "ensemble_spread"):
+        offsets, covs, sigmas = offsets_and_covariances(predictions, f"baseline_{name}_" if name else "")
         error = np.hypot(*offsets.T)
         prefix = f"baseline.{name}." if name else ""
         nees = np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets)
@@ -166,35 +166,35 @@ def test_every_claimed_covariance_is_proven_by_the_same_figures(summary, predict
             assert report[f"{prefix}aurc_m"] == pytest.approx(curve.mean())
         for light in ("day.", "night."):
             assert report[f"{prefix}{light}nees_mean"] > 0.0
-    assert report["baseline.constant_covariance.kept80_ratio"] == pytest.approx(1.0)
+    assert report["baseline.constant_covariance.error_ratio_at_80_coverage"] == pytest.approx(1.0)
     assert "baseline.median_position.nees_mean" not in report
 
 
-def test_positions_of_the_claims_are_the_ensembles_own(summary, predictions):
-    for name in ("constant_covariance", "members_spread"):
+def test_positions_of_the_covariance_baselines_are_the_ensembles_own(summary, predictions):
+    for name in ("constant_covariance", "ensemble_spread"):
         for axis in ("east", "north"):
             np.testing.assert_array_equal(predictions[f"baseline_{name}_{axis}_m"], predictions[f"{axis}_m"])
         assert f"baseline.{name}.mean_error_m" not in summary.report  # no second row in the table of errors
 
 
-def test_report_proves_the_covariance_of_every_group_and_baseline(summary):
+def test_report_has_the_covariance_of_every_group_and_baseline(summary):
     text = summary.report_path.read_text()
-    proof = text.split("## Claimed against true uncertainty")[1].split("## ")[0]
-    rows = [line for line in proof.splitlines() if line.startswith("| ")]
+    tables = text.split("## Consistency of the covariance")[1].split("## ")[0]
+    rows = [line for line in tables.splitlines() if line.startswith("| ")]
     for title in ("all photos", "day", "night", "session walk-2", "session walk-3", "baseline: constant covariance"):
         assert any(row.startswith(f"| {title} |") for row in rows)
-    for title in ("nearest photo", "ten nearest photos", "spread of the members"):
+    for title in ("nearest photo", "ten nearest photos", "ensemble spread"):
         assert any(f"baseline: {title}" in row and ", night" in row for row in rows)
     assert {"uncertainty_by_sigma.png", "uncertainty_risk_coverage.png", "uncertainty_ellipses.png"} <= {
         picture.name for picture in summary.pictures.values()
     }
-    assert "nan" not in proof.lower()
+    assert "nan" not in tables.lower()
 
 
-def test_conformal_radii_are_proven_where_predictions_have_them(summary, predictions, tmp_path):
+def test_conformal_circles_are_reported_where_predictions_have_them(summary, predictions, tmp_path):
     radii = predictions.assign(radius90_m=1e6, radius95_m=0.0)
     write_predictions(tmp_path / "predictions.csv", radii)
-    report, _ = write_report(tmp_path, RUN, SITE)
+    report = write_report(tmp_path, RUN, SITE).flat
     assert (report["conformal_90_share"], report["conformal_95_share"]) == (1.0, 0.0)
     assert report["night.conformal_90_radius_median_m"] == 1e6
     assert "in 90 % circle" in (tmp_path / "report.md").read_text()
@@ -209,7 +209,7 @@ def test_row_holds_the_members_the_combined_mean_and_the_truth(predictions, data
     photos = load_dataset(dataset).set_index("photo_id").loc[predictions["photo_id"]]
     np.testing.assert_array_equal(predictions["true_latitude_deg"], photos["latitude_deg"])
     assert (predictions["subset"] == "test").all()
-    assert not [name for name in predictions if name.startswith("member_42_cov")]  # point heads claim none
+    assert not [name for name in predictions if name.startswith("member_42_cov")]  # point heads have none
 
 
 def test_stored_photo_has_the_position_that_predict_gps_gives(predictions, bundle, dataset):
@@ -244,24 +244,39 @@ def test_data_set_that_was_never_split_is_scored_whole(quick_bundle, tmp_path):
     other_day = write_dataset(tmp_path / "other-day", split=False, first=100, count=3)
     summary = evaluate(quick_bundle, other_day, "all", progress=False)
     assert summary.report["n_photos"] == 3
-    assert summary.report["mean_error_m_low"] is None  # one minute of one walk promises nothing
+    assert summary.report["mean_error_m_low"] is None  # one minute of one walk is too short
     with pytest.raises(DatasetError, match="never split; run"):
         evaluate(quick_bundle, other_day, "test", progress=False)
 
 
-def test_refused_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
+def test_rejected_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
     gates = Gates(site_margin_m=None, max_ensemble_spread_m=1e-9)
     strict = make_bundle(tmp_path / "strict", training={}, gates=gates)
     summary = evaluate(strict, dataset, "test", tmp_path / "out", progress=False)
-    report = summary.report
-    assert (report["n_photos"], report["accepted.n_photos"], report["refused.spread.n_photos"]) == (N_TEST, 0, N_TEST)
-    assert report["mean_error_m"] == report["refused.mean_error_m"]
+    metrics, report = summary.metrics, summary.report
+    (reason,) = metrics.by_rejection_reason
+    assert "spread" in reason
+    assert (report["n_photos"], report["accepted.n_photos"]) == (N_TEST, 0)
+    assert report[f"rejected.{reason}.n_photos"] == N_TEST
+    assert metrics.all.errors == metrics.rejected.errors == metrics.by_rejection_reason[reason]
     assert report["accepted.mean_error_m"] is None
-    assert report["refused.spread.mean_error_m"] == report["refused.mean_error_m"]
     text = summary.report_path.read_text()
-    assert "(spread 24)" in text
-    assert f"| refused: spread | {N_TEST} |" in text.split("## Refused and accepted")[1]
-    assert "0.0 %" in text.split("## Refused and accepted")[1].split("|")[0]
+    assert f"({reason} 24)" in text
+    section = text.split("## Accepted and rejected")[1]
+    assert f"| rejected: {reason} | {N_TEST} |" in section and "0.0 %" in section.split("|")[0]
+
+
+def test_the_flat_keys_are_those_of_the_typed_metrics(summary):
+    flat, metrics = to_flat_json(summary.metrics), summary.metrics
+    assert flat == summary.report
+    assert flat["mean_error_m_low"] == metrics.all.errors.mean_error_m.low
+    assert flat["night.within_10m_count"] == metrics.by_light["night"].errors.within[10].count
+    assert flat["session.walk-2.aurc_m"] == metrics.by_session["walk-2"].consistency.risk_coverage.aurc_m.value
+    assert flat["member.42.max_error_m"] == metrics.by_member[42].max_error_m
+    baseline = metrics.by_baseline["nearest_trained"].by_light["day"]
+    assert flat["baseline.nearest_trained.day.mean_error_ratio"] == baseline.mean_error_ratio.value
+    assert flat["baseline.nearest_trained.day.nees_interval_high"] == baseline.consistency.nees_interval[1]
+    assert flat["ensemble_s_p95"] == metrics.time.ensemble_s_p95
 
 
 @pytest.mark.parametrize(
@@ -276,7 +291,7 @@ def test_split_without_photos_is_one_clear_error(quick_bundle, dataset, split, e
         evaluate(quick_bundle, dataset, split, progress=False)
 
 
-def test_photos_of_another_site_are_refused(quick_bundle, tmp_path):
+def test_photos_of_another_site_are_an_error(quick_bundle, tmp_path):
     elsewhere = write_dataset(tmp_path / "elsewhere", split=False, origin=LocalFrame.at(48.0, 11.0), count=2)
     with pytest.raises(DatasetError, match="another site"):
         evaluate(quick_bundle, elsewhere, "all", tmp_path / "out", progress=False)
@@ -298,7 +313,7 @@ def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path,
         raise OSError(28, "No space left on device", str(out / "report.json"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(report_module, "write_report", full_disk)
+        patch.setattr(evaluation_module, "write_report", full_disk)
         with pytest.raises(DatasetError, match="No space left on device; make room"):
             evaluate(quick_bundle, dataset, "train", out, progress=False)
     assert (out / "report.json").read_text() == "old"
@@ -309,18 +324,16 @@ def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path,
 
 
 def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, dataset, tmp_path, monkeypatch):
-    believe = localizer_module.believe
-    answers = iter([np.array([np.inf, 0.0]), np.full(2, np.nan)])
-
     def some_not_finite(*arguments):
-        belief = believe(*arguments)
-        return belief._replace(mean_enu_m=next(answers, belief.mean_enu_m))
+        table, features = predict(*arguments)
+        table.loc[:1, ["east_m", "north_m"]] = [[np.inf, 0.0], [np.nan, np.nan]]
+        table.loc[:1, "error_m"] = [np.inf, np.nan]
+        table.loc[:1, "rejection_reason"] = "not_finite"
+        return table, features
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Localizer, "load", functools.partial(Localizer.load, warm_up=False))
-        patch.setattr(localizer_module, "believe", some_not_finite)
-        report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report
-    assert report["n_without_position"] == report["refused.not_finite.n_photos"] == 2
+    monkeypatch.setattr(evaluation_module, "predict", some_not_finite)
+    report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report
+    assert report["n_without_position"] == report["rejected.not_finite.n_photos"] == 2
     assert report["n_photos"] == report["within_20m_count"] + report["beyond_20m_count"] == N_TRAIN
     assert np.isfinite(report["mean_error_m"])
 
@@ -328,18 +341,38 @@ def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, datas
 def test_network_that_diverged_is_reported_like_any_other(dataset, tmp_path):
     wild = make_bundle(tmp_path / "wild", seeds=(42,), training={}, output_scale_m=1e10)
     report = evaluate(wild, dataset, "train", tmp_path / "out", progress=False).report
-    assert report["refused.not_finite.n_photos"] == report["beyond_20m_count"] == N_TRAIN
+    assert report["rejected.not_finite.n_photos"] == report["beyond_20m_count"] == N_TRAIN
     assert report["mean_error_m"] > 1e6
 
 
 def test_summary_table_has_a_row_for_each_baseline(summary):
     console = Console(width=80, file=io.StringIO())
-    console.print(summary_table(summary.report))
+    console.print(summary_table(summary.metrics))
     text = console.file.getvalue()
     for words in ("all photos", "day", "night", "median position", "nearest pretrained", "nearest trained"):
         assert words in text
     assert "mean NEES" in text and "retrieval topk" in text
     assert "…" not in text
+
+
+def test_another_evaluation_of_the_same_photos_is_compared(summary, quick_bundle, dataset, tmp_path):
+    compared = evaluate(quick_bundle, dataset, "test", tmp_path / "out", progress=False, comparisons=[summary.out_dir])
+    name = summary.out_dir.name
+    assert compared.report["comparisons"] == compared.metrics.run.comparisons == [name]
+    assert compared.metrics.by_baseline[name].all.errors == summary.metrics.all.errors
+    assert f"| comparison: {name} | {N_TEST} |" in compared.report_path.read_text()
+    with pytest.raises(DatasetError, match="evaluate the same split"):
+        evaluate(quick_bundle, dataset, "train", tmp_path / "none", progress=False, comparisons=[summary.out_dir])
+
+
+def test_stamps_of_bag_images_are_read_to_the_nanosecond(predictions, tmp_path):
+    stamps_ns = 1_760_000_000_000_000_001 + np.arange(N_TEST)
+    write_predictions(tmp_path / "predictions.csv", predictions.assign(stamp_ns=stamps_ns, frame_id="camera"))
+    read = read_predictions(tmp_path / "predictions.csv")
+    assert read["stamp_ns"].tolist() == stamps_ns.tolist() and set(read["frame_id"]) == {"camera"}
+    write_predictions(tmp_path / "bad.csv", predictions.assign(stamp_ns=1.5))
+    with pytest.raises(DatasetError, match="expected whole nanoseconds"):
+        read_predictions(tmp_path / "bad.csv")
 
 
 def test_times_are_read_with_and_without_an_offset():

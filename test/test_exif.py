@@ -52,7 +52,7 @@ def test_photo_without_gps_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [GPS.GPSLatitudeRef, GPS.GPSLongitudeRef])
-def test_position_without_a_reference_is_refused(tmp_path, missing):
+def test_position_without_a_reference_is_an_error(tmp_path, missing):
     exif = read_back(tmp_path, gps={missing: None})
     assert math.isnan(exif.latitude_deg)
     assert "reference" in exif.position_problem
@@ -68,7 +68,7 @@ def test_position_without_a_reference_is_refused(tmp_path, missing):
         (GPS.GPSLongitude, (181.0, 0.0, 0.0), "out of range"),
     ],
 )
-def test_degenerate_position_is_refused_with_the_reason(tmp_path, tag, value, problem):
+def test_degenerate_position_is_rejected_with_the_reason(tmp_path, tag, value, problem):
     exif = read_back(tmp_path, gps={tag: value})
     assert math.isnan(exif.latitude_deg)
     assert math.isnan(exif.longitude_deg)
@@ -80,7 +80,7 @@ def test_null_island_is_a_camera_without_a_fix(tmp_path):
     assert position_problem(0.0, 34.8) == ""
 
 
-def test_degenerate_numbers_beside_the_position_count_as_unknown(tmp_path):
+def test_degenerate_numbers_next_to_the_position_count_as_unknown(tmp_path):
     nothing = IFDRational(0, 0)
     tags = {GPS.GPSAltitude: nothing, GPS.GPSHPositioningError: nothing, GPS.GPSImgDirection: nothing}
     exif = read_back(tmp_path, gps=tags)

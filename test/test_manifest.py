@@ -1,10 +1,10 @@
-"""The tables of a data set: read strictly, and refused when they are out of date."""
+"""The tables of a data set: read strictly, and errors when they are out of date."""
 
 import pytest
 from photo_helpers import write_photo
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.corrections import correct
+from training.photos.corrections import apply_corrections
 from training.photos.ingest import ingest
 from training.photos.manifest import LABEL_COLUMNS, image_path, load_dataset, read_photos
 from training.photos.splits import split
@@ -31,7 +31,7 @@ def write_batch(dataset, text="file,decision\n0.jpg,keep\n"):
 def test_data_set_has_the_same_columns_before_and_after_every_stage(dataset):
     columns = [*LABEL_COLUMNS, "subset"]
     assert list(load_dataset(dataset).columns) == columns
-    correct(dataset)
+    apply_corrections(dataset)
     assert list(load_dataset(dataset).columns) == columns
     split(dataset)
     assert list(load_dataset(dataset).columns) == columns
@@ -39,33 +39,33 @@ def test_data_set_has_the_same_columns_before_and_after_every_stage(dataset):
 
 
 def test_table_survives_a_round_trip(dataset):
-    correct(dataset)
+    apply_corrections(dataset)
     photos, labels = read_photos(dataset), load_dataset(dataset)
     assert labels[photos.columns].equals(photos)
 
 
 def test_corrections_that_were_never_applied_are_not_passed_over(dataset):
     write_batch(dataset)
-    with pytest.raises(DatasetError, match=r"labels\.csv: missing or older .* run `correct"):
+    with pytest.raises(DatasetError, match=r"labels\.csv: missing or older .* run `apply-corrections"):
         load_dataset(dataset)
 
 
 def test_changed_correction_makes_the_labels_stale(dataset):
     write_batch(dataset)
-    correct(dataset)
+    apply_corrections(dataset)
     load_dataset(dataset)
     write_batch(dataset, "file,decision\n1.jpg,keep\n")
-    with pytest.raises(DatasetError, match=r"run `correct"):
+    with pytest.raises(DatasetError, match=r"run `apply-corrections"):
         load_dataset(dataset)
 
 
 def test_changed_photos_make_the_labels_stale_and_the_same_photos_do_not(dataset, photo_dir):
-    correct(dataset)
+    apply_corrections(dataset)
     ingest(photo_dir, dataset, progress=False, workers=1)
     load_dataset(dataset)
     write_photo(photo_dir / "new.jpg", 99)
     ingest(photo_dir, dataset, progress=False, workers=1)
-    with pytest.raises(DatasetError, match=r"run `correct"):
+    with pytest.raises(DatasetError, match=r"run `apply-corrections"):
         load_dataset(dataset)
 
 
@@ -82,7 +82,7 @@ def test_split_made_before_a_decision_is_stale(dataset, decision):
     split(dataset)
     calibration_set = load_dataset(dataset).query("subset == 'val'")["photo_id"].iloc[0]
     write_batch(dataset, f"photo_id,decision\n{calibration_set},{decision}\n")
-    correct(dataset)
+    apply_corrections(dataset)
     with pytest.raises(DatasetError, match=r"run `split"):
         load_dataset(dataset)
     split(dataset)
@@ -119,5 +119,5 @@ def test_damaged_manifest_is_one_clear_line(dataset, old, new, message):
 def test_photo_twice_in_the_manifest_is_an_error(dataset):
     path = dataset / "photos.csv"
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    with pytest.raises(DatasetError, match=r"photos\.csv, line 6: photo [0-9a-f]{16} is there twice"):
+    with pytest.raises(DatasetError, match=r"photos\.csv, line 6: photo [0-9a-f]{16} has two rows"):
         load_dataset(dataset)

@@ -1,4 +1,4 @@
-"""Figures of errors and covariances, and the intervals around them."""
+"""Metrics of errors, and the intervals around them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from training.metrics.bootstrap import MIN_BLOCKS, BlockBootstrap, walk_blocks
-from training.metrics.errors import error_figures, position_errors_m, ratio_figures, share_figures
+from training.metrics.errors import THRESHOLDS_M, error_metrics, mean_error_ratio, position_errors_m, share_of
+from training.metrics.estimate import UNKNOWN, Estimate
 
 errors = arrays(np.float64, st.integers(1, 60), elements=st.floats(0.0, 500.0) | st.just(np.nan))
 
@@ -22,43 +23,50 @@ def coverage_of_interval(truth, intervals):
 
 @given(errors)
 def test_counts_of_the_table_add_up_to_the_photos(errors_m):
-    figures = error_figures(errors_m, each(len(errors_m)))
-    assert figures["within_20m_count"] + figures["beyond_20m_count"] == figures["n_photos"] == len(errors_m)
-    counts = [figures[f"within_{threshold}m_count"] for threshold in (5, 10, 15, 20)]
+    metrics = error_metrics(errors_m, each(len(errors_m)))
+    assert metrics.within[20].count + metrics.beyond.count == metrics.n_photos == len(errors_m)
+    assert tuple(metrics.within) == THRESHOLDS_M
+    counts = [within.count for within in metrics.within.values()]
     assert counts == sorted(counts)
-    for threshold, count in zip((5, 10, 15, 20), counts, strict=True):
-        assert count == sum(error <= threshold for error in errors_m)
-        assert figures[f"within_{threshold}m_share"] == pytest.approx(count / len(errors_m))
+    for threshold, within in metrics.within.items():
+        assert within.count == sum(error <= threshold for error in errors_m)
+        assert within.share.value == pytest.approx(within.count / len(errors_m))
 
 
 @given(errors)
-def test_intervals_contain_their_figure_and_nothing_is_nan(errors_m):
-    figures = error_figures(errors_m, each(len(errors_m)))
-    assert all(value is None or np.isfinite(value) for value in figures.values())
-    for name in ("mean_error_m", "within_10m_share"):
-        if figures[f"{name}_low"] is not None:
-            assert figures[f"{name}_low"] - 1e-9 <= figures[name] <= figures[f"{name}_high"] + 1e-9
+def test_intervals_contain_their_value_and_nothing_is_nan(errors_m):
+    metrics = error_metrics(errors_m, each(len(errors_m)))
+    shares = [within.share for within in metrics.within.values()]
+    for estimate in (metrics.mean_error_m, metrics.median_error_m, metrics.p90_error_m, *shares):
+        assert all(value is None or np.isfinite(value) for value in (estimate.value, estimate.low, estimate.high))
+    for estimate in (metrics.mean_error_m, *shares):
+        if estimate.low is not None:
+            assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
 
 
-def test_figures_are_those_of_numpy():
+def test_metrics_are_those_of_numpy():
     errors_m = np.random.default_rng(0).gamma(2.0, 5.0, 101)
-    figures = error_figures(errors_m, each(101))
-    assert figures["mean_error_m"] == pytest.approx(errors_m.mean())
-    assert figures["median_error_m"] == pytest.approx(np.median(errors_m))
-    assert figures["p90_error_m"] == pytest.approx(np.percentile(errors_m, 90))
-    assert figures["max_error_m"] == errors_m.max()
+    metrics = error_metrics(errors_m, each(101))
+    assert metrics.mean_error_m.value == pytest.approx(errors_m.mean())
+    assert metrics.median_error_m.value == pytest.approx(np.median(errors_m))
+    assert metrics.p90_error_m.value == pytest.approx(np.percentile(errors_m, 90))
+    assert metrics.max_error_m == errors_m.max()
 
 
 def test_photo_without_a_position_is_beyond_the_table_and_outside_the_mean():
-    figures = error_figures(np.array([1.0, 3.0, np.nan]), each(3))
-    assert (figures["n_without_position"], figures["mean_error_m"], figures["beyond_20m_count"]) == (1, 2.0, 1)
+    metrics = error_metrics(np.array([1.0, 3.0, np.nan]), each(3))
+    assert (metrics.n_without_position, metrics.mean_error_m.value, metrics.beyond.count) == (1, 2.0, 1)
 
 
-def test_no_photos_have_no_figures():
-    figures = error_figures(np.array([]), each(0))
-    assert figures["n_photos"] == figures["within_5m_count"] == 0
-    assert figures["mean_error_m"] is None
-    assert figures["within_5m_share"] is None
+def test_no_photos_have_unknown_metrics():
+    metrics = error_metrics(np.array([]), each(0))
+    assert metrics.n_photos == metrics.within[5].count == 0
+    assert metrics.mean_error_m == metrics.within[5].share == UNKNOWN
+    assert metrics.max_error_m is None
+
+
+def test_an_estimate_has_none_for_what_is_not_finite():
+    assert Estimate.of(np.float64(2.0), (np.nan, np.inf)) == Estimate(2.0, None, None)
 
 
 def test_position_error_is_the_distance_in_the_plane():
@@ -76,6 +84,7 @@ def test_interval_covers_the_mean_of_independent_normals_95_times_in_100(n):
     assert coverage_of_interval(20.0, intervals) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_mean_of_walks_whose_photos_move_together():
     rng = np.random.default_rng(7)
     blocks = np.repeat(np.arange(20), 8)
@@ -102,32 +111,31 @@ def test_replicates_are_the_statistics_of_the_photos_drawn(values, seed, quantil
 
 def test_same_photos_give_the_same_interval_every_time():
     values, blocks = np.random.default_rng(3).gamma(2.0, 9.0, 200), np.repeat(np.arange(20), 10)
-    assert error_figures(values, blocks) == error_figures(values, blocks)
+    assert error_metrics(values, blocks) == error_metrics(values, blocks)
 
 
 def test_too_few_blocks_have_no_interval():
-    figures = error_figures(np.arange(40.0), np.repeat(np.arange(MIN_BLOCKS - 1), 10))
-    assert figures["mean_error_m"] == 19.5
-    assert figures["mean_error_m_low"] is None
-    assert figures["within_10m_share_low"] is None
+    metrics = error_metrics(np.arange(40.0), np.repeat(np.arange(MIN_BLOCKS - 1), 10))
+    assert metrics.mean_error_m == Estimate(19.5, None, None)
+    assert metrics.within[10].share.low is None
 
 
 def test_share_of_all_is_not_certain():
-    figures = share_figures("share", np.ones(10, dtype=bool), BlockBootstrap(each(10)))
-    assert figures["share_high"] == 1.0
-    assert figures["share_low"] == pytest.approx(0.6915, abs=1e-3)  # Clopper and Pearson for 10 of 10
-    none = share_figures("share", np.zeros(10, dtype=bool), BlockBootstrap(each(10)))
-    assert (none["share_low"], none["share_high"]) == (0.0, pytest.approx(0.3085, abs=1e-3))
+    share = share_of(np.ones(10, dtype=bool), BlockBootstrap(each(10)))
+    assert share.high == 1.0
+    assert share.low == pytest.approx(0.6915, abs=1e-3)  # Clopper and Pearson for 10 of 10
+    none = share_of(np.zeros(10, dtype=bool), BlockBootstrap(each(10)))
+    assert (none.low, none.high) == (0.0, pytest.approx(0.3085, abs=1e-3))
 
 
 def test_ratio_of_paired_errors_is_tighter_than_of_unpaired():
     rng = np.random.default_rng(5)
     baseline = rng.gamma(1.0, 40.0, 100)
-    paired = ratio_figures("ratio", 0.5 * baseline, baseline, each(100))
-    assert paired["ratio_low"] == pytest.approx(0.5) == paired["ratio_high"]
-    unpaired = ratio_figures("ratio", rng.permutation(0.5 * baseline), baseline, each(100))
-    assert unpaired["ratio_high"] - unpaired["ratio_low"] > 0.05
-    assert ratio_figures("ratio", baseline, np.full(100, np.nan), each(100))["ratio"] is None
+    paired = mean_error_ratio(0.5 * baseline, baseline, each(100))
+    assert paired.low == pytest.approx(0.5) == paired.high
+    unpaired = mean_error_ratio(rng.permutation(0.5 * baseline), baseline, each(100))
+    assert unpaired.high - unpaired.low > 0.05
+    assert mean_error_ratio(baseline, np.full(100, np.nan), each(100)) == UNKNOWN
 
 
 def test_block_is_a_minute_of_a_session():

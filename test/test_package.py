@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import ROOT
 
 NAME = "campus_visual_gps"
@@ -49,7 +50,7 @@ def test_the_package_is_an_ament_python_one(workspace):
     assert listed.split() == [NAME, f"src/{NAME}", "(ros.ament_python)"]
 
 
-def test_package_xml_and_setup_py_agree():
+def test_package_xml_setup_py_and_citation_agree():
     from catkin_pkg.package import parse_package
 
     warnings: list[str] = []
@@ -58,6 +59,8 @@ def test_package_xml_and_setup_py_agree():
     version = run(sys.executable, "setup.py", "--quiet", "--version", cwd=ROOT).split()[-1]
     assert (package.name, package.version) == (NAME, version)
     assert [license_.strip() for license_ in package.licenses] == ["Apache-2.0"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (version, "Apache-2.0")
 
 
 def test_executable_launch_files_configuration_and_index_entry_are_installed(installed):

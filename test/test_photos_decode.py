@@ -42,7 +42,7 @@ def test_size_in_the_manifest_is_that_of_the_upright_photo(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".jpg", ".png"])
-def test_truncated_photo_is_refused_not_padded(tmp_path, suffix):
+def test_truncated_photo_is_an_error_not_padded(tmp_path, suffix):
     path = write_photo(tmp_path / f"photo{suffix}", blocks(0, 320, 240))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ImageError, match=r"truncated"):
@@ -50,7 +50,7 @@ def test_truncated_photo_is_refused_not_padded(tmp_path, suffix):
 
 
 @pytest.mark.shared_data
-def test_truncated_heic_of_tiles_is_refused(tmp_path):
+def test_truncated_heic_of_tiles_is_an_error(tmp_path):
     data = shared_data("exif_samples", "heic", "IMG_5195.HEIC").read_bytes()
     path = tmp_path / "photo.heic"
     path.write_bytes(data[: len(data) // 2])
@@ -69,7 +69,7 @@ def test_rotated_iphone_photo_is_upright():
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x18ftypheic"])
-def test_file_that_is_no_picture_is_refused(tmp_path, content):
+def test_file_that_is_no_picture_is_an_error(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"photo\.jpg"):
@@ -97,7 +97,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
     assert np.array_equal(rgb[..., 0], (ramp // 257).astype(np.uint8))
 
 
-def test_decompression_bomb_is_refused(tmp_path):
+def test_decompression_bomb_is_an_error(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(_png_that_claims(60000, 60000))
     with pytest.raises(ImageError, match=r"bomb"):

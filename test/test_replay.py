@@ -13,7 +13,8 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
 from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
-from training.replay.replay import Topics, replay
+from training.replay.replay import replay
+from training.replay.topics import Topics
 
 IMAGE = "sensor_msgs/msg/CompressedImage"
 TOPIC = "/camera/image_raw/compressed"
@@ -48,10 +49,11 @@ def bag_dir(tmp_path_factory):
     return path
 
 
-def test_offline_every_frame_with_a_truth_is_scored(tmp_path, bag_dir, bundle_dir):
+@pytest.mark.slow
+def test_offline_every_image_with_a_truth_is_scored(tmp_path, bag_dir, bundle_dir):
     summary = replay(bag_dir, bundle_dir, tmp_path / "out", progress=False)
     rows = read_predictions(summary.predictions_path)
-    # the last frame lies after the last truth, and the damaged one is none
+    # the last image is after the last truth, and the damaged one is none
     assert len(rows) == COUNT - 1 == summary.report["n_photos"]
     localizer = Localizer.load(bundle_dir)
     expected = [localizer.localize(textured_rgb(seed=i)).mean_enu_m for i in range(COUNT - 1)]
@@ -87,8 +89,8 @@ def test_live_fixes_are_the_offline_ones(tmp_path, bag_dir, bundle_dir):
     assert len(fixes) >= COUNT - 3
     live = replay(recorded, bundle_dir, tmp_path / "live", topics=Topics(recorded="/visual_gps/fix"), progress=False)
     offline = replay(bag_dir, bundle_dir, tmp_path / "offline", progress=False)
-    live_rows = read_predictions(live.predictions_path).set_index("photo_id")
-    offline_rows = read_predictions(offline.predictions_path).set_index("photo_id").loc[live_rows.index]
+    live_rows = read_predictions(live.predictions_path).set_index("stamp_ns")
+    offline_rows = read_predictions(offline.predictions_path).set_index("stamp_ns").loc[live_rows.index]
     np.testing.assert_allclose(positions_m(live_rows), positions_m(offline_rows), atol=0.01)
     np.testing.assert_allclose(covariances_m2(live_rows), covariances_m2(offline_rows), rtol=1e-3)
 
@@ -99,7 +101,7 @@ def test_a_bag_without_a_truth_lists_what_it_has(tmp_path, bundle_dir):
         replay(tmp_path / "bag", bundle_dir, tmp_path / "out", progress=False)
 
 
-def test_fixes_of_another_drive_are_refused(tmp_path, bag_dir, bundle_dir):
+def test_fixes_of_another_drive_are_an_error(tmp_path, bag_dir, bundle_dir):
     with open_bag(bag_dir) as bag:
         messages = [*bag.messages(), fix_message(T0 + 10**12, 31.262, 34.802, topic="/visual_gps/fix")]
     write_bag(tmp_path / "bag", messages)

@@ -14,9 +14,12 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.evaluate.predict import read_predictions
 from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
-from training.replay.replay import Topics, replay
-from training.replay.tracks import delays_s, odometry_topic, receiver_topic
+from training.replay.replay import replay
+from training.replay.topics import Topics, odometry_topic, receiver_topic
+from training.replay.tracks import delays_s
 from training.replay.with_fixes import BAG, FIX_TOPIC, write_with_fixes
+
+pytestmark = pytest.mark.slow
 
 FRAME = LocalFrame.at(31.262, 34.802)
 RAW, ODOMETRY = "sensor_msgs/msg/Image", "nav_msgs/msg/Odometry"
@@ -90,6 +93,8 @@ def test_the_report_compares_the_outage_with_and_without_the_visual_fix(summary)
     assert report["outage.dead_reckoning.mean_error_m"] == pytest.approx(0.0, abs=0.05)
     assert report["outage.held.mean_error_m"] == pytest.approx(4.0, abs=0.01)
     rows = read_predictions(summary.predictions_path)
+    assert rows["stamp_ns"][1] == T0 + 500_000_000 and rows["photo_id"][1] == f"drive-{T0 + 500_000_000}"
+    assert set(rows["frame_id"]) == {"camera"} and set(rows["camera"]) == {""}
     expected = rows["error_m"][(rows.index > 20) & (rows.index < 28)].mean()
     assert report["outage.visual.mean_error_m"] == pytest.approx(expected)
     assert report["availability_share"] == 1.0 and report["accepted_frames_share"] == 1.0
@@ -153,7 +158,7 @@ def test_sqlite3_and_raw_images_give_the_same(tmp_path, summary, bundle_dir):
         assert report[name] == pytest.approx(summary.report[name], rel=1e-3)
 
 
-def test_topics_are_found_by_name_and_doubt_leaves_them_out(tmp_path):
+def test_topics_are_found_by_name_and_ambiguous_ones_are_not_used(tmp_path):
     names = ("/ground_truth/fix", "/visual_gps/fix", "/front/fix", "/rear/fix")
     write_bag(tmp_path / "bag", [fix_message(T0, 31.0, 34.0, topic=name) for name in names])
     with open_bag(tmp_path / "bag") as bag:

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 from helpers import ROOT
-from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, predictions_at, stamps, way_m
+from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, metrics_of, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.gnss.health import MonitorSettings, ReceiverFix
 from training.replay.bags import Fixes, open_bag, read_fixes
-from training.replay.drive_metrics import drive_figures, follow
 from training.replay.drive_report import drive_lines
+from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import find_outages, fused_m, positions_m
-from training.replay.switch_report import switch_figures, switch_line, switch_table
+from training.replay.switch_metrics import SwitchMetrics, outage_switches
+from training.replay.switch_report import switch_line, switch_table
 from training.replay.switches import Arrival, read_arrivals, run_fallback
 
 SAMPLE = ROOT / "sample" / "drive"
@@ -54,15 +55,16 @@ def test_on_the_sample_drive_it_switches_in_and_out_once_within_the_configured_t
     assert sources(run) == [("none", "receiver"), ("receiver", "visual"), ("visual", "receiver")]
     outages = find_outages(receiver, int(visual.stamps_ns[0]), int(visual.stamps_ns[-1]))
     received_ns = {arrival.stamp_ns: arrival.time_ns for arrival in arrivals}
-    report = switch_figures(run, outages, received_ns, int(visual.stamps_ns[0]))
-    assert (report["outage.1.switch_in_count"], report["outage.1.switch_out_count"]) == (1, 1)
+    (own,) = outage_switches(run, outages, received_ns)
+    assert (own.in_count, own.out_count) == (1, 1)
     # at 2 Hz: the third faulty fix, and good ones for three seconds
-    assert report["outage.1.switch_in_s"] == pytest.approx(1.5, abs=0.05)
-    assert report["outage.1.switch_out_s"] == pytest.approx(3.0, abs=0.05)
-    assert report["switch.late_count"] == 0
-    assert report["switch.2.reason"].startswith("no_fix_status: 3 bad fixes")
-    assert "each within the configured time" in switch_line(report | {"outage.count": 1})
-    assert "| receiver -> visual |" in switch_table(report)
+    assert own.in_s == pytest.approx(1.5, abs=0.05)
+    assert own.out_s == pytest.approx(3.0, abs=0.05)
+    switches = SwitchMetrics(run.switches, int(visual.stamps_ns[0]))
+    assert switches.late_count == 0
+    assert switches.events[1].reason.startswith("no_fix_status: 3 bad fixes")
+    assert "each within the configured time" in switch_line(switches, [own])
+    assert "| receiver -> visual |" in switch_table(switches)
 
 
 def test_on_the_sample_drive_the_topic_fix_stays_near_the_truth_when_the_visual_fix_is_right(sample):
@@ -94,17 +96,17 @@ def test_other_settings_give_other_times():
 def test_an_outage_without_an_end_has_no_switch_back():
     receiver = fixes_at(range(61))
     run = run_fallback(arrivals_of(receiver), *visual_at(np.arange(0, 120, 0.5)))
-    report = switch_figures(run, find_outages(receiver, *stamps([0, 120])), {}, int(stamps(0)))
-    assert (report["outage.1.switch_in_count"], report["outage.1.switch_out_count"]) == (1, 0)
-    assert report["outage.1.switch_out_s"] is None
-    assert "receiver – s after its end" not in switch_line(report | {"outage.count": 1})
+    (own,) = outage_switches(run, find_outages(receiver, *stamps([0, 120])), {})
+    assert (own.in_count, own.out_count, own.out_s) == (1, 0, None)
+    assert "after its end" not in switch_line(SwitchMetrics(run.switches, int(stamps(0))), [own])
 
 
 def test_a_receiver_that_never_says_anything_leaves_the_visual_fix():
     run = run_fallback([], *visual_at(np.arange(0, 20, 0.5)))
     assert sources(run) == [("none", "visual")]
-    report = switch_figures(run, [], {}, int(stamps(0)))
-    assert (report["switch.in_count"], report["switch.late_count"]) == (0, 0)
+    switches = SwitchMetrics(run.switches, int(stamps(0)))
+    assert (switches.in_count, switches.late_count) == (0, 0)
+    assert outage_switches(run, [], {}) == []
 
 
 def test_what_passes_is_what_the_nodes_own_fallback_publishes():
@@ -139,13 +141,16 @@ def test_the_report_tells_the_fallback_against_the_receiver_alone():
     times_s = np.arange(0, 120.5, 0.5)
     table = predictions_at(times_s, offset_m=(3.0, 4.0))
     drive = drive_at(times_s, arrivals=arrivals_of(RECEIVER))
-    report = drive_figures(table, drive, follow(table, drive))
-    json.dumps(report, allow_nan=False)
+    metrics = metrics_of(table, drive)
+    flat, receiver = drive_to_flat_json(metrics), metrics.receiver
+    json.dumps(flat, allow_nan=False)
     # two of forty seconds pass until silence is noticed
-    assert 4.0 < report["outage.fallback.mean_error_m"] <= 5.1
-    assert report["drive.fallback.mean_error_m"] < report["drive.receiver_held.mean_error_m"]
-    assert report["outage.1.switch_in_s"] == pytest.approx(2.1, abs=0.11)
-    assert "Fallback: 1 switch(es) to the visual fix and 1 back" in drive_lines(report)
+    assert 4.0 < receiver.outages.fallback.mean_error_m.value <= 5.1
+    assert receiver.fallback.mean_error_m.value < receiver.receiver_hold_last_fix.mean_error_m.value
+    assert receiver.outages.each[0].switches.in_s == pytest.approx(2.1, abs=0.11)
+    assert (flat["switch.count"], flat["outage.1.switch_in_count"]) == (3, 1)
+    assert flat["switch.2.latency_s"] <= flat["switch.2.deadline_s"]
+    assert "Fallback: 1 switch(es) to the visual fix and 1 back" in drive_lines(metrics)
 
 
 def test_fused_is_right_with_right_fixes_and_knows_nothing_of_the_future():

@@ -19,9 +19,9 @@ from rosbags.typesys import Stores, get_typestore
 from campus_visual_gps.errors import ConfigError
 from training.synthetic import capture, drive, generate, noise, paths, site
 from training.synthetic.campus import build_campus
-from training.synthetic.frames import Frame, FrameCache, render_frames
 from training.synthetic.light import sun_direction, sunlight
 from training.synthetic.render import Renderer, View
+from training.synthetic.render_cache import RenderCache, RenderTask, render_missing
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "sample"
@@ -189,7 +189,7 @@ def test_capture_times_increase_within_a_session(plan):
 # Rendering
 
 
-def test_a_frame_is_the_same_whatever_the_number_of_threads(scene):
+def test_an_image_is_the_same_whatever_the_number_of_threads(scene):
     pytest.importorskip("mitsuba", reason="mitsuba is only needed to make the sample anew")
     one = Renderer(scene, NOON, threads=1).render(TINY, samples=2)
     two = Renderer(scene, NOON, threads=2).render(TINY, samples=2)
@@ -198,19 +198,19 @@ def test_a_frame_is_the_same_whatever_the_number_of_threads(scene):
     np.testing.assert_array_equal(one, two)
 
 
-def test_a_frame_in_the_cache_is_not_rendered_again(tmp_path):
-    frame, cache, done = Frame(TINY, NOON, 0), FrameCache(tmp_path), []
-    cache.store(frame, np.full((24, 32, 3), 0.5, np.float32))
-    render_frames([frame], cache, 1, lambda: done.append(1))
+def test_an_image_in_the_cache_is_not_rendered_again(tmp_path):
+    task, cache, done = RenderTask(TINY, NOON, 0), RenderCache(tmp_path), []
+    cache.store(task, np.full((24, 32, 3), 0.5, np.float32))
+    render_missing([task], cache, 1, lambda: done.append(1))
     assert done == [1]
-    np.testing.assert_array_equal(cache.load(frame), 0.5)
+    np.testing.assert_array_equal(cache.load(task), 0.5)
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_rendering_without_mitsuba_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="synthetic"):
-        render_frames([Frame(TINY, NOON, 0)], FrameCache(tmp_path), 1)
+        render_missing([RenderTask(TINY, NOON, 0)], RenderCache(tmp_path), 1)
 
 
 def test_the_plan_needs_no_mitsuba():

@@ -25,6 +25,13 @@ console = Console(width=None if sys.stdout.isatty() else 150)
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
 ]
+AreasCsv = Annotated[
+    Path | None, typer.Option("--areas", help="CSV table of named areas: area, latitude_deg, longitude_deg")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
+ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag has several")]
+TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
 
@@ -150,15 +157,15 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(help="model bundle, or the output of cross-validate")],
     dataset_dir: DatasetDir,
     split: Annotated[str, typer.Option(help="test, val, train, night_holdout or all")] = "test",
-    out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
-    areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="output directory of the report")] = None,
+    areas: AreasCsv = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
     compare: Annotated[
-        list[Path] | None, typer.Option(help="directory of another evaluation of these photos (repeat for more)")
+        list[Path] | None, typer.Option(help="output of another evaluation of the same photos (repeat for more)")
     ] = None,
 ) -> None:
-    """Score a bundle, or folds, on photos: predictions.csv, report.json, report.md and pictures."""
+    """Evaluate a bundle on photos. Writes predictions.csv, report.json, report.md and plots."""
     from training.report.evaluation import evaluate as run
     from training.report.summary import summary_table
 
@@ -196,17 +203,15 @@ def play(
 def replay(
     bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
     bundle: Annotated[Path, typer.Option(help="model bundle directory")],
-    recorded: Annotated[str | None, typer.Option(help="score the fixes on this topic, not a new inference")] = None,
-    truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
-    images: Annotated[str | None, typer.Option(help="image topic")] = None,
-    gps: Annotated[
-        str | None, typer.Option(help="NavSatFix topic of the receiver, whose outages are looked at")
-    ] = None,
-    odometry: Annotated[str | None, typer.Option(help="Odometry topic, for what the robot would have without")] = None,
-    out: Annotated[Path | None, typer.Option(help="directory of the report")] = None,
-    areas: Annotated[Path | None, typer.Option(help="table of named areas: area, latitude_deg, longitude_deg")] = None,
+    recorded: Annotated[str | None, typer.Option(help="NavSatFix topic to evaluate instead of the bundle")] = None,
+    truth: TruthTopic = None,
+    images: ImageTopic = None,
+    gps: Annotated[str | None, typer.Option(help="NavSatFix topic of the receiver, for its outages")] = None,
+    odometry: Annotated[str | None, typer.Option(help="Odometry topic, for dead reckoning during outages")] = None,
+    out: Annotated[Path | None, typer.Option(help="output directory of the report")] = None,
+    areas: AreasCsv = None,
 ) -> None:
-    """Score a bundle, or the fixes that a node published, along a recorded drive."""
+    """Evaluate a bundle, or the fixes that a node published, on a recorded drive."""
     from training.replay.replay import replay as run
     from training.replay.topics import Topics
     from training.report.summary import summary_table
@@ -222,10 +227,10 @@ def recalibrate(
     bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
     bag: Annotated[Path, typer.Argument(help="rosbag2 directory of a drive of the robot, not one to be evaluated")],
     out: Annotated[Path, typer.Option(help="directory of the new bundle")],
-    images: Annotated[str | None, typer.Option(help="image topic")] = None,
-    truth: Annotated[str | None, typer.Option(help="NavSatFix topic of the truth")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")] = "auto",
+    images: ImageTopic = None,
+    truth: TruthTopic = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Recalibrate the covariance on a drive of the robot. Writes the new bundle to a new directory."""
     from training.replay.recalibrate import recalibrate as run
@@ -233,7 +238,7 @@ def recalibrate(
     made = run(bundle, bag, out, images, truth, device, precision)
     measured = {name: value for name, value in made.measured.items() if isinstance(value, (int, float))}
     console.print(
-        "{}: {frames} images, mean NEES {nees_before:.2f} -> {nees_after:.2f} (ideal 2), truth in the 95 % ellipse "
+        "{}: {images} images, mean NEES {nees_before:.2f} -> {nees_after:.2f} (ideal 2), truth in the 95 % ellipse "
         "{coverage_95_before:.0%} -> {coverage_95_after:.0%}".format(made.bundle_dir, **measured),
         soft_wrap=True,
     )

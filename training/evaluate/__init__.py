@@ -1,1 +1,1 @@
-"""How well a bundle locates a data set: predictions.csv, and every figure and picture computed from it."""
+"""How well a bundle locates a data set: predictions.csv, and every metric that is computed from it."""

@@ -22,7 +22,7 @@ _TALL = (("south-west", "south-east"), ("west", "east"), ("north-west", "north-e
 
 @dataclass(frozen=True)
 class Areas:
-    """How a site is divided: `source` says it in words, `name_of` maps (N, 2) metres to N names."""
+    """How a site is divided: `source` describes it, `name_of` maps positions (N, 2) metres to N names."""
 
     source: str
     name_of: Callable[[np.ndarray], list[str]]
@@ -72,7 +72,7 @@ def _first_containing(polygons: dict[str, np.ndarray], point_enu_m: np.ndarray) 
 def grid_areas(site_polygon_enu_m: np.ndarray) -> Areas:
     """Six cells named by compass: the box around the site, in thirds along its longer side and halves across.
 
-    The outline is the bundle's, so that a cell is the same place whatever data set is scored. A photo outside
+    The outline is the bundle's, so that a cell is the same area for every data set. A photo outside
     the box belongs to the nearest cell.
     """
     low, high = site_polygon_enu_m.min(axis=0), site_polygon_enu_m.max(axis=0)

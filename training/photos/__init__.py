@@ -1,1 +1,1 @@
-"""Photos and their labels: from a folder of camera files to `photos.csv`, `labels.csv` and `splits.csv`."""
+"""Photos and labels: from a folder of camera files to photos.csv, labels.csv and splits.csv."""

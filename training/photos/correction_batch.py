@@ -1,16 +1,16 @@
-"""One batch of corrections: a table of ours, or a Google My Maps export.
+"""One file of corrections: a CSV table, or a Google My Maps export.
 
-A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the bare name where only
-one photo has it), and says by `decision` what was found on looking at it (paper, section 3.5):
+A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the file name if only one photo
+has it). Its `decision` is one of (paper, section 3.5):
 
-    label    the position was wrong: latitude_deg and longitude_deg hold the right one
-    keep     looked at, the label stands; a position in the row is not used
-    exclude  not to be used at all (blurred, a person's face, another place)
-    train    the view is missing from the training photos: it trains, whatever its session; a position corrects
+    label    the position was wrong; latitude_deg and longitude_deg hold the correct one
+    keep     the label was reviewed and is correct; a position in the row is not used
+    exclude  do not use the photo (blurred, a face, another site)
+    train    move the photo to the training subset, whatever its session; a position in the row corrects the label
 
-An empty decision means `label` and needs a position. A later row on the same photo adds to an earlier one:
-`exclude` and `train` hold, the later of the two counts, until their row is deleted; `label` and `keep` do not
-undo them. A My Maps export (a column `WKT` with POINT (longitude latitude)) names the photo in its column `name`.
+An empty decision means `label` and needs a position. Later rows add to earlier rows on the same photo: `exclude` and
+`train` hold until their row is deleted, the later of the two wins, and `label` and `keep` do not undo them. A My Maps
+export has a column `WKT` with POINT (longitude latitude), and names the photo in the column `name`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SYNONYMS = {"latitude": "latitude_deg", "longitude": "longitude_deg"}
 
 @dataclass(frozen=True)
 class Correction:
-    """A row of a batch; the position is NaN where the decision needs none."""
+    """A row of a file of corrections; the position is NaN if the row has none."""
 
     photo_id: str
     latitude_deg: float
@@ -50,23 +50,23 @@ class Correction:
 
     @property
     def moves(self) -> bool:
-        """Whether it gives the photo another position."""
+        """Whether the row corrects the position."""
         return self.decision in (LABEL, TRAIN) and not math.isnan(self.latitude_deg)
 
 
 class PhotoIndex:
-    """Finds photos by photo_id, by path, or by bare name."""
+    """Finds photos by photo_id, path or file name."""
 
     def __init__(self, photos: pd.DataFrame):
         self._ids_by_key = defaultdict(set)
         for photo_id, file in zip(photos["photo_id"], photos["file"], strict=True):
             for key in {photo_id, file, PurePosixPath(file).name}:
                 self._ids_by_key[key].add(photo_id)
-        # A full path outranks the same text as a bare name: "a.jpg" beside "walk/a.jpg".
+        # A path takes precedence over the same text as a file name: "a.jpg" and "walk/a.jpg".
         self._ids_by_key.update({file: {i} for i, file in zip(photos["photo_id"], photos["file"], strict=True)})
 
     def find(self, key: str, row: Row) -> str:
-        """-> photo_id. Raises DatasetError for a photo that is unknown or named by a name that several have."""
+        """The photo_id of a photo. Raises DatasetError if no photo or several photos match."""
         found = self._ids_by_key.get(key, set())
         if not found:
             raise row.error(f"no photo '{key}' in the data set; correct the name or delete the row")
@@ -76,14 +76,14 @@ class PhotoIndex:
 
 
 def read_batch(path: Path, index: PhotoIndex) -> list[Correction]:
-    """All rows of a batch. Raises DatasetError that names the line of a broken row."""
+    """All rows of a file of corrections. Raises DatasetError with the line of an invalid row."""
     rows = read_rows(path, synonyms=_SYNONYMS)
     corrections = [_to_correction(row, index) for row in rows]
     lines: dict[str, int] = {}
     for correction in corrections:
         if correction.photo_id in lines:
             first = lines[correction.photo_id]
-            raise correction.row.error(f"the photo of line {first} is there again; delete one of the rows")
+            raise correction.row.error(f"repeats the photo of line {first}; delete one of the rows")
         lines[correction.photo_id] = correction.row.line
     return corrections
 
@@ -102,7 +102,7 @@ def _to_correction(row: Row, index: PhotoIndex) -> Correction:
 
 
 def _position(row: Row) -> tuple[float, float]:
-    """Latitude and longitude in degrees, NaN both where the row has none. Raises DatasetError."""
+    """Latitude and longitude in degrees, both NaN if the row has none. Raises DatasetError."""
     wkt = row.text("WKT")
     if wkt:
         point = _WKT_POINT.fullmatch(wkt)

@@ -1,4 +1,4 @@
-"""`correct`: photos.csv and every batch of corrections -> labels.csv, and the list of labels to look at."""
+"""`apply-corrections`: photos.csv and all files of corrections -> labels.csv, and review.csv."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, PhotoIn
 from training.photos.manifest import LABEL_COLUMNS, correction_batches, label_sources, read_photos, write_labels
 from training.photos.tables import write_table
 
-REVIEW_ACCURACY_M = 20.0  # paper, section 4.1: labels whose phone reported worse are looked at by hand
-# Map programs export rounded positions of markers that nobody touched: those are not moves.
+REVIEW_ACCURACY_M = 20.0  # paper, section 4.1: labels with a worse reported accuracy are reviewed by hand
+# Map programs round the positions of markers that were not moved.
 _MIN_MOVE_M = 0.1
 _UNCHANGED = {"moved_m": 0.0, "decision": ""}
 _REVIEW_COLUMNS = ["photo_id", "file", "session", "gps_accuracy_m", "latitude_deg", "longitude_deg", "decision"]
@@ -23,9 +23,16 @@ _REVIEW_COLUMNS = ["photo_id", "file", "session", "gps_accuracy_m", "latitude_de
 
 @dataclass(frozen=True)
 class CorrectionSummary:
-    """What the corrections changed. Distances are over the moved labels, 0 where none moved.
+    """What the corrections changed.
 
-    `to_review` counts the photos of review.csv on which no correction has decided yet.
+    Attributes:
+        photos: Number of photos.
+        batches: Names of the files of corrections.
+        moved: Number of labels with a corrected position.
+        mean_moved_m, median_moved_m, max_moved_m: Distances over these labels, 0 without any.
+        excluded, to_train: Number of photos with that decision.
+        review: Photos in review.csv.
+        to_review: Number of photos in review.csv without a decision.
     """
 
     photos: int
@@ -41,14 +48,14 @@ class CorrectionSummary:
 
 
 def apply_corrections(dataset_dir: Path) -> CorrectionSummary:
-    """Applies every batch in `corrections/` in name order and writes labels.csv; photos.csv stays as it is.
+    """Apply all files in corrections/ in name order and write labels.csv and review.csv; photos.csv is not changed.
 
-    labels.csv has the columns of photos.csv with the corrected position, and label_source (exif, table, or
-    the batch the position is from), moved_m (from the photo's own position) and decision (what was decided
-    on the photo last, "" if nothing; see correction_batch for the words). review.csv lists the photos whose
-    camera reported an accuracy worse than 20 m, the worst first. Running again starts from photos.csv anew.
+    labels.csv has the columns of photos.csv with the corrected position; label_source is exif, table, or the file of
+    the correction; moved_m is the distance from the position in photos.csv; decision is the last one on the photo, or
+    "". review.csv lists the photos with a reported accuracy worse than REVIEW_ACCURACY_M, the worst first.
 
-    Raises DatasetError for a broken row or a photo that is not in the data set, leaving the last labels.csv.
+    Raises:
+        DatasetError: A row is invalid, or its photo is not in the data set. The previous labels.csv is kept.
     """
     dataset_dir = Path(dataset_dir)
     photos = read_photos(dataset_dir)

@@ -1,4 +1,4 @@
-"""One camera file -> its EXIF and its square stored copy. Light imports: worker processes load this module."""
+"""One camera file -> its EXIF and its square stored copy. Imports are light: worker processes load this module."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_squar
 from training.photos.exif import PhotoExif, read_exif
 
 PHOTO_ID_DIGITS = 16
-# A network answers to less than the eye sees: on the shared campus one member moved by 2.5 m (median) between a photo
-# and its copy at quality 95 with halved chroma, and by 0.9 m at this setting. 90 KB a photo.
-STORED_JPEG = {"quality": 100, "subsampling": 0}
+# Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
+# copy at quality 95 with halved chroma, and by 0.9 m with this setting. 90 KB a photo.
+STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
 _FORMATS = ("HEIF", "JPEG", "PNG")
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """A file to store: `file` is its name in the tables; without `has_label` its EXIF must give a position."""
+    """A file to store. `file` is its name in the tables; without `has_label`, its EXIF must hold a position."""
 
     path: Path
     file: str
@@ -37,7 +37,7 @@ class DecodeTask:
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """What became of a file: stored unless `reject_reason` is set; `is_new` if it had to be decoded."""
+    """Result for a file: stored unless `reject_reason` is set; `is_new` if it was decoded now."""
 
     file: str
     photo_id: str = ""
@@ -49,7 +49,7 @@ class DecodedPhoto:
 
 
 def load_rgb(path: Path) -> np.ndarray:
-    """A photo file -> (H, W, 3) uint8 RGB, 0..255, upright. Raises ImageError if it is damaged or no photo."""
+    """Read a photo file as upright (H, W, 3) uint8 RGB. Raises ImageError if it is damaged or not a photo."""
     try:
         return _to_rgb(_open(path.read_bytes()))
     except OSError as error:
@@ -59,7 +59,7 @@ def load_rgb(path: Path) -> np.ndarray:
 
 
 def store_photo(task: DecodeTask) -> DecodedPhoto:
-    """Reads a file and writes its stored copy, if there is none yet. Raises DatasetError only for a full disk."""
+    """Read a file and write its stored copy, if there is none. Raises DatasetError if it cannot be written."""
     try:
         data = task.path.read_bytes()
         image = _open(data)
@@ -69,38 +69,37 @@ def store_photo(task: DecodeTask) -> DecodedPhoto:
         photo_id = hashlib.sha256(data).hexdigest()[:PHOTO_ID_DIGITS]
         width_px, height_px = _upright_size(image)
         stored = task.images_dir / f"{photo_id}.jpg"
-        is_new = not _is_stored(stored)
-        rgb = _to_rgb(image) if is_new else None
+        rgb = None if _is_stored(stored) else _to_rgb(image)
     except OSError as error:
         return DecodedPhoto(task.file, reject_reason=f"unreadable: {error.strerror}")
     except ImageError as error:
         return DecodedPhoto(task.file, reject_reason=f"unreadable: {error}")
-    if is_new:
+    if rgb is not None:
         _write_stored(stored, rgb)
-    return DecodedPhoto(task.file, photo_id, exif, width_px, height_px, is_new)
+    return DecodedPhoto(task.file, photo_id, exif, width_px, height_px, is_new=rgb is not None)
 
 
 def _open(data: bytes) -> Image.Image:
-    """Reads the header only. Raises ImageError."""
+    """Read the header only. Raises ImageError."""
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)  # the processes share the cores
     _check_heif_whole(data)
     try:
         with warnings.catch_warnings():
-            # Of corrupt EXIF, without naming the file; and of pictures of 89 megapixels, which phones do make
-            # (from 179 on, Pillow refuses them).
+            # Pillow warns of corrupt EXIF without naming the file, and of images of 89 megapixels and more, which
+            # phones produce (from 179 on it raises an error).
             warnings.simplefilter("ignore")
             return Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.UnidentifiedImageError:
-        raise ImageError("empty file" if not data else "no HEIC, JPEG or PNG image") from None
-    except Exception as error:  # damaged headers raise whatever the decoder stumbles over
+        raise ImageError("empty file" if not data else "not a HEIC, JPEG or PNG image") from None
+    except Exception as error:  # decoders raise many types for a damaged header
         raise ImageError(_reason(error)) from error
 
 
 def _check_heif_whole(data: bytes) -> None:
-    """Raises ImageError for a truncated HEIC: libheif fills the missing tiles with green and reports nothing.
+    """Raise ImageError for a truncated HEIC: libheif fills the missing tiles with green without an error.
 
-    A HEIC is a row of boxes, each beginning with its length (ISO 14496-12, section 4.2): 32 bits, or 64 bits
-    after the type if that is 1; 0 is a box to the end of the file.
+    A HEIC is a sequence of boxes that begin with their length (ISO 14496-12, section 4.2): 32 bits, or 64 bits after
+    the type if those are 1; 0 is a box to the end of the file.
     """
     if data[4:8] != b"ftyp":
         return
@@ -116,10 +115,10 @@ def _check_heif_whole(data: bytes) -> None:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Decodes, turns upright, converts -> (H, W, 3) uint8. Raises ImageError, also for a truncated file.
+    """Decode to upright (H, W, 3) uint8 RGB. Raises ImageError, also for a truncated file.
 
-    pillow-heif turns a HEIC while decoding and resets its EXIF orientation to 1, so that exif_transpose leaves
-    it alone; a JPEG or PNG is turned here. Either way it happens once.
+    pillow-heif rotates a HEIC while decoding and resets its EXIF orientation to 1, so that exif_transpose rotates only
+    JPEG and PNG.
     """
     try:
         image.load()
@@ -133,17 +132,17 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height after turning, px, without decoding."""
+    """Width and height of the upright image, px, without decoding."""
     width, height = image.size
     try:
         sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
-    except Exception:  # damaged EXIF: exif_transpose does not turn it either
+    except Exception:  # damaged EXIF: exif_transpose does not rotate either
         sideways = False
     return (height, width) if sideways else (width, height)
 
 
 def _is_stored(path: Path) -> bool:
-    """Whether a stored copy of today's size is there; it is, whole, once the file has its name."""
+    """Whether there is a stored copy of STORED_SIZE_PX; files are written atomically, so that it is complete."""
     try:
         with Image.open(path) as stored:
             return stored.size == (STORED_SIZE_PX, STORED_SIZE_PX)
@@ -153,8 +152,8 @@ def _is_stored(path: Path) -> bool:
 
 def _write_stored(path: Path, rgb: np.ndarray) -> None:
     square = Image.fromarray(resize_square(rgb, STORED_SIZE_PX))
-    with atomic_write(path) as part:
-        square.save(part, format="JPEG", **STORED_JPEG)
+    with atomic_write(path) as partial:
+        square.save(partial, format="JPEG", quality=STORED_JPEG_QUALITY, subsampling=STORED_JPEG_SUBSAMPLING)
 
 
 def _reason(error: Exception) -> str:

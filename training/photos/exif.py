@@ -1,4 +1,4 @@
-"""What a camera wrote into a photo: position, time, direction, camera."""
+"""EXIF of a photo: position, time, heading and camera."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import re
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from PIL import ExifTags, Image
 
 _DATE_TIME = re.compile(r"(\d{4})\D(\d{2})\D(\d{2})\D(\d{2})\D(\d{2})\D(\d{2})")
 _DATE = re.compile(r"(\d{4})\D(\d{2})\D(\d{2})")
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
-# EXIF 2.3 knows 0 (above sea level) and 1 (below); EXIF 3.0 adds 2 and 3, the same for the ellipsoid.
+# EXIF 2.3 has 0 (above sea level) and 1 (below); EXIF 3.0 adds 2 and 3, the same for the ellipsoid.
 _BELOW_REFERENCES = (1, 3)
 
 
 @dataclass(frozen=True)
 class PhotoExif:
-    """The fields of a photo's EXIF that we use; NaN or "" where the camera wrote nothing usable.
+    """Fields of a photo's EXIF; NaN or "" where they are missing or unusable.
 
-    latitude_deg and longitude_deg are NaN together, and then `position_problem` says why. `captured_at` is
-    ISO 8601: DateTimeOriginal with its offset; without an offset the time stamp of the GPS in UTC; where that
-    is missing too, the camera's clock as it is, without an offset. heading_deg is clockwise from north, 0 to
-    360, true or magnetic as the camera wrote it. altitude_m is negative below its reference.
+    Attributes:
+        latitude_deg, longitude_deg: WGS 84, both NaN together.
+        position_problem: Why there is no position, or "".
+        altitude_m: Negative below its reference.
+        gps_accuracy_m: Horizontal positioning error as the camera reported it.
+        heading_deg: Clockwise from north, 0 to 360, true or magnetic as the camera wrote it.
+        captured_at: ISO 8601: DateTimeOriginal with its offset, else the GPS time in UTC, else DateTimeOriginal without
+            an offset.
+        camera: Make and model.
     """
 
     latitude_deg: float = math.nan
@@ -38,14 +44,14 @@ class PhotoExif:
 
 
 def read_exif(image: Image.Image) -> PhotoExif:
-    """Reads an opened image's EXIF. Damaged EXIF counts as missing: it never spoils the picture itself."""
+    """Read the EXIF of an opened image. Damaged EXIF counts as missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of corrupt EXIF without naming the file
             base = image.getexif()
             gps = base.get_ifd(ExifTags.IFD.GPSInfo)
             details = base.get_ifd(ExifTags.IFD.Exif)
-    except Exception:  # Pillow's EXIF parser lets struct, Key, Value, Syntax and other errors through
+    except Exception:  # Pillow's EXIF parser raises struct, Key, Value, Syntax and other errors
         return PhotoExif(position_problem="the EXIF is damaged")
     latitude, longitude, problem = _position(gps)
     return PhotoExif(
@@ -61,7 +67,7 @@ def read_exif(image: Image.Image) -> PhotoExif:
 
 
 def position_problem(latitude_deg: float, longitude_deg: float) -> str:
-    """Why this cannot be where a photo was taken, or ""."""
+    """Why a position is not valid, or ""."""
     if not (math.isfinite(latitude_deg) and math.isfinite(longitude_deg)):
         return "position is not a number"
     if abs(latitude_deg) > 90.0 or abs(longitude_deg) > 180.0:
@@ -72,27 +78,26 @@ def position_problem(latitude_deg: float, longitude_deg: float) -> str:
 
 
 def _position(gps: dict) -> tuple[float, float, str]:
-    """-> latitude and longitude in degrees, NaN both if there is a problem, and the problem."""
+    """Latitude and longitude in degrees, both NaN if there is a problem; and the problem."""
     if ExifTags.GPS.GPSLatitude not in gps and ExifTags.GPS.GPSLongitude not in gps:
         return math.nan, math.nan, PhotoExif.position_problem
-    indicators = (
-        _sign(gps.get(ExifTags.GPS.GPSLatitudeRef), "N", "S"),
-        _sign(gps.get(ExifTags.GPS.GPSLongitudeRef), "E", "W"),
-    )
-    if None in indicators:
+    north = _hemisphere(gps.get(ExifTags.GPS.GPSLatitudeRef), "N", "S")
+    east = _hemisphere(gps.get(ExifTags.GPS.GPSLongitudeRef), "E", "W")
+    if north is None or east is None:
         return math.nan, math.nan, "the EXIF position lacks its N/S or E/W reference"
-    latitude = indicators[0] * _degrees(gps.get(ExifTags.GPS.GPSLatitude))
-    longitude = indicators[1] * _degrees(gps.get(ExifTags.GPS.GPSLongitude))
+    latitude = north * _degrees(gps.get(ExifTags.GPS.GPSLatitude))
+    longitude = east * _degrees(gps.get(ExifTags.GPS.GPSLongitude))
     problem = position_problem(latitude, longitude)
     return (math.nan, math.nan, problem) if problem else (latitude, longitude, "")
 
 
-def _sign(reference, positive: str, negative: str) -> float | None:
+def _hemisphere(reference: Any, positive: str, negative: str) -> float | None:
+    """1 or -1, None for another reference."""
     return {positive: 1.0, negative: -1.0}.get(_text(reference).upper()[:1])
 
 
-def _degrees(dms) -> float:
-    """Degrees, minutes, seconds -> degrees; NaN for anything else, also where a rational is 0/0."""
+def _degrees(dms: Any) -> float:
+    """Degrees, minutes, seconds -> degrees; NaN for anything else, such as a rational 0/0."""
     try:
         degrees, minutes, seconds = (float(value) for value in dms)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -125,8 +130,10 @@ def _captured_at(details: dict, gps: dict) -> str:
 def _gps_time(gps: dict) -> datetime | None:
     """The time of the GPS fix, UTC, whole seconds."""
     date = _DATE.match(_text(gps.get(ExifTags.GPS.GPSDateStamp)))
+    if not date:
+        return None
     try:
-        hours, minutes, seconds = (float(value) for value in gps.get(ExifTags.GPS.GPSTimeStamp))
+        hours, minutes, seconds = (float(value) for value in gps.get(ExifTags.GPS.GPSTimeStamp, ()))
         midnight = datetime(int(date[1]), int(date[2]), int(date[3]), tzinfo=timezone.utc)
         since_midnight = timedelta(hours=hours, minutes=minutes, seconds=int(seconds))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
@@ -136,8 +143,11 @@ def _gps_time(gps: dict) -> datetime | None:
 
 def _date_time(text: str) -> datetime | None:
     match = _DATE_TIME.match(text)
+    if not match:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups())
     try:
-        return datetime(*(int(part) for part in match.groups())) if match else None
+        return datetime(year, month, day, hour, minute, second)
     except ValueError:  # cameras without a set clock write 0000:00:00 00:00:00
         return None
 
@@ -147,8 +157,8 @@ def _camera(base: Image.Exif) -> str:
     return model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
 
 
-def _number(value) -> float:
-    """A finite float, or NaN for what is missing or degenerate (0/0)."""
+def _number(value: Any) -> float:
+    """A finite float; NaN if it is missing or a rational 0/0."""
     try:
         number = float(value)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -160,7 +170,7 @@ def _positive(value: float) -> float:
     return value if value > 0 else math.nan
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("ascii", errors="replace")
     return str(value).split("\0")[0].strip() if value is not None else ""

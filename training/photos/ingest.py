@@ -25,7 +25,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What an ingest did: `photos` are in photos.csv now, `decoded` of them had no stored copy before."""
+    """Counts of an ingest.
+
+    Attributes:
+        photos: Rows of photos.csv.
+        decoded: Photos that had no stored copy before.
+        rejected: Rows of rejected.csv.
+        reject_reasons: Files by reason, the most common first.
+        ignored_files: Files in the folder that are not photos.
+        removed: Photos that were in photos.csv before and are not any more.
+        sessions: Photos by session.
+    """
 
     photos: int
     decoded: int
@@ -43,18 +53,25 @@ def ingest(
     progress: bool = True,
     workers: int | None = None,
 ) -> IngestSummary:
-    """Takes every photo below `photo_dir` whose position is known into the data set.
+    """Read all photos with a known position into a data set.
 
-    The position comes from the row of `labels_csv` where the photo has one, else from its EXIF; so does every
-    other column, one by one. Sessions come from the table, else from the sub-folder, else from gaps in time.
-    A photo that cannot be used goes to rejected.csv with the reason and stops nothing.
+    Each column comes from the photo's row in `labels_csv`, else from its EXIF. Sessions come from the table, else from
+    the sub-folder, else from gaps in time. Photos that cannot be used are listed with a reason in rejected.csv.
 
-    photos.csv always says what the folder and the table hold now: running again picks up new photos and
-    changed labels, and drops photos that were removed (their stored copies stay). Only photos without a stored
-    copy, told by their content, are decoded, so that an interrupted run goes on where it stopped.
+    photos.csv always describes the current folder and table: another run adds new photos, takes changed labels and
+    drops removed photos (their stored copies stay). Only photos without a stored copy, identified by their content, are
+    decoded, so that another run resumes an interrupted one.
 
-    Raises DatasetError, before anything is written, for a folder without photos or a table with a broken row;
-    and, leaving photos.csv as it was, if no photo can be used or the data set was made of quite other photos.
+    Args:
+        photo_dir: Folder of photos, with sub-folders.
+        dataset_dir: The data set, made if it does not exist.
+        labels_csv: Table of positions and other columns.
+        progress: Show a progress bar.
+        workers: Decoding processes; None takes one per core.
+
+    Raises:
+        DatasetError: The folder has no photos or the table an invalid row: nothing is written. No photo can be used, or
+            the data set has none of these photos: photos.csv is not changed.
     """
     photo_dir, dataset_dir = Path(photo_dir), Path(dataset_dir)
     paths, ignored = find_photos(photo_dir, dataset_dir)
@@ -85,7 +102,7 @@ def ingest(
 
 
 def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, Label], dict[str, str]]:
-    """-> the labels by file, and the reasons, by file, why some are of no use."""
+    """The labels by file, and the reasons why some are rejected by file."""
     if labels_csv is None:
         return {}, {}
     path = Path(labels_csv)
@@ -99,7 +116,7 @@ def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, L
 
 
 def _keep_usable(results: list[DecodedPhoto], labels: dict[str, Label], rejected: dict[str, str]) -> list[DecodedPhoto]:
-    """The photos that can be used; the others go to `rejected`, also those with the content of an earlier one."""
+    """The photos that can be used; others are added to `rejected`, also copies of an earlier one."""
     kept: dict[str, DecodedPhoto] = {}
     for photo in results:
         if photo.reject_reason:
@@ -112,14 +129,14 @@ def _keep_usable(results: list[DecodedPhoto], labels: dict[str, Label], rejected
 
 
 def _duplicate_reason(photo: DecodedPhoto, first: DecodedPhoto, labels: dict[str, Label]) -> str:
-    agree = position_of(photo, labels.get(photo.file)) == position_of(first, labels.get(first.file))
-    return f"exact duplicate: same content as {first.file}" + ("" if agree else ", yet another position")
+    same = position_of(photo, labels.get(photo.file)) == position_of(first, labels.get(first.file))
+    return f"exact duplicate: same content as {first.file}" + ("" if same else ", but another position")
 
 
 def _hint_at_table(photo_dir: Path) -> None:
     for path in (photo_dir / "labels.csv", photo_dir.parent / "labels.csv"):
         if path.exists():
-            _log.warning("photos were rejected, and there is a table %s: did you mean --labels?", path)
+            _log.warning("photos were rejected, and there is a table %s; did you mean --labels?", path)
             return
 
 
@@ -133,22 +150,22 @@ def _write_rejected(dataset_dir: Path, rejected: dict[str, str]) -> None:
 
 
 def _count_reasons(rejected: dict[str, str]) -> dict[str, int]:
-    """How often each reason occurs, the commonest first; what follows a colon is a detail of the one photo."""
+    """Photos by reason, the most common first; details of a photo follow a colon and are left out."""
     return dict(Counter(reason.split(":")[0] for reason in rejected.values()).most_common())
 
 
 def _check_kept(
     kept: list[DecodedPhoto], rejected: dict[str, str], known: set[str], photo_dir: Path, dataset_dir: Path
 ) -> None:
-    """Raises DatasetError rather than leave a data set without photos, or replace one by quite another."""
+    """Raise DatasetError if the data set would be empty, or replaced by one with other photos."""
     if not kept:
         reason, count = next(iter(_count_reasons(rejected).items()))
         raise DatasetError(
-            f"{photo_dir}: none of {len(rejected)} photos can be used, {count} of them because: {reason}; see "
+            f"{photo_dir}: none of {len(rejected)} photos can be used, {count} of them because of: {reason}; see "
             f"{dataset_dir / 'rejected.csv'}"
         )
     if known and not known & {photo.photo_id for photo in kept}:
         raise DatasetError(
-            f"{dataset_dir}: was made of {len(known)} other photos, none of which is in {photo_dir}; use another "
+            f"{dataset_dir}: expected some of its {len(known)} photos in {photo_dir}, got none; use another data set "
             "directory, or one photo folder with a sub-folder per session"
         )

@@ -1,4 +1,4 @@
-"""Tables of labels for photos whose EXIF was stripped."""
+"""Tables of labels, for photos without GPS in EXIF."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SYNONYMS = {"latitude": "latitude_deg", "longitude": "longitude_deg"}
 
 @dataclass(frozen=True)
 class Label:
-    """A row of a table of labels; NaN, "" or None where a cell is empty. The position may be out of range."""
+    """A row of a table of labels; NaN, "" or None for empty cells. The position may be out of range."""
 
     file: str
     line: int
@@ -33,10 +33,13 @@ class Label:
 
 
 def read_label_table(path: Path) -> list[Label]:
-    """Reads `file, latitude, longitude` (degrees) and optional columns; the header may be missing.
+    """Read a table with the columns file, latitude, longitude (degrees) and optional ones.
 
-    Without a header the first three columns are file, latitude, longitude and the rest is left out. Raises
-    DatasetError for a row that cannot be read; a position off the globe is left to the caller to reject.
+    Without a header line, the first three columns are these and others are ignored. Positions out of range are left to
+    the caller to reject.
+
+    Raises:
+        DatasetError: A row is invalid, or a file has two rows.
     """
     rows = read_rows(path, _REQUIRED, _SYNONYMS, headerless=_REQUIRED)
     labels = [_to_label(row) for row in rows]
@@ -52,15 +55,25 @@ def read_label_table(path: Path) -> list[Label]:
 
 
 def match_files(labels: list[Label], files: list[str], path: Path) -> tuple[dict[str, Label], list[Label]]:
-    """Finds each label's photo: -> labels by file, and the labels whose file is missing.
+    """Find the photo of each label, by its path below the photo folder, or its file name if only one photo has it.
 
-    A label names its photo by the path below the photo folder, or by its bare name where only one photo has
-    it. Raises DatasetError for a bare name that several photos have.
+    Args:
+        labels: Rows of the table.
+        files: Paths of the photos below the photo folder.
+        path: The table, for messages.
+
+    Returns:
+        The labels by file, and the labels without a file.
+
+    Raises:
+        DatasetError: Several photos have the file name of a label.
     """
     by_name = defaultdict(list)
     for file in files:
         by_name[PurePosixPath(file).name].append(file)
-    known, matched, missing = set(files), {}, []
+    known = set(files)
+    matched: dict[str, Label] = {}
+    missing: list[Label] = []
     for label in labels:
         found = [label.file] if label.file in known else by_name.get(label.file, [])
         if len(found) > 1:

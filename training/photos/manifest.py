@@ -2,13 +2,13 @@
 
 A data set directory holds, by the stage that writes it:
 
-    ingest   photos.csv     one row per photo (PHOTO_COLUMNS); never edited by hand or by a later stage
-             rejected.csv   file, reason
-             images/        <photo_id>.jpg, squares of STORED_SIZE_PX
-    correct  labels.csv     photos.csv with every batch of corrections/ applied (LABEL_COLUMNS), and labels.yaml
-             review.csv     photos whose camera reported a poor GPS accuracy
-    split    splits.csv     photo_id, session, subset; splits.yaml says how they were chosen
-    train    views/         activations of cached views, one file per recipe; may be deleted at any time
+    ingest             photos.csv      one row per photo (PHOTO_COLUMNS); never edited by hand or by a later stage
+                       rejected.csv    file, reason
+                       images/         <photo_id>.jpg, squares of STORED_SIZE_PX
+    apply-corrections  labels.csv      photos.csv with all files of corrections/ applied (LABEL_COLUMNS); labels.yaml
+                       review.csv      photos with a poor reported GPS accuracy
+    split              splits.csv      photo_id, session, subset; splits.yaml holds the settings
+    train              feature_cache/  features of the frozen stages; may be deleted at any time
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PHOTO_COLUMNS = {
     "night": "flag",
     "width_px": "integer",  # of the upright original
     "height_px": "integer",
-    "label_source": "text",  # exif or table; in labels.csv also the batch of corrections
+    "label_source": "text",  # exif or table; in labels.csv also the file of the correction
 }
 LABEL_COLUMNS = PHOTO_COLUMNS | {"moved_m": "number", "decision": "text"}
 SPLIT_COLUMNS = {"photo_id": "key", "session": "text", "subset": "text"}
@@ -51,17 +51,23 @@ _DTYPES = {"number": np.float64, "optional number": np.float64, "integer": np.in
 
 
 def image_path(dataset_dir: Path, photo_id: str) -> Path:
-    """Where the stored square copy of a photo lies."""
+    """The stored square copy of a photo."""
     return Path(dataset_dir) / "images" / f"{photo_id}.jpg"
 
 
 def load_dataset(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFrame:
-    """The photos with the labels that count, one row each, in the order of photos.csv.
+    """Read the photos with their current labels, one row each, in the order of photos.csv.
 
-    Columns: LABEL_COLUMNS and `subset` ("" where the data set was never split). Unknown numbers are NaN,
-    unknown texts "", an unknown `night` is NA. Photos excluded by a correction are left out unless asked for.
-    Raises DatasetError where a table is missing, damaged or older than what it was made from, or where a
-    stored image is missing.
+    Args:
+        dataset_dir: The data set.
+        include_excluded: Keep photos that a correction excludes.
+
+    Returns:
+        Table of LABEL_COLUMNS and `subset` ("" if the data set was never split). Unknown numbers are NaN, unknown texts
+        "", and an unknown `night` is NA.
+
+    Raises:
+        DatasetError: A table is missing, damaged or older than its sources, or a stored image is missing.
     """
     dataset_dir = Path(dataset_dir)
     labels = read_labels(dataset_dir)
@@ -75,7 +81,7 @@ def load_dataset(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFr
 
 
 def read_photos(dataset_dir: Path) -> pd.DataFrame:
-    """photos.csv with PHOTO_COLUMNS."""
+    """Read photos.csv (PHOTO_COLUMNS). Raises DatasetError."""
     path = Path(dataset_dir) / "photos.csv"
     if not path.exists():
         raise DatasetError(f"{path}: no such file; run `ingest` into this directory first")
@@ -83,17 +89,20 @@ def read_photos(dataset_dir: Path) -> pd.DataFrame:
 
 
 def read_rejected(dataset_dir: Path) -> pd.DataFrame:
+    """Read rejected.csv (REJECTED_COLUMNS). Raises DatasetError."""
     return _read(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
 
 
 def read_splits(dataset_dir: Path) -> pd.DataFrame:
+    """Read splits.csv (SPLIT_COLUMNS). Raises DatasetError."""
     return _read(Path(dataset_dir) / "splits.csv", SPLIT_COLUMNS)
 
 
 def read_labels(dataset_dir: Path) -> pd.DataFrame:
-    """The labels that count, with LABEL_COLUMNS: labels.csv, or photos.csv where nothing was ever corrected.
+    """Read the current labels (LABEL_COLUMNS): labels.csv, or photos.csv if there are no corrections.
 
-    Raises DatasetError where labels.csv was made from other photos or corrections than are there now.
+    Raises:
+        DatasetError: labels.csv was made from other photos or corrections than the current ones.
     """
     dataset_dir = Path(dataset_dir)
     path = dataset_dir / "labels.csv"
@@ -107,25 +116,25 @@ def read_labels(dataset_dir: Path) -> pd.DataFrame:
 
 
 def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str]) -> None:
-    """labels.csv with the hashes of what it was made from: a killed run leaves a pair that does not match."""
+    """Write labels.csv, then the hashes of its sources: after a killed run these do not match."""
     write_table(dataset_dir / "labels.csv", labels[list(LABEL_COLUMNS)])
     write_yaml(dataset_dir / "labels.yaml", {"made_from": sources})
 
 
 def correction_batches(dataset_dir: Path) -> list[Path]:
-    """The batches of corrections in name order, the order in which they apply."""
+    """The files of corrections in name order, in which they are applied."""
     found = (Path(dataset_dir) / "corrections").glob("*")
     return sorted(path for path in found if path.suffix.lower() == ".csv" and not path.name.startswith("."))
 
 
 def label_sources(dataset_dir: Path) -> dict[str, str]:
-    """SHA-256 by name of all that labels.csv is made from."""
+    """SHA-256 of each source of labels.csv, by name."""
     paths = [dataset_dir / "photos.csv", *correction_batches(dataset_dir)]
     return {path.relative_to(dataset_dir).as_posix(): sha256_of(path) for path in paths if path.exists()}
 
 
 def capture_times_s(captured_at: pd.Series) -> np.ndarray:
-    """ISO 8601 texts -> seconds since the epoch (N,), NaN where empty; a time without an offset is read as UTC."""
+    """ISO 8601 texts -> seconds since the epoch (N,), NaN for ""; a time without an offset is taken as UTC."""
     return np.array([_seconds(text) for text in captured_at], dtype=np.float64)
 
 
@@ -137,8 +146,9 @@ def _seconds(text: str) -> float:
 
 
 def write_yaml(path: Path, content: dict) -> None:
-    with atomic_write(path) as part:
-        part.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    """Write a YAML file. Raises DatasetError."""
+    with atomic_write(path) as partial:
+        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def _recorded_sources(dataset_dir: Path) -> dict[str, str] | None:
@@ -150,7 +160,7 @@ def _recorded_sources(dataset_dir: Path) -> dict[str, str] | None:
 
 
 def _subsets_of(labels: pd.DataFrame, dataset_dir: Path) -> pd.Series:
-    """The subset of each photo. Raises DatasetError where splits.csv was made for other photos or decisions."""
+    """The subset of each photo. Raises DatasetError if splits.csv was made for other photos or decisions."""
     path = dataset_dir / "splits.csv"
     splits = read_splits(dataset_dir).set_index("photo_id").reindex(labels["photo_id"])
     sessions, subsets = splits["session"].to_numpy(), splits["subset"].to_numpy()
@@ -180,7 +190,7 @@ def _check_images(dataset_dir: Path, labels: pd.DataFrame) -> None:
 
 
 def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Reads a table of ours strictly: every column, every value of its kind, no photo twice."""
+    """Read a table that this program wrote: all columns, values of their kind, no photo twice."""
     rows = read_rows(path, required=list(columns))
     table = pd.DataFrame(
         {
@@ -190,7 +200,7 @@ def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     )
     if "photo_id" in columns and table["photo_id"].duplicated().any():
         row = rows[int(table["photo_id"].duplicated().argmax())]
-        raise row.error(f"photo {row.text('photo_id')} is there twice; make the table again")
+        raise row.error(f"photo {row.text('photo_id')} has two rows; write the table again")
     return table
 
 

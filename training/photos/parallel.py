@@ -1,4 +1,4 @@
-"""Decoding many photos on all cores, with a progress bar."""
+"""Decodes many photos on all cores, with a progress bar."""
 
 from __future__ import annotations
 
@@ -23,9 +23,18 @@ _MIN_TASKS_PER_POOL = 24
 
 
 def store_photos(tasks: list[DecodeTask], progress: bool, workers: int | None = None) -> list[DecodedPhoto]:
-    """Stores every photo, in the order of the tasks, on `workers` processes (default: one per core).
+    """Store photos in parallel processes.
 
-    Raises DatasetError where the disk is full or a process dies.
+    Args:
+        tasks: Files to store.
+        progress: Show a progress bar.
+        workers: Number of processes; None takes one per core.
+
+    Returns:
+        Results in the order of the tasks.
+
+    Raises:
+        DatasetError: The disk is full, or a process was killed.
     """
     columns = (TextColumn("Photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
@@ -36,34 +45,35 @@ def _results(tasks: list[DecodeTask], workers: int) -> Iterator[DecodedPhoto]:
     if workers == 1 or len(tasks) < _MIN_TASKS_PER_POOL:
         yield from map(store_photo, tasks)
         return
-    # Spawned, not forked: a fork copies the locks of whatever threads the caller runs.
+    # spawn, not fork: a fork copies the locks of the caller's threads
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker)
     try:
         yield from pool.map(store_photo, tasks, chunksize=4)
     except BrokenProcessPool:
         raise DatasetError(
-            "a decoding process was killed, most likely for want of memory; run again (it goes on where it "
-            "stopped) with fewer workers"
+            "a decoding process was killed, probably out of memory; run again with fewer workers to resume"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine's."""
+    """Cores that this process may use; in a container fewer than the machine has."""
     with contextlib.suppress(AttributeError):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _start_worker() -> None:
-    """Settings of a worker process: one thread, quiet at Ctrl-C, and gone when its parent is killed."""
+    """Set up a worker process: one thread, ignores Ctrl-C, and ends with its parent."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def _exit_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

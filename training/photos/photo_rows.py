@@ -1,4 +1,4 @@
-"""The rows of photos.csv: what the table of labels says of a photo, and where it is silent, what the EXIF says."""
+"""Rows of photos.csv: values of the table of labels, else of the EXIF."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _EXIF_COLUMNS = ("captured_at", "camera", "altitude_m", "gps_accuracy_m", "headi
 
 
 def has_position(label: Label | None) -> bool:
-    """Whether the table gives a position (which may be off the globe)."""
+    """Whether the table gives a position, which may be out of range."""
     return label is not None and not math.isnan(label.latitude_deg)
 
 
 def position_of(photo: DecodedPhoto, label: Label | None) -> tuple[float, float]:
     """Latitude and longitude, degrees."""
-    source = label if has_position(label) else photo.exif
+    source = photo.exif if label is None or not has_position(label) else label
     return source.latitude_deg, source.longitude_deg
 
 
 def to_table(photos: list[DecodedPhoto], labels: dict[str, Label]) -> pd.DataFrame:
-    """PHOTO_COLUMNS of the photos, in the order of their files."""
+    """The table photos.csv (PHOTO_COLUMNS), in the order of the photos."""
     table = pd.DataFrame([_to_row(photo, labels.get(photo.file)) for photo in photos])
     by_gap = table["session"] == ""
     if by_gap.any():
@@ -47,7 +47,7 @@ def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
         "session": (label.session if label else "") or folder_session(photo.file),
         "latitude_deg": latitude,
         "longitude_deg": longitude,
-        "night": is_night(row["captured_at"], latitude, longitude) if night is None else night,
+        "night": is_night(str(row["captured_at"]), latitude, longitude) if night is None else night,
         "width_px": photo.width_px,
         "height_px": photo.height_px,
         "label_source": "table" if has_position(label) else "exif",
@@ -55,6 +55,6 @@ def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
 
 
 def _first_known(label: Label | None, exif: PhotoExif, column: str) -> str | float:
-    """The table's value, or the EXIF's where the table has none ("" and NaN, which equals nothing)."""
+    """The table's value, or the EXIF's if the table has "" or NaN, which is not equal to itself."""
     value = getattr(label, column, "")
     return value if value != "" and value == value else getattr(exif, column)

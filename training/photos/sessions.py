@@ -1,4 +1,4 @@
-"""Which photos were taken on one walk, and which of them at night."""
+"""Capture sessions of photos, and which photos were taken at night."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ UNKNOWN_TIME_SESSION = "unknown-time"
 
 
 def folder_session(file: str) -> str:
-    """The sub-folder that a photo lies in, "" for one in the photo folder itself."""
+    """The sub-folder of a photo, "" for the photo folder itself."""
     folder = PurePosixPath(file).parent.as_posix()
     return "" if folder == "." else folder
 
 
 def gap_sessions(captured_at: list[str], longitudes_deg: list[float]) -> list[str]:
-    """Sessions of photos by their times (ISO 8601): a gap of more than two hours begins a new one.
+    """Assign photos to sessions by time: a gap of more than SESSION_GAP starts a new session.
 
-    A session is named by the time of its first photo; photos without a time share UNKNOWN_TIME_SESSION.
+    Args:
+        captured_at: ISO 8601 times, "" if unknown.
+        longitudes_deg: For the time zone of times without an offset.
+
+    Returns:
+        Names of the sessions: the time of their first photo, or UNKNOWN_TIME_SESSION.
     """
     times = [_parse(text) for text in captured_at]
-    order = [i for i, time in enumerate(times) if time]
-    order.sort(key=lambda i: _to_utc(times[i], longitudes_deg[i]))
+    timed = [(_to_utc(time, longitudes_deg[i]), i, time) for i, time in enumerate(times) if time]
     sessions = [UNKNOWN_TIME_SESSION] * len(times)
-    previous = None
-    for i in order:
-        utc = _to_utc(times[i], longitudes_deg[i])
+    name, previous = "", None
+    for utc, i, time in sorted(timed, key=lambda photo: photo[0]):
         if previous is None or utc - previous > SESSION_GAP:
-            name = times[i].strftime("%Y-%m-%dT%H%M")
+            name = time.strftime("%Y-%m-%dT%H%M")
         sessions[i], previous = name, utc
     return sessions
 
 
 def is_night(captured_at: str, latitude_deg: float, longitude_deg: float) -> bool | None:
-    """Whether the sun stood below the horizon; None without a time, or for a time without an offset."""
+    """Whether the sun was below the horizon; None if the time or its offset is unknown."""
     time = _parse(captured_at)
     if time is None or time.tzinfo is None:
         return None
@@ -49,7 +52,7 @@ def _parse(captured_at: str) -> datetime | None:
 
 
 def _to_utc(time: datetime, longitude_deg: float) -> datetime:
-    """A time without an offset is taken as that of the longitude's zone: near enough to line up sessions."""
+    """A time without an offset gets that of the longitude's time zone, which is accurate enough for sessions."""
     if time.tzinfo is None:
         time = time.replace(tzinfo=timezone(timedelta(hours=round(longitude_deg / 15.0))))
     return time.astimezone(timezone.utc)

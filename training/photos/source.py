@@ -1,4 +1,4 @@
-"""The photo folder: which files below it are photos."""
+"""The photo folder: finds the photos in it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".jpg", ".jpeg", ".png")
 
 
 def find_photos(photo_dir: Path, dataset_dir: Path) -> tuple[dict[str, Path], int]:
-    """-> paths by their name below the folder, sorted, and how many files are no photos. Raises DatasetError."""
+    """Find all photos below a folder.
+
+    Returns:
+        Paths by their name below the folder, sorted; and the number of other files.
+
+    Raises:
+        DatasetError: The folder is missing, has no photos, or is the data set itself.
+    """
     if not photo_dir.is_dir():
         raise DatasetError(f"{photo_dir}: no such folder; give the folder that holds the photos")
     if photo_dir.resolve() in (dataset_dir.resolve(), (dataset_dir / "images").resolve()):
-        raise DatasetError(f"{dataset_dir}: the data set needs a directory of its own, not that of the photos")
-    paths, ignored = {}, 0
+        raise DatasetError(f"{dataset_dir}: expected a directory apart from the photos, got the photo folder")
+    paths: dict[str, Path] = {}
+    ignored = 0
     for path in _walk(photo_dir, skipped=dataset_dir.resolve()):
         if path.suffix.lower() in PHOTO_SUFFIXES:
             paths[path.relative_to(photo_dir).as_posix()] = path
@@ -28,8 +36,9 @@ def find_photos(photo_dir: Path, dataset_dir: Path) -> tuple[dict[str, Path], in
 
 
 def _walk(folder: Path, skipped: Path) -> list[Path]:
-    """Files below a folder, through links too (each folder once); hidden ones hold thumbnails and the like."""
-    files, seen = [], {skipped}
+    """Files below a folder, also through links (each folder once), without hidden ones such as thumbnails."""
+    files: list[Path] = []
+    seen = {skipped}
     for root, folders, names in os.walk(folder, followlinks=True):
         seen.add(Path(root).resolve())
         folders[:] = [f for f in folders if not f.startswith(".") and (Path(root) / f).resolve() not in seen]

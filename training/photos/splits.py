@@ -1,4 +1,4 @@
-"""`split`: which photos train, which validate, and which are held out -> splits.csv."""
+"""`split`: assigns photos to training, validation and held-out subsets -> splits.csv."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ from training.photos.tables import write_table
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Photos and sessions by subset, the sessions that stand on both sides, and photos moved to training."""
+    """Counts of a split.
+
+    Attributes:
+        photos: Number of photos by subset.
+        sessions: Sessions by subset.
+        shared_sessions: Sessions with photos in several subsets.
+        moved_to_train: Photos that a correction moved to training.
+    """
 
     photos: dict[str, int]
     sessions: dict[str, tuple[str, ...]]
@@ -46,17 +53,23 @@ def split(
     night_holdout: int = 0,
     seed: int = 42,
 ) -> SplitSummary:
-    """Gives every photo one of the SUBSETS and writes splits.csv, and splits.yaml that says how.
+    """Assign every photo to one of the SUBSETS and write splits.csv, and splits.yaml with the settings.
 
-    Sessions named for `test_sessions`, `night_holdout_sessions` and `val_sessions` go there whole. Of the rest,
-    `night_holdout` night photos are drawn for that subset too. Without named validation sessions, whole
-    sessions of about `val_fraction` of the remaining photos validate; with `random`, as many single photos (85
-    to 15 in the paper, section 4.1). The same seed gives the same split. Photos that a correction excludes are
-    'excluded'; those it moves to training train, whatever their session.
+    Photos that a correction excludes are `excluded`; those that it moves to training are `train` in any session.
 
-    Raises DatasetError for an unknown session, settings that contradict each other, photos of more than one
-    site, and where a session would stand on both sides although `allow_shared_sessions` is not set:
-    neighbouring photos of one walk share a place and its label, so that the score would be too good.
+    Args:
+        dataset_dir: The data set.
+        test_sessions, val_sessions, night_holdout_sessions: Whole sessions for these subsets.
+        val_fraction: Fraction of the remaining photos for validation, if `val_sessions` is empty: whole sessions of
+            about so many photos.
+        random: Draw single photos for validation instead (85 to 15 in the paper, section 4.1).
+        allow_shared_sessions: Allow a session in several subsets. Neighbouring photos of a session have similar
+            positions and label errors, so that validation and test errors are too small.
+        night_holdout: Number of night photos to draw for night_holdout.
+        seed: Random seed; the same seed gives the same split.
+
+    Raises:
+        DatasetError: A session is unknown or shared, settings contradict each other, or there is more than one site.
     """
     dataset_dir = Path(dataset_dir)
     labels = read_labels(dataset_dir)
@@ -70,27 +83,22 @@ def split(
     if not val_sessions:
         _draw_validation(usable, subsets, val_fraction, random, rng)
     shared = _shared_sessions(usable, subsets)
-    if shared and not allow_shared_sessions:
-        raise DatasetError(
-            f"{dataset_dir}: sessions {', '.join(shared)} would stand on both sides of the split, which makes "
-            "every score too good; split by session, or allow shared sessions if you mean it"
-        )
+    if not allow_shared_sessions:
+        _check_not_shared(dataset_dir, shared)
     moved = ((usable["decision"] == "train") & (subsets != TRAIN)).sum()
     subsets[usable["decision"] == "train"] = TRAIN
     _check_not_empty(dataset_dir, subsets, val_fraction)
     table = labels[["photo_id", "session"]].assign(subset=subsets.reindex(labels.index, fill_value=EXCLUDED))
     write_table(dataset_dir / "splits.csv", table[list(SPLIT_COLUMNS)])
     summary = _summarise(table, shared, int(moved))
-    how = {
-        **{f"{subset}_sessions": list(sessions) for subset, sessions in named.items()},
+    settings = {f"{subset}_sessions": list(sessions) for subset, sessions in named.items()} | {
         "val_fraction": val_fraction,
         "random": random,
         "allow_shared_sessions": allow_shared_sessions,
         "night_holdout": night_holdout,
         "seed": seed,
-        "photos": summary.photos,
     }
-    write_yaml(dataset_dir / "splits.yaml", how)
+    write_yaml(dataset_dir / "splits.yaml", {**settings, "photos": summary.photos})
     return summary
 
 
@@ -101,7 +109,7 @@ def _check_one_site(labels: pd.DataFrame) -> None:
         raise DatasetError(
             f"{far.sum()} of {len(far)} photos, the first is {labels['file'][far.idxmax()]}, are more than "
             f"{MAX_OFFSET_DEG:g} degree from the median position; a data set is one site: ingest the others "
-            "into one of their own, or exclude them by a correction"
+            "into another data set, or exclude them by a correction"
         )
 
 
@@ -117,15 +125,15 @@ def _check_settings(
     if doubled:
         raise DatasetError(f"session '{doubled[0]}' is named twice; give it to one subset")
     if not 0.0 <= val_fraction < 1.0:
-        raise DatasetError(f"validation fraction {val_fraction:g} is outside 0..1; the usual one is 0.15")
+        raise DatasetError(f"validation fraction: expected 0 or more and less than 1, got {val_fraction:g}")
     if random and named[VAL]:
-        raise DatasetError("validation photos are either drawn at random or those of named sessions; choose one")
+        raise DatasetError("expected either random validation photos or validation sessions, got both")
     if night_holdout < 0:
-        raise DatasetError(f"{night_holdout} photos cannot be held out; give 0 or more")
+        raise DatasetError(f"night hold-out: expected 0 or more photos, got {night_holdout}")
 
 
 def _assign_named(labels: pd.DataFrame, named: dict[str, Sequence[str]]) -> pd.Series:
-    """The subset of each photo so far, by the index of `labels`: those of no named session train."""
+    """Subsets by the index of `labels`: photos of sessions without a subset are `train`."""
     subsets = pd.Series(TRAIN, index=labels.index, dtype=object)
     for subset, sessions in named.items():
         subsets[labels["session"].isin(list(sessions))] = subset
@@ -136,8 +144,7 @@ def _draw_night(labels: pd.DataFrame, subsets: pd.Series, count: int, rng: np.ra
     candidates = labels[(subsets == TRAIN) & labels["night"].fillna(False) & (labels["decision"] != "train")]
     if count > len(candidates):
         raise DatasetError(
-            f"{count} night photos are to be held out, but only {len(candidates)} of the remaining photos are "
-            "known to be taken at night"
+            f"expected {count} or more night photos among the remaining ones to hold out, got {len(candidates)}"
         )
     subsets[_draw(candidates, count, rng)] = NIGHT_HOLDOUT
 
@@ -156,16 +163,16 @@ def _draw_validation(
 
 
 def _draw(labels: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.Index:
-    """Index of `count` random photos, the same ones in whatever order the photos stand."""
+    """Index of `count` random photos, independent of the order of the photos."""
     ordered = labels.sort_values("photo_id").index
     return ordered[np.sort(rng.permutation(len(ordered))[:count])]
 
 
 def _choose_sessions(labels: pd.DataFrame, count: int, rng: np.random.Generator) -> list[str]:
-    """Whole sessions of together about `count` photos, at least one, and never all.
+    """Whole sessions with about `count` photos in total: at least one session, and never all.
 
-    Sessions come in random order, each taken if that brings the total nearer to `count`; if every one is too
-    large, the smallest.
+    Sessions are tried in random order and chosen if that brings the total closer to `count`; if all are too large, the
+    smallest is chosen.
     """
     sizes = labels["session"].value_counts().sort_index()
     if len(sizes) < 2:
@@ -184,9 +191,17 @@ def _choose_sessions(labels: pd.DataFrame, count: int, rng: np.random.Generator)
 
 
 def _shared_sessions(labels: pd.DataFrame, subsets: pd.Series) -> tuple[str, ...]:
-    """Sessions with photos in more than one subset, those apart that somebody moved to training."""
+    """Sessions with photos in several subsets, without counting photos that a correction moved to training."""
     counts = subsets[labels["decision"] != "train"].groupby(labels["session"]).nunique()
     return tuple(counts.index[counts > 1])
+
+
+def _check_not_shared(dataset_dir: Path, sessions: Sequence[str]) -> None:
+    if sessions:
+        raise DatasetError(
+            f"{dataset_dir}: sessions {', '.join(sessions)} would be in several subsets, which makes validation and "
+            "test errors too small; split by session, or allow shared sessions"
+        )
 
 
 def _check_not_empty(dataset_dir: Path, subsets: pd.Series, val_fraction: float) -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing CSV tables, strictly: an error names the file, the line and what to do."""
+"""Strict reading and writing of CSV tables: errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write
 
-# File names need not be valid Unicode on Linux: such bytes survive a round trip through our tables.
+# File names need not be valid Unicode on Linux: their bytes survive a round trip.
 _ENCODING_ERRORS = "surrogateescape"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table, with where it stands, so that an error can name the line."""
+    """One row of a table, with its file and line for error messages."""
 
     path: Path
     line: int
     values: dict[str, str]
 
     def error(self, what: str) -> DatasetError:
+        """An error that names the file and the line."""
         return DatasetError(f"{self.path}, line {self.line}: {what}")
 
     def text(self, column: str, required: bool = False) -> str:
-        """The cell without surrounding blanks, "" where the column or the value is missing."""
+        """The cell without surrounding blanks; "" if the column or the value is missing. Raises DatasetError."""
         value = self.values.get(column, "").strip()
         if required and not value:
             raise self.error(f"column '{column}' is empty; fill it or delete the row")
         return value
 
     def number(self, column: str, required: bool = False) -> float:
-        """The cell as a finite number, NaN where it is empty."""
+        """The cell as a finite number; NaN if it is empty. Raises DatasetError."""
         value = self.text(column, required)
         if not value:
             return math.nan
@@ -45,7 +46,7 @@ class Row:
         return float(value)
 
     def flag(self, column: str) -> bool | None:
-        """The cell as 0/1 or false/true, None where it is empty."""
+        """The cell (0, 1, false or true) as a bool; None if it is empty. Raises DatasetError."""
         value = self.text(column).lower()
         if value not in ("", "0", "1", "false", "true"):
             raise self.error(f"column '{column}' holds '{value}', expected 0, 1 or nothing")
@@ -58,11 +59,17 @@ def read_rows(
     synonyms: Mapping[str, str] | None = None,
     headerless: Sequence[str] = (),
 ) -> list[Row]:
-    """All rows of a comma-separated UTF-8 table; empty lines are skipped.
+    """Read a comma-separated UTF-8 table; empty lines are skipped.
 
-    `synonyms` renames columns, `headerless` names the first columns of a table whose first line is data.
-    Raises DatasetError where the file is missing, no table, empty, lacks a required column, or has a row of
-    another length.
+    Args:
+        path: The file.
+        required: Columns that must exist.
+        synonyms: New names of columns by their old ones.
+        headerless: Names of the first columns of a table whose first line is data.
+
+    Raises:
+        DatasetError: The file is missing, empty or not a table, a required column is missing, or a row has another
+            number of fields.
     """
     records = _read_records(path)
     if not records:
@@ -84,7 +91,7 @@ def read_rows(
 
 
 def _is_data(cells: list[str]) -> bool:
-    """Whether a first line has numbers, which no header has."""
+    """Whether a first line has numbers, which a header has not."""
     return any(_is_number(cell) for cell in cells[1:])
 
 
@@ -102,7 +109,7 @@ def _check_columns(path: Path, line: int, columns: list[str], required: Sequence
         raise DatasetError(f"{path}, line {line}: missing column {', '.join(missing)}; found {found}")
     doubled = [name for name in columns if columns.count(name) > 1]
     if doubled:
-        raise DatasetError(f"{path}, line {line}: column '{doubled[0]}' is there twice; delete one")
+        raise DatasetError(f"{path}, line {line}: column '{doubled[0]}' exists twice; delete one")
 
 
 def _read_records(path: Path) -> list[tuple[int, list[str]]]:
@@ -123,20 +130,23 @@ def _read_records(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as CSV: numbers in full precision, flags as 0/1, what is unknown as an empty cell.
+    """Write a table as CSV: numbers in full precision, flags as 0 and 1, unknown values as empty cells.
 
-    Raises DatasetError where the disk refuses, and rather than replace a file that is not such a table.
+    Raises:
+        DatasetError: The file cannot be written, or exists and is not such a table.
     """
     _check_ours(path, table.columns[0])
     flags = {name: "Int8" for name, dtype in table.dtypes.items() if dtype == "boolean"}
-    with atomic_write(path) as part:
-        table.astype(flags).to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
+    with atomic_write(path) as partial:
+        table.astype(flags).to_csv(partial, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
 
 
 def _check_ours(path: Path, first_column: str) -> None:
-    """A data set directory may hold a table of the user's own, such as the labels.csv that ingest reads."""
+    """Raise DatasetError for a table of the user, such as the labels.csv that ingest reads."""
     if not path.exists():
         return
     records = _read_records(path)
     if records and records[0][1][0].strip() != first_column:
-        raise DatasetError(f"{path}: is in the way and no table that this program wrote; move it elsewhere")
+        raise DatasetError(
+            f"{path}: expected a table that begins with column '{first_column}', got another; move it elsewhere"
+        )

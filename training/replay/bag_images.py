@@ -16,15 +16,20 @@ from campus_visual_gps.errors import DatasetError, ImageError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import resize_square
 from campus_visual_gps.ros.image_conversion import to_rgb
+from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import PHOTO_COLUMNS
-from training.replay.bags import IMAGES, NAVSATFIX, Bag, Fixes, stamp_ns
+from training.replay.bags import Bag, Fixes
 
-FRAMES = "frames"
+IMAGES_DIR = "images"
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Frames with a truth: `photos` has one row each, as a data set's photos; stamps (N,) ns; unusable ones counted."""
+class BagImages:
+    """The images with a truth.
+
+    `photos` has one row for each, as a data set's photos, with the columns stamp_ns and frame_id; `paths` are their
+    files, `stamps_ns` (N,) their stamps. Images that cannot be decoded and those without a truth are counted.
+    """
 
     photos: pd.DataFrame
     paths: list[Path]
@@ -33,59 +38,39 @@ class Frames:
     without_truth: int
 
 
-def image_topic(bag: Bag, wanted: str | None) -> str:
-    """The wanted topic, or the bag's only image topic. Raises DatasetError."""
-    topics = sorted(topic for topic, kind in bag.topics().items() if kind in IMAGES)
-    if wanted is None and len(topics) == 1:
-        return topics[0]
-    if wanted in topics:
-        return wanted
-    raise DatasetError(f"bag {bag.path}: name one of its image topics with --images: {', '.join(topics) or 'none'}")
+def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Path) -> BagImages:
+    """Write every usable image as a square PNG (lossless: the node gets the same pixels) and look up its truth.
 
-
-def truth_topic(bag: Bag, wanted: str | None) -> str:
-    """The wanted topic, or the bag's only NavSatFix topic with "truth" in its name. Raises DatasetError."""
-    topics = sorted(topic for topic, kind in bag.topics().items() if kind == NAVSATFIX)
-    named = [topic for topic in topics if "truth" in topic]
-    if wanted is None and len(named) == 1:
-        return named[0]
-    if wanted in topics:
-        return wanted
-    raise DatasetError(f"bag {bag.path}: name the truth with --truth, one of: {', '.join(topics) or 'none'}")
-
-
-def extract_frames(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Path) -> Frames:
-    """Write every usable frame as a square PNG (lossless: the numbers stay the node's) and look up its truth.
-
-    Raises DatasetError when no frame is left.
+    Raises DatasetError when no image is left.
     """
     rows, paths, stamps = [], [], []
     bad = without_truth = 0
-    for stamp, rgb, frame_id in _decoded(bag, topic):
-        position = truth.interpolate(np.array([stamp]))[0]
+    for stamp_ns, rgb, frame_id in _decoded(bag, topic):
+        position = truth.interpolate(np.array([stamp_ns]))[0]
         if rgb is None:
             bad += 1
         elif np.isnan(position[0]):
             without_truth += 1
         else:
-            paths.append(_write_frame(out_dir / f"{stamp}.png", resize_square(rgb, size_px)))
-            rows.append(_row(bag, topic, stamp, frame_id, position))
-            stamps.append(stamp)
+            row = _row(bag, topic, stamp_ns, frame_id, position)
+            paths.append(_write_png(out_dir / f"{row['photo_id']}.png", resize_square(rgb, size_px)))
+            rows.append(row)
+            stamps.append(stamp_ns)
     if not rows:
         raise DatasetError(f"bag {bag.path}: no image on {topic} has a truth at its time")
-    return Frames(pd.DataFrame(rows), paths, np.array(stamps, dtype=np.int64), bad, without_truth)
+    return BagImages(pd.DataFrame(rows), paths, np.array(stamps, dtype=np.int64), bad, without_truth)
 
 
 def _decoded(bag: Bag, topic: str) -> Iterator[tuple[int, np.ndarray | None, str]]:
     """Stamp, image (None where it cannot be used) and frame_id of every message with a newer stamp than the last."""
-    last = 0
+    last_ns = 0
     for message in bag.messages([topic]):
         content = bag.decode(message)
-        stamp = stamp_ns(content.header)
-        if stamp <= last:
+        stamp_ns = stamp_to_ns(content.header.stamp)
+        if stamp_ns <= last_ns:
             continue
-        last = stamp
-        yield stamp, _rgb(content), content.header.frame_id
+        last_ns = stamp_ns
+        yield stamp_ns, _rgb(content), content.header.frame_id
 
 
 def _rgb(content: Any) -> np.ndarray | None:
@@ -95,23 +80,25 @@ def _rgb(content: Any) -> np.ndarray | None:
         return None
 
 
-def _write_frame(path: Path, rgb: np.ndarray) -> Path:
+def _write_png(path: Path, rgb: np.ndarray) -> Path:
     _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     with atomic_write(path) as part:
         encoded.tofile(part)
     return path
 
 
-def _row(bag: Bag, topic: str, stamp: int, frame_id: str, position: np.ndarray) -> dict[str, Any]:
+def _row(bag: Bag, topic: str, stamp_ns: int, frame_id: str, position: np.ndarray) -> dict[str, Any]:
     known = {
-        "photo_id": str(stamp),
-        "file": f"{topic}@{stamp}",
+        "photo_id": f"{bag.path.name}-{stamp_ns}",
+        "file": f"{topic}@{stamp_ns}",
         "session": bag.path.name,
-        "captured_at": datetime.fromtimestamp(stamp / 1e9, timezone.utc).isoformat(),
-        "camera": frame_id,
+        "captured_at": datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).isoformat(),
+        "camera": "",
         "night": pd.NA,
         "subset": "",
         "latitude_deg": position[0],
         "longitude_deg": position[1],
+        "stamp_ns": stamp_ns,
+        "frame_id": frame_id,
     }
     return dict.fromkeys(PHOTO_COLUMNS, np.nan) | known

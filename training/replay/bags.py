@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Qos, QosDurability
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import ReaderError, WriterError
 from rosbags.typesys import Stores, get_typestore
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.ros.stamps import stamp_to_ns
+from training.replay.interpolation import MAX_GAP_S, interpolate
 
 NAVSATFIX = "sensor_msgs/msg/NavSatFix"
+ODOMETRY = "nav_msgs/msg/Odometry"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-# The oldest distribution that is served: its definitions read everywhere.
+# The oldest distribution that is supported: all later ones read its definitions and its bag format (8, not 9).
 TYPES = Stores.ROS2_HUMBLE
 QosProfiles = dict[str, list[Qos]]
 
@@ -46,7 +49,7 @@ class Bag:
         return {connection.topic: connection.msgtype for connection in self.reader.connections}
 
     def qos(self) -> QosProfiles:
-        """Topic -> the profiles with which its publishers offered it; empty where the bag does not tell."""
+        """Topic -> the profiles with which its publishers offered it; empty where the bag has none."""
         profiles: QosProfiles = {}
         for connection in self.reader.connections:
             offered = getattr(connection.ext, "offered_qos_profiles", ())
@@ -77,10 +80,6 @@ class Bag:
         except (AnyReaderError, KeyError) as error:
             raise DatasetError(f"bag {self.path}: a message on {message.topic} cannot be read: {error}") from error
 
-    def topic_of(self, *type_names: str, but: str = "") -> str | None:
-        """The first topic, by name, of one of the types, other than `but`."""
-        return min((name for name, kind in self.topics().items() if kind in type_names and name != but), default=None)
-
 
 @contextmanager
 def open_bag(path: Path | str) -> Iterator[Bag]:
@@ -99,10 +98,28 @@ def open_bag(path: Path | str) -> Iterator[Bag]:
         reader.close()
 
 
-def write_bag(path: Path | str, messages: Iterable[BagMessage], qos: QosProfiles | None = None) -> int:
-    """Write an MCAP bag whole or not at all; return the number of messages. `qos` is kept for those who play it.
+def write_bag(
+    path: Path | str,
+    messages: Iterable[BagMessage],
+    qos: QosProfiles | None = None,
+    *,
+    compressed: bool = False,
+    custom_data: Mapping[str, str] | None = None,
+) -> int:
+    """Write an MCAP bag whole or not at all.
 
-    Raises DatasetError if something stands at `path` (a recording is never overwritten) or cannot be written.
+    Args:
+        path: directory of the bag; a recording is never overwritten.
+        messages: in the order of their times.
+        qos: topic -> profiles that are kept for those who play the bag.
+        compressed: whether chunks are compressed (zstd within MCAP, which needs no further plugin to read).
+        custom_data: notes in the bag's metadata.
+
+    Returns:
+        The number of messages.
+
+    Raises:
+        DatasetError: something stands at `path`, or it cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -112,7 +129,12 @@ def write_bag(path: Path | str, messages: Iterable[BagMessage], qos: QosProfiles
     try:
         staging.mkdir(parents=True)
         # the bag's file carries the directory's name, so it is made under its own name and then moved
-        count = _write(staging / path.name, messages, qos or {})
+        writer = Writer(staging / path.name, version=8, storage_plugin=StoragePlugin.MCAP)
+        if compressed:
+            writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        for key, value in (custom_data or {}).items():
+            writer.set_custom_data(key, value)
+        count = _write(writer, messages, qos or {})
         (staging / path.name).rename(path)
     except (WriterError, OSError) as error:
         raise DatasetError(f"bag {path} cannot be written: {error}; make room and run again") from error
@@ -121,11 +143,11 @@ def write_bag(path: Path | str, messages: Iterable[BagMessage], qos: QosProfiles
     return count
 
 
-def _write(path: Path, messages: Iterable[BagMessage], qos: QosProfiles) -> int:
+def _write(writer: Writer, messages: Iterable[BagMessage], qos: QosProfiles) -> int:
     typestore = get_typestore(TYPES)
     connections = {}
     count = 0
-    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+    with writer:
         for message in messages:
             if message.topic not in connections:
                 connections[message.topic] = writer.add_connection(
@@ -137,11 +159,6 @@ def _write(path: Path, messages: Iterable[BagMessage], qos: QosProfiles) -> int:
             writer.write(connections[message.topic], message.time_ns, message.data)
             count += 1
     return count
-
-
-def stamp_ns(header: Any) -> int:
-    """Nanoseconds of a std_msgs/Header's stamp."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 @dataclass(frozen=True)
@@ -160,20 +177,9 @@ class Fixes:
         """The fixes of the rows (N,) bool."""
         return Fixes(self.stamps_ns[rows], self.positions[rows], self.covariances_enu_m2[rows], self.status[rows])
 
-    def interpolate(self, stamps_ns: np.ndarray, max_gap_s: float = 2.0) -> np.ndarray:
+    def interpolate(self, stamps_ns: np.ndarray, max_gap_s: float = MAX_GAP_S) -> np.ndarray:
         """Latitude, longitude, altitude (K, 3) at the stamps, linear in time; NaN outside and across longer gaps."""
-        stamps = np.asarray(stamps_ns, dtype=np.int64)
-        if len(self) == 0:
-            return np.full((len(stamps), 3), np.nan)
-        # seconds from the first stamp: float64 cannot hold nanoseconds since 1970
-        known_s = (self.stamps_ns - self.stamps_ns[0]) / 1e9
-        wanted_s = (stamps - self.stamps_ns[0]) / 1e9
-        columns = [np.interp(wanted_s, known_s, self.positions[:, axis]) for axis in range(3)]
-        after = np.clip(np.searchsorted(known_s, wanted_s, side="left"), 0, len(self) - 1)
-        before = np.clip(np.searchsorted(known_s, wanted_s, side="right") - 1, 0, len(self) - 1)
-        outside = (wanted_s < known_s[0]) | (wanted_s > known_s[-1])
-        bad = outside | (known_s[after] - known_s[before] > max_gap_s)
-        return np.where(bad[:, None], np.nan, np.stack(columns, axis=1))
+        return interpolate(self.stamps_ns, self.positions, stamps_ns, max_gap_s)
 
 
 def read_fixes(bag: Bag, topic: str) -> Fixes:
@@ -182,9 +188,10 @@ def read_fixes(bag: Bag, topic: str) -> Fixes:
     if kind != NAVSATFIX:
         known = ", ".join(name for name, item in bag.topics().items() if item == NAVSATFIX) or "none"
         raise DatasetError(f"bag {bag.path} has no NavSatFix on {topic}; it has them on: {known}")
-    decoded = sorted((bag.decode(message) for message in bag.messages([topic])), key=lambda fix: stamp_ns(fix.header))
+    messages = (bag.decode(message) for message in bag.messages([topic]))
+    decoded = sorted(messages, key=lambda fix: stamp_to_ns(fix.header.stamp))
     return Fixes(
-        np.array([stamp_ns(fix.header) for fix in decoded], dtype=np.int64),
+        np.array([stamp_to_ns(fix.header.stamp) for fix in decoded], dtype=np.int64),
         np.array([(fix.latitude, fix.longitude, fix.altitude) for fix in decoded], dtype=np.float64).reshape(-1, 3),
         np.array([fix.position_covariance for fix in decoded], dtype=np.float64).reshape(-1, 3, 3),
         np.array([fix.status.status for fix in decoded], dtype=np.int64),

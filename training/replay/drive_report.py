@@ -6,141 +6,153 @@ from pathlib import Path
 
 import pandas as pd
 
-from training.evaluate.report_metrics import Report, SiteOutline
-from training.replay.drive_metrics import ANSWERS, Drive, drive_figures, follow
+from training.evaluate.report_metrics import SiteOutline
+from training.metrics.autocorrelation import AutocorrelationMetrics
+from training.replay.availability import LatencyMetrics
+from training.replay.drive import Drive
+from training.replay.drive_errors import compute_drive_errors
+from training.replay.drive_metrics import DriveMetrics, OutageMetrics, ReceiverMetrics, compute_drive_metrics
+from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
 from training.replay.switch_report import switch_line, switch_table
-from training.report.evaluation import Addition
+from training.replay.trajectory_error import TrajectoryMetrics
+from training.report.formatting import number, percent, percent_with_interval, with_interval
 from training.report.markdown_blocks import error_table, section, table
-from training.report.summary import number, percent, percent_with_bounds, with_bounds
-
-OUTAGE_ROWS = [
-    ("with: visual fix", "outage.visual."),
-    ("with: topic `fix` of the fallback", "outage.fallback."),
-    ("with: odometry fused with `fix`", "outage.fused."),
-    ("without: odometry from the last fixes on", "outage.dead_reckoning."),
-    ("without: last fix held", "outage.held."),
-    ("outside outages: visual fix", "outside.visual."),
-    ("outside outages: receiver", "outside.receiver."),
-    ("whole drive: topic `fix` of the fallback", "drive.fallback."),
-    ("whole drive: odometry fused with `fix`", "drive.fused."),
-    ("whole drive: receiver alone, last fix held", "drive.receiver_held."),
-]
+from training.report.table_rows import TableRow
+from training.report.writer import Addition
 
 
 def drive_addition(drive: Drive, predictions: pd.DataFrame, site: SiteOutline, directory: Path) -> Addition:
-    """Figures, section and pictures of a drive."""
+    """Metrics, section and pictures of a drive."""
     from training.replay.drive_plots import draw_drive
 
-    course = follow(predictions, drive)
-    figures = drive_figures(predictions, drive, course)
-    pictures = draw_drive(predictions, drive, course, site, directory)
-    return Addition(figures, drive_section(figures, pictures), pictures)
+    errors = compute_drive_errors(predictions, drive)
+    metrics = compute_drive_metrics(predictions, drive, errors)
+    pictures = draw_drive(predictions, drive, errors, site, directory)
+    return Addition(drive_to_flat_json(metrics), drive_section(metrics, pictures), pictures, drive_lines(metrics))
 
 
-def drive_section(report: Report, pictures: dict[str, str]) -> str:
+def drive_section(metrics: DriveMetrics, pictures: dict[str, str]) -> str:
     """Markdown."""
     shown = [f"![{name}]({file})" for name, file in pictures.items()]
     return section(
         "Along the drive",
-        _availability(report),
-        _outages(report),
-        _trajectory(report),
-        _memory(report),
-        _latency(report),
+        _availability(metrics),
+        _receiver(metrics.receiver),
+        _trajectory(metrics.trajectory),
+        _autocorrelation(metrics.autocorrelation),
+        _latency(metrics.latency),
         *shown,
     )
 
 
-def _availability(report: Report) -> str:
-    return (
-        f"An accepted fix of at most {report['availability_fresh_s']:.0f} s was there for "
-        f"**{percent(report, 'availability_share')} of {report['drive_duration_s']:.0f} s**; "
-        f"{percent_with_bounds(report, 'accepted_frames_share')} of {report['n_frames']} frames gave one."
-    )
-
-
-def _outages(report: Report) -> str:
-    if "outage.count" not in report:
-        return "No receiver's topic is known, so nothing is said of its outages."
-    if not report["outage.count"]:
-        parts = [f"The receiver was never more than {OUTAGE_S:.0f} s without a fix."]
-    else:
-        parts = [outage_line(report), error_table(report, OUTAGE_ROWS), _each(report), _OUTAGE_NOTE]
-    return "\n\n".join(part for part in [*parts, switch_line(report), switch_table(report)] if part)
-
-
-def outage_line(report: Report) -> str:
-    """All outages together."""
-    reckoned = with_bounds(report, "outage.dead_reckoning.mean_error_m")
-    return (
-        f"Receiver without a fix: {report['outage.count']} time(s), {report['outage.total_s']:.0f} s. Mean error "
-        f"meanwhile: {with_bounds(report, 'outage.visual.mean_error_m')} m with the visual fix, "
-        f"{reckoned} m by odometry from the last fixes on, {number(report, 'outage.held.mean_error_m')} m with the "
-        "last fix held."
-    )
-
-
-def drive_lines(report: Report) -> str:
+def drive_lines(metrics: DriveMetrics) -> str:
     """For the terminal."""
-    lines = [_availability(report).replace("**", "")]
-    if report.get("outage.count"):
-        lines.append(outage_line(report))
-    lines += [line for line in [switch_line(report)] if line]
-    return "\n".join([*lines, _trajectory(report), _memory(report).replace("**", "")])
+    lines = [_availability(metrics)]
+    if metrics.receiver is not None:
+        outages = metrics.receiver.outages
+        lines += [outage_line(outages)] if outages.each else []
+        lines.append(switch_line(metrics.receiver.switches, [outage.switches for outage in outages.each]))
+    lines += [_trajectory(metrics.trajectory), _autocorrelation(metrics.autocorrelation)]
+    return "\n".join(lines).replace("**", "")
 
 
-def _each(report: Report) -> str:
+def _availability(metrics: DriveMetrics) -> str:
+    availability = metrics.availability
+    return (
+        f"An accepted fix of at most {availability.fresh_s:.0f} s was there for "
+        f"**{percent(availability.share)} of {metrics.duration_s:.0f} s**; "
+        f"{percent_with_interval(availability.accepted_images_share)} of {availability.n_images} images gave one."
+    )
+
+
+def _receiver(metrics: ReceiverMetrics | None) -> str:
+    if metrics is None:
+        return "No receiver's topic is known, so the report has no outages."
+    outages = metrics.outages
+    if outages.each:
+        blocks = [outage_line(outages), error_table(_rows(metrics)), _each(outages), _OUTAGE_NOTE]
+    else:
+        blocks = [f"The receiver was never more than {OUTAGE_S:.0f} s without a fix."]
+    line = switch_line(metrics.switches, [outage.switches for outage in outages.each])
+    return "\n\n".join(block for block in [*blocks, line, switch_table(metrics.switches)] if block)
+
+
+def outage_line(outages: OutageMetrics) -> str:
+    """All outages together."""
+    return (
+        f"Receiver without a fix: {len(outages.each)} time(s), {outages.total_s:.0f} s. Mean error "
+        f"meanwhile: {with_interval(outages.visual.mean_error_m)} m with the visual fix, "
+        f"{with_interval(outages.dead_reckoning.mean_error_m)} m by odometry from the last fixes on, "
+        f"{number(outages.hold_last_fix.mean_error_m.value)} m with the last fix held."
+    )
+
+
+def _rows(metrics: ReceiverMetrics) -> list[TableRow]:
+    outages = metrics.outages
+    return [
+        TableRow("with: visual fix", outages.visual),
+        TableRow("with: topic `fix` of the fallback", outages.fallback),
+        TableRow("with: odometry fused with `fix`", outages.fused),
+        TableRow("without: odometry from the last fixes on", outages.dead_reckoning),
+        TableRow("without: last fix held", outages.hold_last_fix),
+        TableRow("outside outages: visual fix", metrics.outside_visual),
+        TableRow("outside outages: receiver", metrics.outside_receiver),
+        TableRow("whole drive: topic `fix` of the fallback", metrics.fallback),
+        TableRow("whole drive: odometry fused with `fix`", metrics.fused),
+        TableRow("whole drive: receiver alone, last fix held", metrics.receiver_hold_last_fix),
+    ]
+
+
+def _each(outages: OutageMetrics) -> str:
     rows = []
-    for index in range(1, report["outage.count"] + 1):
-        prefix = f"outage.{index}."
-        span = [number(report, prefix + name, 0) for name in ("start_s", "duration_s")]
-        rows.append([str(index), *span, *(number(report, f"{prefix}{name}_mean_error_m") for name in ANSWERS)])
-    return table(["outage", "from, s", "length, s", "visual, m", "odometry, m", "held, m"], rows)
+    for index, outage in enumerate(outages.each, start=1):
+        means = (outage.visual_mean_error_m, outage.dead_reckoning_mean_error_m, outage.hold_last_fix_mean_error_m)
+        span = [number(outage.start_s, 0), number(outage.duration_s, 0)]
+        rows.append([str(index), *span, *(number(mean) for mean in means)])
+    return table(["outage", "from, s", "length, s", "visual, m", "odometry, m", "last fix held, m"], rows)
 
 
 _OUTAGE_NOTE = (
-    f"An outage is more than {OUTAGE_S:.0f} s without a fix of the receiver. Odometry is turned and moved onto the "
-    f"receiver's fixes of the {ALIGNED_OVER_S:.0f} s before. Its error grows with the way driven, that of the visual "
-    "fix does not. Refused frames have no visual fix and count in none of its means. Topic `fix`, and the receiver "
-    "alone, are the newest fix at each frame. Fused is odometry that is aligned anew at each frame to the fixes on "
-    f"`fix` that had arrived in the {ALIGNED_OVER_S:.0f} s before, weighted by their covariances: a plain stand-in for "
-    "an EKF."
+    f"An outage is more than {OUTAGE_S:.0f} s without a fix of the receiver. Odometry is rotated and shifted to fit "
+    f"the receiver's fixes of the {ALIGNED_OVER_S:.0f} s before. Its error grows with the distance driven, that of the "
+    "visual fix does not. Rejected images have no visual fix and count in none of its means. Topic `fix`, and the "
+    "receiver alone, are the newest fix at each image. Fused is odometry that is aligned anew at each image to the "
+    f"fixes on `fix` that had arrived in the {ALIGNED_OVER_S:.0f} s before, weighted by their covariances: a simple "
+    "stand-in for an EKF."
 )
 
 
-def _trajectory(report: Report) -> str:
+def _trajectory(metrics: TrajectoryMetrics) -> str:
     return (
-        f"Absolute trajectory error of the accepted fixes (evo): {number(report, 'ate_rmse_m', 2)} m root mean square, "
-        f"{number(report, 'ate_aligned_rmse_m', 2)} m after the best turn and shift of all of them together."
+        f"Absolute trajectory error of the accepted fixes (evo): {number(metrics.ate_rmse_m, 2)} m root mean square, "
+        f"{number(metrics.ate_aligned_rmse_m, 2)} m after the best rotation and shift of all of them together."
     )
 
 
-def _memory(report: Report) -> str:
-    """Of the errors, and what it asks of a filter."""
-    if report["autocorrelation.inflation"] is None:
-        return f"Too few accepted fixes ({report['autocorrelation.n_fixes']}) to tell how long their errors last."
+def _autocorrelation(metrics: AutocorrelationMetrics) -> str:
+    """Of the errors, and what that requires of a filter."""
+    if metrics.inflation is None:
+        return f"Too few accepted fixes ({metrics.n_fixes}) to tell how long their errors last."
     text = (
-        f"Consecutive fixes ({number(report, 'autocorrelation.interval_s', 2)} s apart in the median) share their "
-        f"error: correlation {number(report, 'autocorrelation.lag1', 2)} from one to the next, so that "
-        f"{report['autocorrelation.n_fixes']} fixes are worth {number(report, 'autocorrelation.n_effective', 0)} "
-        f"independent ones. **A filter that takes every fix needs its covariance times "
-        f"{number(report, 'autocorrelation.inflation')}**"
+        f"Consecutive fixes ({number(metrics.interval_s, 2)} s apart in the median) share their "
+        f"error: correlation {number(metrics.lag1, 2)} from one to the next, so that "
+        f"{metrics.n_fixes} fixes are worth {number(metrics.n_effective, 0)} "
+        f"independent ones. **A filter that takes every fix needs its covariance times {number(metrics.inflation)}**"
     )
-    if report["autocorrelation.max_rate_hz"] is None:
+    if metrics.max_rate_hz is None:
         return text + "; the drive is too short to see the correlation fall below 1/e."
     return text + (
-        f"; at {number(report, 'autocorrelation.max_rate_hz', 2)} Hz (`max_rate_hz`), where the correlation is below "
-        f"1/e, times {number(report, 'autocorrelation.inflation_at_max_rate')}."
+        f"; at {number(metrics.max_rate_hz, 2)} Hz (`max_rate_hz`), where the correlation is below "
+        f"1/e, times {number(metrics.inflation_at_max_rate)}."
     )
 
 
-def _latency(report: Report) -> str:
-    if "latency.n_fixes" not in report:
+def _latency(metrics: LatencyMetrics | None) -> str:
+    if metrics is None:
         return ""
-    fix, p95, node = (report[f"latency.{name}_s"] for name in ("fix_median", "fix_p95", "node_median"))
     return (
-        f"From the image's stamp to the recorded fix {1000 * fix:.0f} ms in the median ({1000 * p95:.0f} ms at the "
-        f"95th percentile), {1000 * node:.0f} ms of them after the image itself had been recorded. A bag that was "
-        "played at another rate than 1 stretches these."
+        f"From the image's stamp to the recorded fix {1000 * metrics.fix_median_s:.0f} ms in the median "
+        f"({1000 * metrics.fix_p95_s:.0f} ms at the 95th percentile), {1000 * metrics.node_median_s:.0f} ms of them "
+        "after the image itself had been recorded. A bag that was played at another rate than 1 stretches these."
     )

@@ -9,14 +9,14 @@ import numpy as np
 
 from campus_visual_gps.geodesy import MAX_OFFSET_DEG, LocalFrame
 from training.replay.bags import Fixes
-from training.replay.tracks import Track, interpolated
+from training.replay.tracks import Track
 
 # Receivers give a fix once to ten times a second; after this long without one a filter runs on its odometry.
 OUTAGE_S = 2.0
 # Odometry is turned and moved onto the fixes of this long before the outage: long enough for a heading, and short
 # enough for wheels not to have drifted.
 ALIGNED_OVER_S = 60.0
-# Below this much driving the fixes' scatter says more about the heading than the way driven does.
+# Below this much driving the fixes' scatter dominates the heading more than the distance driven does.
 ALIGNED_OVER_M = 10.0
 
 
@@ -71,11 +71,11 @@ def dead_reckoned_m(
     """(N, 2) metres: odometry from the last good fixes on, or None where it cannot be put on the map.
 
     Odometry has an origin and a heading of its own. Both are fitted to the good fixes of the ALIGNED_OVER_S before the
-    outage, weighted by their claimed variance, which is about what a filter would have: better than to start from the
-    last fix alone, which is the worst of them when a roof closes over the antenna.
+    outage, weighted by their variance, which is about what a filter would have: better than to start from the last fix
+    alone, which is the worst of them when a roof closes over the antenna.
     """
-    placed = _alignment(good_fixes(receiver), odometry, frame, outage.start_ns)
-    return None if placed is None else interpolated(odometry, stamps_ns) @ placed[0].T + placed[1]
+    aligned = _alignment(good_fixes(receiver), odometry, frame, outage.start_ns)
+    return None if aligned is None else odometry.interpolate(stamps_ns) @ aligned[0].T + aligned[1]
 
 
 def fused_m(
@@ -83,28 +83,28 @@ def fused_m(
 ) -> np.ndarray:
     """(N, 2) metres: odometry, aligned anew at each stamp to the fixes that had arrived by then; NaN without.
 
-    A stand-in for an EKF over odometry and fixes: weighted by their claimed covariances, and without the future.
+    A stand-in for an EKF over odometry and fixes: weighted by their covariances, and without later fixes.
     """
     result = np.full((len(stamps_ns), 2), np.nan)
-    driven = interpolated(odometry, stamps_ns)
+    driven = odometry.interpolate(stamps_ns)
     for row, stamp in enumerate(stamps_ns):
-        placed = _alignment(fixes.where(arrivals_ns <= stamp), odometry, frame, int(stamp))
-        if placed is not None:
-            result[row] = placed[0] @ driven[row] + placed[1]
+        aligned = _alignment(fixes.where(arrivals_ns <= stamp), odometry, frame, int(stamp))
+        if aligned is not None:
+            result[row] = aligned[0] @ driven[row] + aligned[1]
     return result
 
 
 def _alignment(fixes: Fixes, odometry: Track, frame: LocalFrame, until_ns: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rotation and offset of odometry onto the fixes of the ALIGNED_OVER_S before; None where they do not tell them."""
+    """Rotation and offset of odometry onto the fixes of the ALIGNED_OVER_S before; None where undetermined."""
     near = (fixes.stamps_ns <= until_ns) & (fixes.stamps_ns >= until_ns - ALIGNED_OVER_S * 1e9)
     fixes = fixes.where(near)
-    driven, placed = interpolated(odometry, fixes.stamps_ns), positions_m(fixes, frame)
-    known = np.isfinite(driven).all(axis=1) & np.isfinite(placed).all(axis=1)
+    driven, fixed = odometry.interpolate(fixes.stamps_ns), positions_m(fixes, frame)
+    known = np.isfinite(driven).all(axis=1) & np.isfinite(fixed).all(axis=1)
     if known.sum() < 2 or np.ptp(driven[known], axis=0).max() < ALIGNED_OVER_M:
         return None
     variance_m2 = np.trace(fixes.covariances_enu_m2[known, :2, :2], axis1=1, axis2=2)
     weights = 1.0 / variance_m2 if np.all(np.isfinite(variance_m2) & (variance_m2 > 0)) else np.ones(known.sum())
-    return fit_rigid(driven[known], placed[known], weights)
+    return fit_rigid(driven[known], fixed[known], weights)
 
 
 def fit_rigid(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

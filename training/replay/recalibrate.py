@@ -1,9 +1,9 @@
 """Recalibrates the covariance of a bundle on a survey drive of the robot that will use it.
 
 A robot looks ahead along its paths, with a camera of its own: its views may be easier or harder than the photos that
-the bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth: the
-robot's receiver under open sky, or better RTK. The error of the truth counts as error of the fixes, so the covariance
-cannot become smaller than the truth is accurate.
+the bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth:
+the robot's receiver under open sky, or better RTK. The error of the truth counts as error of the fixes, so the
+covariance cannot become smaller than the truth is accurate.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from training.fit.calibration import MIN_PHOTOS, before_and_after, fit_covarianc
 from training.fit.calibration_set import CalibrationSet, build_calibration_set, read_photos, retrieve
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
-from training.replay.bag_images import Frames, extract_frames, image_topic, truth_topic
+from training.replay.bag_images import BagImages, extract_images
 from training.replay.bags import open_bag, read_fixes
+from training.replay.topics import image_topic, truth_topic
 
 log = logging.getLogger(__name__)
 
@@ -134,10 +135,10 @@ def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str 
     return build_calibration_set(found.photos, read, positions, localizer.grid, retrieve(read.outputs, localizer.index))
 
 
-def _images(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> Frames:
+def _images(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> BagImages:
     with open_bag(bag_dir) as bag:
         fixes = read_fixes(bag, truth_topic(bag, truth))
-        return extract_frames(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
+        return extract_images(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
 
 
 def _lights(survey: CalibrationSet, calibration: Calibration) -> Iterator[tuple[str, np.ndarray]]:

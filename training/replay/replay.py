@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,27 +16,17 @@ from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.predict import positions_m, read_predictions
 from training.metrics.errors import position_errors_m
-from training.replay.bag_images import FRAMES, Frames, extract_frames, image_topic, truth_topic
+from training.replay.bag_images import IMAGES_DIR, BagImages, extract_images
 from training.replay.bags import Bag, Fixes, open_bag, read_fixes
-from training.replay.drive_metrics import Drive
+from training.replay.drive import Drive
 from training.replay.drive_report import drive_addition
 from training.replay.switches import read_arrivals
-from training.replay.tracks import delays_s, odometry_topic, read_odometry, receiver_topic
+from training.replay.topics import Topics, image_topic, odometry_topic, receiver_topic, truth_topic
+from training.replay.tracks import delays_s, read_odometry
 from training.replay.with_fixes import write_with_fixes
 from training.report.evaluation import EvaluationSummary, Subject, score
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Topics of the bag to use; None where it has only one that fits, or (gps, odometry) to do without."""
-
-    recorded: str | None = None
-    truth: str | None = None
-    images: str | None = None
-    gps: str | None = None
-    odometry: str | None = None
 
 
 def replay(
@@ -50,67 +39,83 @@ def replay(
     precision: str = "auto",
     progress: bool = True,
 ) -> EvaluationSummary:
-    """Write the report of `evaluate` for the frames of a bag, with the same baselines, and what a drive adds to it.
+    """Write the report of `evaluate` for the images of a bag, with the same baselines, and what a drive adds to it.
 
-    The model runs offline on every frame, and a copy of the bag gets its fixes; with `topics.recorded`, a NavSatFix
-    topic of the bag, the fixes on it are scored instead, each against the truth at its own stamp. `out_dir` is by
-    default beside the bag. Raises VisualGpsError.
+    The model runs offline on every image, and a copy of the bag gets its fixes; with `topics.recorded`, a NavSatFix
+    topic of the bag, the fixes on it are scored instead, each against the truth at its own stamp.
+
+    Args:
+        bag_dir: rosbag2 directory.
+        bundle_dir: model bundle.
+        out_dir: directory of the report, by default next to the bag.
+        topics: those to use where the bag has several.
+        areas_csv: named areas.
+        device: as of `Localizer.load`.
+        precision: as of `Localizer.load`.
+        progress: whether a progress bar is shown.
+
+    Raises:
+        VisualGpsError: BundleError or DatasetError.
     """
     bag_dir = Path(bag_dir)
     out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag_dir.absolute().name}-replay"
     localizer = Localizer.load(bundle_dir, device, precision)
     with open_bag(bag_dir) as bag:
-        images = image_topic(bag, topics.images)
         fixes = read_fixes(bag, topics.recorded) if topics.recorded else None
-        frames, drive = _read(bag, topics, images, localizer.bundle, out_dir)
-        subject, answers = _subject(bag, frames, fixes, topics.recorded or images, drive.frame)
-        summary = score(localizer, subject, out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
+        images, drive = _read(bag, topics, localizer.bundle, out_dir)
+        subject, answers = _subject(localizer, bag, images, fixes, topics)
+        summary = score([subject], out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
         if fixes is None:
             predictions = read_predictions(summary.predictions_path)
             write_with_fixes(bag, predictions, drive.image_delays_s, localizer.bundle.altitude, out_dir)
     return summary
 
 
-def _read(bag: Bag, topics: Topics, images: str, bundle: Bundle, out_dir: Path) -> tuple[Frames, Drive]:
-    truth = truth_topic(bag, topics.truth)
+def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagImages, Drive]:
+    images_topic, truth = image_topic(bag, topics.images), truth_topic(bag, topics.truth)
     gps = receiver_topic(bag, topics.gps, {truth, topics.recorded or ""})
     odometry = odometry_topic(bag, topics.odometry)
     log.info("%s: truth %s, receiver %s, odometry %s", bag.path, truth, gps or "none", odometry or "none")
     reference = read_fixes(bag, truth)
-    frames = extract_frames(bag, images, reference, bundle.image.stored_px, out_dir / FRAMES)
-    if frames.bad_images or frames.without_truth:
-        log.warning("%d images unusable, %d without a truth at their time", frames.bad_images, frames.without_truth)
+    images = extract_images(bag, images_topic, reference, bundle.image.stored_px, out_dir / IMAGES_DIR)
+    if images.bad_images or images.without_truth:
+        log.warning("%d images unusable, %d without a truth at their time", images.bad_images, images.without_truth)
     drive = Drive(
         bundle.frame,
-        frames.stamps_ns,
+        images.stamps_ns,
         reference,
         receiver=read_fixes(bag, gps) if gps else None,
         odometry=read_odometry(bag, odometry) if odometry else None,
         fix_delays_s=delays_s(bag, topics.recorded) if topics.recorded else {},
-        image_delays_s=delays_s(bag, images),
+        image_delays_s=delays_s(bag, images_topic),
         arrivals=read_arrivals(bag, gps) if gps else [],
     )
-    return frames, drive
+    return images, drive
+
+
+ReplaceAnswers = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def _subject(
-    bag: Bag, frames: Frames, fixes: Fixes | None, scored: str, frame: LocalFrame
-) -> tuple[Subject, Callable[[pd.DataFrame], pd.DataFrame] | None]:
-    """All frames; or those that a recorded fix answers, and what puts these answers into the table."""
-    photos, paths, answers = frames.photos, frames.paths, None
-    if fixes is not None:
-        answered = np.isin(frames.stamps_ns, fixes.stamps_ns)
-        log.info("%s: %d fixes on %d frames", scored, answered.sum(), len(answered))
-        if not answered.any():
-            raise DatasetError(f"bag {bag.path}: no fix on {scored} carries the stamp of an image")
-        photos = photos[answered].reset_index(drop=True)
-        paths = [path for path, kept in zip(paths, answered, strict=True) if kept]
-        answers = _recorded_answers(fixes, frames.stamps_ns[answered], frame)
-    return Subject(photos, paths, dataset=str(bag.path), split=scored), answers
+    localizer: Localizer, bag: Bag, images: BagImages, fixes: Fixes | None, topics: Topics
+) -> tuple[Subject, ReplaceAnswers | None]:
+    """All images; or those that a recorded fix answers, and what puts these answers into the table."""
+    photos, paths = images.photos, images.paths
+    scored = topics.recorded or image_topic(bag, topics.images)
+    if fixes is None:
+        return Subject(localizer, photos, paths, dataset=str(bag.path), split=scored), None
+    answered = np.isin(images.stamps_ns, fixes.stamps_ns)
+    log.info("%s: %d fixes of %d images", scored, answered.sum(), len(answered))
+    if not answered.any():
+        raise DatasetError(f"bag {bag.path}: no fix on {scored} carries the stamp of an image")
+    photos = photos[answered].reset_index(drop=True)
+    paths = [path for path, kept in zip(paths, answered, strict=True) if kept]
+    answers = _recorded_answers(fixes, images.stamps_ns[answered], localizer.bundle.frame)
+    return Subject(localizer, photos, paths, dataset=str(bag.path), split=scored), answers
 
 
-def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Puts the recorded positions and covariances in the place of the offline ones, by stamp."""
+def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) -> ReplaceAnswers:
+    """Puts the recorded positions and covariances in place of the offline ones, by stamp."""
     rows = np.searchsorted(fixes.stamps_ns, stamps_ns)
     latitude, longitude = fixes.positions[rows, 0], fixes.positions[rows, 1]
     enu_m = frame.to_local(latitude, longitude)
@@ -129,7 +134,7 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
             cov_nn_m2=cov[:, 1, 1],
             radius90_m=np.nan,  # a NavSatFix carries none
             radius95_m=np.nan,
-            rejection=rejected,
+            rejection_reason=rejected,
         )
 
     return replace

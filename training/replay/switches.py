@@ -12,8 +12,9 @@ import pandas as pd
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GnssFault, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import covariances_m2
-from training.replay.bags import Bag, Fixes, stamp_ns
+from training.replay.bags import Bag, Fixes
 
 _RECEIVER, _VISUAL, _TICK = range(3)
 
@@ -55,7 +56,8 @@ def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
     arrivals = []
     for message in bag.messages([topic]):
         content = bag.decode(message)
-        stamp, covariance = stamp_ns(content.header), np.asarray(content.position_covariance).reshape(3, 3)
+        stamp = stamp_to_ns(content.header.stamp)
+        covariance = np.asarray(content.position_covariance).reshape(3, 3)
         position = (content.latitude, content.longitude, content.altitude)
         fix = ReceiverFix(stamp / 1e9, content.status.status, *position, covariance)
         arrivals.append(Arrival(message.time_ns, stamp, fix))
@@ -69,7 +71,7 @@ def visual_fixes(
 
     The delays are of stamps. A fix that was not recorded comes after its image, later by what the model took.
     """
-    stamps_ns = accepted["photo_id"].to_numpy().astype(np.int64)
+    stamps_ns = accepted["stamp_ns"].to_numpy(dtype=np.int64)
     covariances = np.tile(np.eye(3), (len(accepted), 1, 1))
     covariances[:, :2, :2] = covariances_m2(accepted)
     positions = np.column_stack([accepted["latitude_deg"], accepted["longitude_deg"], np.zeros(len(accepted))])
@@ -95,12 +97,12 @@ class _Run:
     """One pass through the events."""
 
     def __init__(self, settings: MonitorSettings, period_s: float):
-        self._switch = FixArbiter(settings)
+        self._arbiter = FixArbiter(settings)
         self._settings = settings
         self._period_s = period_s
         self._switches: list[SwitchEvent] = []
         self._rows: list[tuple[int, int, tuple[float, float, float], np.ndarray]] = []
-        # the receiver's last news, its last good fix, and the first good one since it was last at fault
+        # arrival of the receiver's last fix, of its last good fix, and of the first good one since its last fault
         self._heard_ns = self._good_ns = self._good_since_ns = 0
 
     def of(self, receiver: list[Arrival], visual: Fixes, visual_arrivals_ns: np.ndarray) -> FallbackRun:
@@ -108,54 +110,54 @@ class _Run:
             # with nothing good yet, the fault has lasted since the start
             self._heard_ns, self._good_ns = self._heard_ns or time_ns, self._good_ns or time_ns
             if kind == _RECEIVER:
-                self._receive(receiver[row])
+                self._receive_receiver(receiver[row])
             elif kind == _VISUAL:
-                self._see(visual, row, time_ns)
+                self._receive_visual(visual, row, time_ns)
             else:
-                self._note(self._switch.tick(time_ns / 1e9), time_ns)
+                self._record(self._arbiter.tick(time_ns / 1e9), time_ns)
         return FallbackRun(*self._passed(), self._switches)
 
-    def _receive(self, arrival: Arrival) -> None:
+    def _receive_receiver(self, arrival: Arrival) -> None:
         time_ns, stamp, fix = arrival
-        passes, switch = self._switch.receiver(fix, stamp, time_ns / 1e9)
-        fault = self._switch.monitor.fault
+        passes, change = self._arbiter.receiver(fix, stamp, time_ns / 1e9)
+        fault = self._arbiter.monitor.fault
         if fault is None:
             self._good_since_ns = self._good_since_ns or time_ns
-        self._note(switch, time_ns)
+        self._record(change, time_ns)
         if fault is None:
             self._good_ns = time_ns
         if fault != GnssFault.SILENT:
             self._heard_ns = time_ns
         if passes:
-            self._rows.append((stamp, time_ns, fix[2:5], self._sound(fix.cov_enu_m2)))
+            self._rows.append((stamp, time_ns, fix[2:5], self._known_covariance_m2(fix.cov_enu_m2)))
 
-    def _see(self, visual: Fixes, row: int, time_ns: int) -> None:
+    def _receive_visual(self, visual: Fixes, row: int, time_ns: int) -> None:
         stamp = int(visual.stamps_ns[row])
-        passes, switch = self._switch.visual(stamp, time_ns / 1e9)
-        self._note(switch, time_ns)
+        passes, change = self._arbiter.visual(stamp, time_ns / 1e9)
+        self._record(change, time_ns)
         if passes:
             self._rows.append((stamp, time_ns, tuple(visual.positions[row]), visual.covariances_enu_m2[row]))
 
-    def _note(self, switch: SourceChange | None, time_ns: int) -> None:
-        if switch is not None and switch.changes_source:
-            cause_ns = self._good_since_ns if switch.after == RECEIVER else self._good_ns
-            latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._within_s(switch.after)
-            reason = switch.transition.reason
-            self._switches.append(SwitchEvent(time_ns, switch.before, switch.after, reason, latency_s, deadline_s))
-        if self._switch.monitor.fault is not None:
+    def _record(self, change: SourceChange | None, time_ns: int) -> None:
+        if change is not None and change.changes_source:
+            cause_ns = self._good_since_ns if change.after == RECEIVER else self._good_ns
+            latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._deadline_s(change.after)
+            reason = change.transition.reason
+            self._switches.append(SwitchEvent(time_ns, change.before, change.after, reason, latency_s, deadline_s))
+        if self._arbiter.monitor.fault is not None:
             self._good_since_ns = 0
 
-    def _within_s(self, after: str) -> float:
+    def _deadline_s(self, after: str) -> float:
         settings, period_s = self._settings, self._period_s
         if after == RECEIVER:
             return max(settings.recovery_min_duration_s, (settings.recovery_min_count - 1) * period_s) + period_s
-        if self._switch.monitor.fault == GnssFault.SILENT:
+        if self._arbiter.monitor.fault == GnssFault.SILENT:
             return (self._heard_ns - self._good_ns) / 1e9 + settings.max_age_s + TICK_S
         # the first faulty fix comes an interval after the last good one
         return period_s + max(settings.fault_min_duration_s, (settings.fault_min_count - 1) * period_s) + period_s
 
-    def _sound(self, covariance_m2: np.ndarray) -> np.ndarray:
-        assumed_m2 = self._switch.monitor.settings.assumed_sigma_m**2
+    def _known_covariance_m2(self, covariance_m2: np.ndarray) -> np.ndarray:
+        assumed_m2 = self._arbiter.monitor.settings.assumed_sigma_m**2
         return np.eye(3) * assumed_m2 if is_unknown(covariance_m2) else covariance_m2
 
     def _passed(self) -> tuple[Fixes, np.ndarray]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from training.metrics.errors import Figures
 
+@dataclass(frozen=True)
+class TrajectoryMetrics:
+    """Absolute trajectory error (ATE), metres; None where there is no fix.
 
-def trajectory_figures(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> Figures:
-    """ATE of (N, 2) metres against the truth at the same stamps: as published, and after the best turn and shift.
-
-    The first is the one that counts: fixes are absolute, and an offset of all of them is an error. The second takes
-    such an offset out; what is left is scatter.
+    The first three are of the fixes as published: fixes are absolute, and an offset of all of them is an error. The
+    aligned one is after the rigid transform that fits best, which removes such an offset; scatter is left.
     """
-    names = ("ate_rmse_m", "ate_mean_m", "ate_max_m", "ate_aligned_rmse_m")
+
+    ate_rmse_m: float | None = None
+    ate_mean_m: float | None = None
+    ate_max_m: float | None = None
+    ate_aligned_rmse_m: float | None = None
+
+
+def trajectory_metrics(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> TrajectoryMetrics:
+    """ATE of fixes (N, 2) metres against the truth (N, 2) at the same stamps (N,)."""
     if len(stamps_ns) == 0:
-        return dict.fromkeys(names)
-    plain = _ape(stamps_ns, fixes_m, truth_m)
-    aligned = _aligned(fixes_m, truth_m)
-    aligned_rmse_m = None if aligned is None else _ape(stamps_ns, aligned, truth_m)["rmse"]
-    return dict(zip(names, (plain["rmse"], plain["mean"], plain["max"], aligned_rmse_m), strict=True))
+        return TrajectoryMetrics()
+    plain, aligned_m = _ape(stamps_ns, fixes_m, truth_m), _aligned(fixes_m, truth_m)
+    aligned_rmse_m = None if aligned_m is None else _ape(stamps_ns, aligned_m, truth_m)["rmse"]
+    return TrajectoryMetrics(plain["rmse"], plain["mean"], plain["max"], aligned_rmse_m)
 
 
 def _ape(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> dict[str, float]:
@@ -31,7 +39,7 @@ def _ape(stamps_ns: np.ndarray, fixes_m: np.ndarray, truth_m: np.ndarray) -> dic
 
 
 def _trajectory(stamps_ns: np.ndarray, positions_m: np.ndarray):
-    """On the ground, looking east: evo wants poses, and the translation part asks for no more."""
+    """On the ground, facing east: evo expects poses, and the translation error needs no orientation."""
     from evo.core.trajectory import PoseTrajectory3D
 
     count = len(stamps_ns)

@@ -1,4 +1,4 @@
-"""A copy of a bag with the fixes that the model gives offline: to look at beside the recording, or to play."""
+"""A copy of a bag with the fixes that the model gives offline: to view together with the recording, or to play."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def write_with_fixes(
     bag: Bag, predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude, out_dir: Path
 ) -> Path:
-    """Write `out_dir`/with_fixes, in the place of an earlier one: the bag's messages and one fix per accepted frame.
+    """Write `out_dir`/with_fixes, replacing an earlier one: the bag's messages and one fix per accepted image.
 
     delays_s: stamp -> seconds until the bag received the image; a fix comes as much later, and by the ensemble's time.
     Fixes that the bag already has on FIX_TOPIC are left out; topics keep their QoS. Raises DatasetError.
@@ -44,23 +44,23 @@ def write_with_fixes(
 
 
 def fix_messages(predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude) -> Iterator[BagMessage]:
-    """NavSatFix of every accepted row, as the node would publish it (design.md, section 5)."""
+    """NavSatFix of every accepted row, as the node would publish it."""
     store = get_typestore(TYPES)
-    accepted = predictions[(predictions["refusal"] == "") & np.isfinite(predictions["error_m"])]
+    accepted = predictions[(predictions["rejection_reason"] == "") & np.isfinite(predictions["error_m"])]
     for row, covariance in zip(accepted.to_dict("records"), covariances_m2(accepted), strict=True):
-        stamp = int(row["photo_id"])
+        stamp = int(row["stamp_ns"])
         data = store.serialize_cdr(_fix(store.types, row, covariance, altitude), NAVSATFIX)
         latency_s = delays_s.get(stamp, 0.0) + row["transform_s"] + row["ensemble_s"]
         yield BagMessage(FIX_TOPIC, NAVSATFIX, stamp + round(latency_s * 1e9), bytes(data))
 
 
 def _fix(types: dict, row: dict, covariance_m2: np.ndarray, altitude: Altitude):
-    seconds, nanoseconds = divmod(int(row["photo_id"]), 1_000_000_000)
+    seconds, nanoseconds = divmod(int(row["stamp_ns"]), 1_000_000_000)
     covariance = np.zeros((3, 3))
     covariance[:2, :2], covariance[2, 2] = covariance_m2, altitude.sigma_m**2
     stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return types[NAVSATFIX](
-        header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=row["camera"]),
+        header=types["std_msgs/msg/Header"](stamp=stamp, frame_id=row["frame_id"]),
         status=types["sensor_msgs/msg/NavSatStatus"](status=STATUS_FIX, service=SERVICE_GPS),
         latitude=row["latitude_deg"],
         longitude=row["longitude_deg"],

@@ -31,10 +31,9 @@ from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.fit.cross_validation import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.manifest import image_path
-from training.report import write_report as writer
 from training.report.flatten import FlatJson
 from training.report.staging import staged_directory
-from training.report.write_report import REPORT_MD, MakeAddition
+from training.report.writer import REPORT_MD, MakeAddition, write_report
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +166,7 @@ def score(
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others])
-        written = writer.write_report(staging, run, site, make_addition)
+        written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)
 

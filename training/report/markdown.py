@@ -1,4 +1,4 @@
-"""report.md: the report in words, tables and pictures."""
+"""report.md: the report as text, tables and pictures."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-# The paper's scheme (figure 5) in tones that also differ in lightness, for those who do not tell red from green.
+# The paper's scheme (figure 5) in tones that also differ in lightness, for those who cannot distinguish red from green.
 GOOD_M, POOR_M = 10.0, 20.0
 CLASSES = {
     f"≤ {GOOD_M:.0f} m": "#1b9e77",
@@ -17,7 +17,7 @@ TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 5
 DPI = 120
 
 LineStyle = str | tuple[int, tuple[float, ...]]
-# Curves of the bundle and of what it is compared with: colour and line style, told apart without colour too.
+# Curves of the bundle and of what it is compared with: colour and line style, distinguishable without colour too.
 OURS = "#0b3c8c"
 BASELINE_STYLES: dict[str, tuple[str, LineStyle]] = {
     "median_position": ("#777777", ":"),

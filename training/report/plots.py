@@ -32,7 +32,7 @@ from training.report.palette import (
     plain,
     style_of,
 )
-from training.report.table_rows import computed, group_rows, light_rows, title_of
+from training.report.table_rows import computed, group_rows, label_of, light_rows
 from training.report.uncertainty_plots import error_by_sigma, risk_coverage
 
 _MAX_BARS = 45
@@ -118,7 +118,7 @@ def error_cdf(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
     for name in (*comparisons, *BASELINES):
         if computed(metrics, name) is not None:
             errors_m = baseline_errors_m(predictions, name)
-            curves.append((title_of(name, comparisons), errors_m, *style_of(name, comparisons), 2.0))
+            curves.append((label_of(name, comparisons), errors_m, *style_of(name, comparisons), 2.0))
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.add_subplot()
     reach = 1.0

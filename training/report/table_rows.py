@@ -39,6 +39,11 @@ def title_of(name: str, comparisons: list[str]) -> str:
     return f"comparison: {name}" if name in comparisons else f"baseline: {BASELINE_TITLES[name]}"
 
 
+def label_of(name: str, comparisons: list[str]) -> str:
+    """As `title_of`, shorter, for a plot's legend."""
+    return title_of(name, comparisons).removeprefix("baseline: ")
+
+
 def headline_rows(metrics: ReportMetrics) -> list[TableRow]:
     """The bundle's answers for all photos, the accepted, by light; then comparisons and baselines."""
     several = len(metrics.run.member_seeds) > 1

@@ -16,7 +16,7 @@ from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import usable
 from training.metrics.risk_coverage import COVERAGE, Ranking
 from training.report.palette import LIMIT, OURS, LineStyle, plain, style_of
-from training.report.table_rows import title_of, with_covariance
+from training.report.table_rows import label_of, with_covariance
 
 _MAX_BINS, _PHOTOS_PER_BIN = 10, 20
 
@@ -56,7 +56,7 @@ def error_by_sigma(predictions: pd.DataFrame) -> Figure:
     if len(predicted.errors_m):
         _photos_and_bins(axes, predicted)
     axes.set(xlabel="predicted sigma per axis, m", ylabel="distance error, m")
-    axes.set_title("Distance error against predicted sigma: lines as expected, markers as measured", loc="left")
+    axes.set_title("Distance error against predicted sigma: lines as expected, markers as measured in bins", loc="left")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     plain(axes)
     return figure
@@ -81,7 +81,7 @@ def _photos_and_bins(axes: Axes, predicted: _Predicted) -> None:
             mec="white",
             mew=0.8,
             zorder=4,
-            label=f"{name}, measured in bins",
+            label=f"{name}, measured",
         )
     top = max(1.05 * _RAYLEIGH[0][1] * span[1], 1.1 * _p95(errors_m))
     axes.set(xlim=span, ylim=(0.0, top))
@@ -114,7 +114,7 @@ def risk_coverage(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
     comparisons = metrics.run.comparisons
     for name in with_covariance(metrics):
         other = _predicted(predictions, f"baseline_{name}_")
-        _curve(axes, other, title_of(name, comparisons), *style_of(name, comparisons), 1.6)
+        _curve(axes, other, label_of(name, comparisons), *style_of(name, comparisons), 1.6)
     axes.axvline(COVERAGE, color="#bbbbbb", lw=0.8, zorder=0)
     axes.set(
         xlim=(0.0, 1.0),

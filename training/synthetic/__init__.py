@@ -1,4 +1,4 @@
-"""A procedural campus with known truth, from which `sample/` is made: photos of walks and a robot's drive.
+"""A procedural campus with known true positions, from which sample/ is rendered: photos and drives of a robot.
 
-Everything here is drawn by this code, so the sample carries no one's pictures and no one's position.
+Everything is drawn by this code: the sample holds no real photos and no real positions.
 """

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import get_typestore
 
+from training.replay.bags import TYPES, BagMessage, write_bag
 from training.synthetic.drive import (
     CAMERA_IN_BASE_M,
     ODOMETRY_HZ,
@@ -26,7 +27,7 @@ from training.synthetic.drive import (
 )
 from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
 
-JPEG_QUALITY = 68  # about 11 kB a frame
+JPEG_QUALITY = 68  # about 11 kB an image
 CAMERA_FRAME, GPS_FRAME, BASE_FRAME, ODOM_FRAME, MAP_FRAME = (
     "camera_optical_frame",
     "gps_link",
@@ -38,9 +39,7 @@ NO_COVARIANCE, DIAGONAL_KNOWN = 0, 2
 VERTICAL_SIGMA_M, TRUTH_SIGMA_M = 3.0, 0.05
 # From the event to the recorder: exposure and coding of a picture, a receiver's own filter, the wheel controller.
 LATENCY_S = {"camera": 0.045, "gps": 0.08, "odometry": 0.004, "truth": 0.002}
-# The oldest types that all current distributions read alike; so is the format version (Humble reads 8, not 9).
-TYPES = get_typestore(Stores.ROS2_HUMBLE)
-BAG_VERSION = 8
+STORE = get_typestore(TYPES)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Recorded:
 
     time_s: float
     topic: str
-    message: object
+    message: Any
 
 
 def write_drive(path: Path, day: DriveDay, pictures: list[np.ndarray], motion: Motion) -> int:
@@ -57,32 +56,22 @@ def write_drive(path: Path, day: DriveDay, pictures: list[np.ndarray], motion: M
     if path.exists():
         shutil.rmtree(path)
     groups = (
-        _static_frames(day),
+        _static_transforms(day),
         _camera(day, pictures, motion),
         _gps(day, motion),
         _odometry(day, motion),
         _truth(day, motion),
     )
-    messages = sorted((m for group in groups for m in group), key=lambda m: m.time_s)
-    writer = Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
-    # Compressed chunks are MCAP's own: ros2 bag needs no further plugin for them.
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    writer.set_custom_data("origin", "rendered and simulated by training.synthetic of campus_visual_gps")
-    with writer:
-        connections = {}
-        for recorded in messages:
-            if recorded.topic not in connections:
-                connections[recorded.topic] = _connect(writer, recorded)
-            data = TYPES.serialize_cdr(recorded.message, recorded.message.__msgtype__)
-            writer.write(connections[recorded.topic], _nanoseconds(day, recorded.time_s), data)
-    return len(messages)
+    messages = sorted((message for group in groups for message in group), key=lambda message: message.time_s)
+    origin = {"origin": "rendered and simulated by training.synthetic of campus_visual_gps"}
+    serialised = (_serialised(day, recorded) for recorded in messages)
+    return write_bag(path, serialised, {"/tf_static": [_LATCHED]}, compressed=True, custom_data=origin)
 
 
-def _connect(writer: Writer, recorded: Recorded):
-    qos = [_LATCHED] if recorded.topic == "/tf_static" else []
-    return writer.add_connection(
-        recorded.topic, recorded.message.__msgtype__, typestore=TYPES, offered_qos_profiles=qos
-    )
+def _serialised(day: DriveDay, recorded: Recorded) -> BagMessage:
+    type_name = recorded.message.__msgtype__
+    data = bytes(STORE.serialize_cdr(recorded.message, type_name))
+    return BagMessage(recorded.topic, type_name, _nanoseconds(day, recorded.time_s), data)
 
 
 _NO_LIMIT = QosTime(9223372036, 854775807)
@@ -146,32 +135,32 @@ def _odometry(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
         yield Recorded(time_s + LATENCY_S["odometry"], "/odom", message)
 
 
-def _static_frames(day: DriveDay) -> Iterator[Recorded]:
+def _static_transforms(day: DriveDay) -> Iterator[Recorded]:
     """Where the camera and the antenna sit on the robot. An optical frame looks along z, with x to the right."""
     half = 0.5
     optical = _make("geometry_msgs/msg/Quaternion", -half, half, -half, half)
     level = _make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
-    places = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
+    mounts = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
     transforms = [
         _make(
             "geometry_msgs/msg/TransformStamped",
             _header(day, 0.0, BASE_FRAME),
             child,
-            _make("geometry_msgs/msg/Transform", _vector(*place), turn),
+            _make("geometry_msgs/msg/Transform", _vector(*position_m), turn),
         )
-        for child, place, turn in places
+        for child, position_m, turn in mounts
     ]
     yield Recorded(0.0, "/tf_static", _make("tf2_msgs/msg/TFMessage", transforms))
 
 
-def _fix(day: DriveDay, time_s: float, frame: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
+def _fix(day: DriveDay, time_s: float, frame_id: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):
     """NavSatFix; without a fix (status -1) the position is NaN and the covariance unknown."""
     has_fix = status >= 0
     latitude, longitude = SITE_FRAME.to_geodetic(position_m) if has_fix else (np.nan, np.nan)
     variances = (sigma_m**2, sigma_m**2, vertical_sigma_m**2) if has_fix else (0.0, 0.0, 0.0)
     return _make(
         "sensor_msgs/msg/NavSatFix",
-        _header(day, time_s, frame),
+        _header(day, time_s, frame_id),
         _make("sensor_msgs/msg/NavSatStatus", status, 1),
         float(latitude),
         float(longitude),
@@ -182,12 +171,12 @@ def _fix(day: DriveDay, time_s: float, frame: str, position_m, sigma_m: float, v
 
 
 def _make(name: str, *values):
-    return TYPES.types[name](*values)
+    return STORE.types[name](*values)
 
 
-def _header(day: DriveDay, time_s: float, frame: str):
+def _header(day: DriveDay, time_s: float, frame_id: str):
     seconds, nanoseconds = divmod(_nanoseconds(day, time_s), 10**9)
-    return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame)
+    return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame_id)
 
 
 def _nanoseconds(day: DriveDay, time_s: float) -> int:

@@ -1,7 +1,7 @@
-"""The campus of the sample, about 200 x 120 m: what stands where.
+"""The campus of the sample, about 200 x 120 m: buildings, landmarks and plants by area.
 
-Each area has its own colours and landmarks, so that one picture tells the place. The walkway has none: every bay
-is like the next, as in the paper's corridors.
+Each area has its own colours and landmarks, so that one image identifies the position. The walkway has none: all its
+bays look the same, as in the paper's corridors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BAY_M = 4.0
 
 
 def build_campus(cars_seed: int = 0) -> SceneBuilder:
-    """The whole scene. Other cars are parked on another day: `cars_seed`."""
+    """The whole scene; `cars_seed` determines the parked cars of a day."""
     scene = SceneBuilder(CAMPUS_SEED)
     landscape.add_natural_textures(scene)
     landscape.add_ground(scene)
@@ -55,7 +55,7 @@ def _plaza(scene: SceneBuilder) -> None:
 
 
 def _fountain(scene: SceneBuilder, x: float, y: float) -> None:
-    """Basin, water and a sculpture that is seen from all the plaza."""
+    """Basin, water and a sculpture that is visible from the whole plaza."""
     scene.post((200, 190, 170), x, y, 5.0, 0.0, 0.7)
     scene.post((50, 120, 170), x, y, 4.6, 0.7, 0.72, solid=False)
     for level, half in enumerate((1.3, 1.0, 0.7)):
@@ -112,7 +112,7 @@ def _lab(scene: SceneBuilder) -> None:
 
 
 def _walkway(scene: SceneBuilder) -> None:
-    """Covered way between two class buildings; its bays repeat every 4 m, inside all is grey."""
+    """Covered walkway between two class buildings; its grey bays repeat every 4 m."""
     west, south, east, north = ROOF_M
     grey = Facade("classrooms", (158, 156, 150), (92, 98, 104), storey_m=3.2, bay_m=BAY_M, seed=43)
     outside_north = Facade("mural", (90, 160, 210), (30, 30, 30), "2", seed=47)
@@ -142,12 +142,12 @@ def _garden(scene: SceneBuilder) -> None:
             scene.block(colour, x + dx, -52, x + dx + 0.4, -51.6, 0, 3.2)
         scene.block(colour, x, -52, x + 3.0, -51.6, 3.2, 3.6, solid=False)
     beds = ("flowers-red", "flowers-yellow", "flowers-violet")
-    for index, x in enumerate((-92, -84, -76, -68)):
-        scene.hedge(beds[index % 3], x, -24, x + 5, -21, 0.45)
+    for index, west in enumerate((-92, -84, -76, -68)):
+        scene.hedge(beds[index % 3], west, -24, west + 5, -21, 0.45)
     scene.hedge("hedge", -66, -34, -58, -33, 1.4)
     scene.hedge("hedge", -30, -33.5, 16, -32.5, 0.9)
-    for x, y in ((-97.5, -52), (-64, -56), (-50, -56), (-24, -57), (-52, -14), (-62, -12), (-74, -13), (-90, -13)):
-        scene.tree(x, y, "autumn", 7.0)
+    for x_m, y_m in ((-97.5, -52), (-64, -56), (-50, -56), (-24, -57), (-52, -14), (-62, -12), (-74, -13), (-90, -13)):
+        scene.tree(x_m, y_m, "autumn", 7.0)
     for x in range(-26, 20, 9):
         scene.tree(x, -45.5, "leaves", 6.5)
     for x in range(24, 98, 8):
@@ -169,6 +169,6 @@ def _garden(scene: SceneBuilder) -> None:
     _lamp_row(scene, row, SODIUM)
 
 
-def _lamp_row(scene: SceneBuilder, places, colour) -> None:
-    for x, y in places:
+def _lamp_row(scene: SceneBuilder, positions_m, colour) -> None:
+    for x, y in positions_m:
         scene.street_lamp(x, y, colour)

@@ -1,4 +1,4 @@
-"""People who walk through the campus with a phone: where each photo of a session was taken, and how."""
+"""Capture sessions: people walk through the campus with a phone and take photos."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LONG_SIDE_PX, SHORT_SIDE_PX = 320, 240
 WALKING_SPEED_M_S = 1.3
 SECONDS_PER_PHOTO = 4.0
 PORTRAIT_SHARE = 0.2
-# The robot's way is walked most, being the main way; the others count once, but for the library's few paths.
+# The robot's route is walked most; the library has few paths.
 ROUTE_WEIGHTS = {"drive": 3.0, "library": 1.6}
 CLEARANCE_M, CLEAR_VIEW_M = 0.6, 2.2
 
 
 @dataclass(frozen=True)
 class Session:
-    """One capture session; `start` is local time with its offset, and `name` the photos' folder."""
+    """One capture session; `start` is local time with its offset, `name` the folder of the photos."""
 
     name: str
     start: datetime
@@ -37,11 +37,12 @@ class Session:
 
     @property
     def light(self) -> Light:
+        """Sun at the start, overcast, or night."""
         return sunlight(self.start, self.turbidity) if self.kind == "sun" else Light(self.kind)
 
     @property
     def seed(self) -> int:
-        """Another one for each session, and the same on every machine."""
+        """Different for each session, and the same on every machine."""
         return int(self.start.timestamp()) % 2**31
 
 
@@ -61,7 +62,7 @@ SESSIONS = (
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo to be made. Positions are east and north metres; `file` is relative to the photos' folder."""
+    """One photo to render. Positions are east and north in metres; `file` is relative to the photo folder."""
 
     file: str
     session: Session
@@ -73,13 +74,15 @@ class Photo:
 
     @property
     def portrait(self) -> bool:
+        """Whether the image is higher than wide."""
         return self.view.height_px > self.view.width_px
 
 
 def session_photos(session: Session, obstacles: Obstacles) -> list[Photo]:
-    """The photos of one session in the order of capture."""
+    """Photos of one session in the order of capture."""
     rng = np.random.default_rng(session.seed)
-    views, times_s = [], []
+    views: list[View] = []
+    times_s: list[float] = []
     start_s = 0.0
     for route, count in _photos_per_route(session.photos).items():
         path = smooth_path(ROUTES[route], backwards=session.backwards)
@@ -99,7 +102,7 @@ def _photos_per_route(total: int) -> dict[str, int]:
 
 
 def _view(path, arc_m: float, session: Session, obstacles: Obstacles, rng: np.random.Generator) -> View:
-    """A place beside the path and a direction in which nothing stands right before the lens."""
+    """A position near the path and a heading without an obstacle right in front of the camera."""
     for attempt in range(40):
         along = np.clip(arc_m + rng.normal(0.0, 0.1 * attempt), 0.0, path.length_m)
         centre, yaw = path.at(along)
@@ -108,11 +111,11 @@ def _view(path, arc_m: float, session: Session, obstacles: Obstacles, rng: np.ra
         heading = float(heading_deg(yaw) + _turn_deg(rng)) % 360.0
         if _is_clear(position, heading, obstacles):
             return _phone_view(position, heading, session.camera, rng)
-    raise ValueError(f"no free place for a photo near {path.at(arc_m)[0]}: a route leads through an obstacle")
+    raise ValueError(f"no free position for a photo near {path.at(arc_m)[0]}: a route leads through an obstacle")
 
 
 def _turn_deg(rng: np.random.Generator) -> float:
-    """Most people photograph what lies ahead, others what they leave behind or what stands aside."""
+    """Heading relative to the path: mostly ahead, else behind or to a side."""
     turn = rng.choice([0.0, 180.0, 90.0, -90.0], p=[0.4, 0.25, 0.175, 0.175])
     return float(turn + rng.uniform(-25.0, 25.0))
 
@@ -149,7 +152,7 @@ def _photos(session: Session, views: list[View], times_s: np.ndarray, rng: np.ra
             session=session,
             captured_at=session.start + timedelta(seconds=float(times_s[index])),
             view=view,
-            measured_m=tuple(float(v) for v in fixes.measured_m[index]),
+            measured_m=(float(fixes.measured_m[index, 0]), float(fixes.measured_m[index, 1])),
             accuracy_m=float(fixes.accuracy_m[index]),
             measured_heading_deg=headings[index],
         )

@@ -1,4 +1,4 @@
-"""The robot's drives through all five areas: its true motion and what its sensors say of it."""
+"""Drives of the robot through all five areas: true motion and sensor measurements."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CAMERA_IN_BASE_M = (0.15, 0.0, 1.2)  # forward, left, up
 
 OPEN_SIGMA_M, WORST_SIGMA_M = 1.2, 9.0
 GPS_CORRELATION_S = 15.0
-# So long the receiver still gives fixes, ever worse ones, after the roof has closed over it ...
+# Under the roof the receiver gives fixes of decreasing accuracy, then messages without a fix, then no messages; in the
+# open again it has a fix after a while, and full accuracy later.
 DEGRADED_S = 7.0
-# ... then says that it has none, then says nothing, until this long after it is out again.
 NO_FIX_S = 12.0
 REACQUIRE_S = 3.0
 RECOVERY_S = 6.0
@@ -30,7 +30,7 @@ RECOVERY_S = 6.0
 
 @dataclass(frozen=True)
 class DriveDay:
-    """One drive along the route; `name` is the bag's folder, and the seed makes its noise and its parked cars."""
+    """One drive along the route; `name` is the folder of the bag, `seed` determines its noise and parked cars."""
 
     name: str
     start: datetime
@@ -42,7 +42,7 @@ class DriveDay:
 _AFTERNOON = datetime.fromisoformat("2025-04-08T15:00:00+02:00")
 _MORNING = datetime.fromisoformat("2025-04-05T09:30:00+02:00")
 DRIVE = DriveDay("drive", _AFTERNOON, sunlight(_AFTERNOON, turbidity=3.0), 2.0, 408)
-# What the covariance is calibrated on, so that `drive` stays unseen; as few pictures as that takes.
+# For the calibration of the covariance, so that `drive` stays unseen; a low rate keeps it small.
 SURVEY = DriveDay("survey", _MORNING, Light("overcast"), 1.0, 405)
 DRIVES = (DRIVE, SURVEY)
 
@@ -58,10 +58,11 @@ class Motion:
 
     @property
     def duration_s(self) -> float:
+        """From the first to the last sample."""
         return float(self.times_s[-1])
 
     def at(self, times_s: np.ndarray) -> Motion:
-        """The same motion at other times."""
+        """The motion interpolated at other times (M,)."""
         columns = (self.positions_m[:, 0], self.positions_m[:, 1], self.yaw_rad, self.speed_m_s)
         east, north, yaw, speed = (np.interp(times_s, self.times_s, column) for column in columns)
         return Motion(times_s, np.stack([east, north], axis=1), yaw, speed)
@@ -69,7 +70,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class GpsFixes:
-    """One row per message. status: 0 fix, -1 none; measured_m (N, 2) and sigma_m (N,) are NaN without a fix."""
+    """N messages. status: 0 with a fix, -1 without; measured_m (N, 2) and sigma_m (N,) are NaN without a fix."""
 
     times_s: np.ndarray
     status: np.ndarray
@@ -78,7 +79,7 @@ class GpsFixes:
 
 
 def drive_motion(rate_hz: float = 100.0) -> Motion:
-    """Stand, speed up, cruise along the route, brake, stand."""
+    """Stand, accelerate, cruise along the route, brake, stand."""
     path = smooth_path(ROUTES["drive"])
     ramp_s = CRUISE_M_S / ACCELERATION_M_S2
     cruise_s = (path.length_m - CRUISE_M_S * ramp_s) / CRUISE_M_S
@@ -91,12 +92,12 @@ def drive_motion(rate_hz: float = 100.0) -> Motion:
 
 
 def ticks(motion: Motion, rate_hz: float, offset_s: float = 0.0) -> np.ndarray:
-    """Times of a sensor of that rate during the drive."""
+    """Sample times of a sensor during the drive."""
     return np.arange(offset_s, motion.duration_s, 1.0 / rate_hz)
 
 
 def camera_views(day: DriveDay, motion: Motion) -> tuple[np.ndarray, list[View]]:
-    """Times (N,) and views of the robot's camera, which looks forward."""
+    """Times (N,) and views of the robot's forward camera."""
     rng = np.random.default_rng(day.seed)
     at = motion.at(ticks(motion, day.camera_hz, 0.1))
     return at.times_s, [_robot_view(p, yaw, rng) for p, yaw in zip(at.positions_m, at.yaw_rad, strict=True)]
@@ -109,7 +110,7 @@ def _robot_view(position, yaw: float, rng: np.random.Generator) -> View:
     return View(
         position_m=(float(east), float(north), up),
         heading_deg=float(heading_deg(yaw)),
-        pitch_deg=float(rng.normal(2.0, 0.4)),  # wheels on slabs shake it
+        pitch_deg=float(rng.normal(2.0, 0.4)),  # vibration
         roll_deg=float(rng.normal(0.0, 0.4)),
         width_px=320,
         height_px=240,
@@ -119,7 +120,7 @@ def _robot_view(position, yaw: float, rng: np.random.Generator) -> View:
 
 
 def gps_fixes(day: DriveDay, motion: Motion) -> GpsFixes:
-    """Fixes by the open sky; under the roof worse ones, then 'no fix', then silence."""
+    """Messages of the receiver: accurate under the open sky, with an outage under the roof."""
     rng = np.random.default_rng(day.seed + 1)
     at = motion.at(ticks(motion, GPS_HZ, 0.05))
     entered_s, left_s = roof_interval_s(motion)
@@ -136,14 +137,14 @@ def gps_fixes(day: DriveDay, motion: Motion) -> GpsFixes:
 
 
 def _gps_sigma_m(times_s, entered_s: float, left_s: float) -> np.ndarray:
-    """Per axis: grows once the roof is over the antenna, shrinks again in the open. The message tells it truly."""
+    """Sigma per axis, which the messages report: grows under the roof and shrinks in the open."""
     back_s = left_s + REACQUIRE_S
     corners = (entered_s, entered_s + DEGRADED_S, back_s, back_s + RECOVERY_S)
     return np.interp(times_s, corners, (OPEN_SIGMA_M, WORST_SIGMA_M, WORST_SIGMA_M / 2, OPEN_SIGMA_M))
 
 
 def roof_interval_s(motion: Motion) -> tuple[float, float]:
-    """When the robot comes under the walkway's roof, and when it leaves."""
+    """When the robot enters and leaves the walkway's roof."""
     west, south, east, north = ROOF_M
     x, y = motion.positions_m.T
     below = motion.times_s[(x >= west) & (x <= east) & (y >= south) & (y <= north)]
@@ -151,7 +152,7 @@ def roof_interval_s(motion: Motion) -> tuple[float, float]:
 
 
 def outage_interval_s(day: DriveDay, motion: Motion) -> tuple[float, float]:
-    """From the last fix before the outage to the first after it, as times of the drive."""
+    """Times of the last fix before the outage and of the first after it."""
     fixes = gps_fixes(day, motion)
     good = fixes.times_s[fixes.status == 0]
     gap = int(np.argmax(np.diff(good)))
@@ -159,7 +160,7 @@ def outage_interval_s(day: DriveDay, motion: Motion) -> tuple[float, float]:
 
 
 def odometry(day: DriveDay, motion: Motion) -> tuple[Motion, np.ndarray]:
-    """Wheel odometry: position from the start and yaw from east, both drifting; and the yaw rate (N,)."""
+    """Wheel odometry with drift: positions from the start and yaw from east; and the yaw rate (N,)."""
     at = motion.at(ticks(motion, ODOMETRY_HZ))
     rng = np.random.default_rng(day.seed + 2)
     positions, yaw, speed, rate = dead_reckoning(at.times_s, at.speed_m_s, at.yaw_rad, WheelErrors(), rng)

@@ -1,4 +1,4 @@
-"""Makes `sample/`: photos, their truth, the areas, and the robot's drives."""
+"""Renders sample/: photos, true positions, areas, and drives of the robot."""
 
 from __future__ import annotations
 
@@ -8,30 +8,40 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from campus_visual_gps.io_utils import atomic_write
 from training.synthetic.bag import write_drive
-from training.synthetic.camera import ROBOT, develop
+from training.synthetic.camera import ROBOT, Camera, develop
 from training.synthetic.campus import build_campus
 from training.synthetic.capture import SESSIONS, Photo, session_photos
 from training.synthetic.drive import DRIVE, DRIVES, DriveDay, Motion, camera_views, drive_motion, outage_interval_s
-from training.synthetic.frames import Frame, FrameCache, render_frames
 from training.synthetic.heic import save_photo
+from training.synthetic.render_cache import RenderCache, RenderTask, render_missing
 from training.synthetic.site import AREAS, GROUND_ALTITUDE_M, SITE_FRAME, area_of
 
 logger = logging.getLogger(__name__)
 
-# What this module makes and replaces; anything else in the folder (its README) is left alone.
+# Outputs that are replaced; other files in the directory, such as README.md, are kept.
 PHOTOS, TRUTH, AREAS_FILE = "photos", "truth.csv", "areas.csv"
 
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was made. photos: per session; images and messages: per drive. outage_s: when the receiver of `drive` has
-    no fix, seconds of the drive."""
+    """Counts of a sample.
+
+    Attributes:
+        photos: By session.
+        areas: Photos by area.
+        drive_images, drive_messages: By drive.
+        drive_s: Duration of a drive.
+        outage_s: Start and end of the receiver's outage in `drive`.
+        bytes: Size of all files.
+    """
 
     photos: dict[str, int]
     areas: dict[str, int]
@@ -45,14 +55,21 @@ class SampleSummary:
 def generate_sample(
     out_dir: Path, workers: int = 0, progress: bool = True, cache_dir: Path | None = None
 ) -> SampleSummary:
-    """Render and write the whole sample into `out_dir`; frames already in the cache are not rendered again.
+    """Render and write the whole sample. The result does not depend on the number of threads.
 
-    workers: threads that render, 0 for all cores. The same code makes the same pictures whatever their number.
+    Args:
+        out_dir: Directory of the sample.
+        workers: Rendering threads; 0 takes all cores.
+        progress: Show a progress bar.
+        cache_dir: Directory of rendered images, which are not rendered again.
+
+    Raises:
+        ConfigError: Mitsuba is needed and not installed.
     """
     photos, motion = plan_photos(), drive_motion()
-    frames = {day: drive_frames(day, motion) for day in DRIVES}
-    cache = FrameCache(cache_dir)
-    needed = [*map(photo_frame, photos), *(frame for one in frames.values() for frame in one)]
+    drives = {day: drive_tasks(day, motion) for day in DRIVES}
+    cache = RenderCache(cache_dir)
+    needed = [*map(photo_task, photos), *chain.from_iterable(drives.values())]
     _render(needed, cache, workers or os.cpu_count() or 1, progress)
 
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -60,52 +77,54 @@ def generate_sample(
     _write_truth(out_dir / TRUTH, photos)
     _write_areas(out_dir / AREAS_FILE)
     messages = {}
-    for day, one in frames.items():
-        pictures = [_developed(frame, ROBOT, cache) for frame in one]
-        messages[day.name] = write_drive(out_dir / day.name, day, pictures, motion)
-    return _summary(out_dir, photos, motion, {day.name: len(one) for day, one in frames.items()}, messages)
+    for day, tasks in drives.items():
+        images = [_developed(task, ROBOT, cache) for task in tasks]
+        messages[day.name] = write_drive(out_dir / day.name, day, images, motion)
+    return _summary(out_dir, photos, motion, {day.name: len(tasks) for day, tasks in drives.items()}, messages)
 
 
 def plan_photos() -> list[Photo]:
-    """Every photo of every session: where, when and how, without its picture."""
+    """All photos of all sessions, not rendered."""
     obstacles = build_campus().obstacles
     return [photo for session in SESSIONS for photo in session_photos(session, obstacles)]
 
 
-def photo_frame(photo: Photo) -> Frame:
-    return Frame(photo.view, photo.session.light, photo.session.seed)
+def photo_task(photo: Photo) -> RenderTask:
+    """The image of a photo."""
+    return RenderTask(photo.view, photo.session.light, photo.session.seed)
 
 
-def drive_frames(day: DriveDay, motion: Motion) -> list[Frame]:
-    return [Frame(view, day.light, day.seed) for view in camera_views(day, motion)[1]]
+def drive_tasks(day: DriveDay, motion: Motion) -> list[RenderTask]:
+    """The images of a drive."""
+    return [RenderTask(view, day.light, day.seed) for view in camera_views(day, motion)[1]]
 
 
-def _render(frames: list[Frame], cache: FrameCache, workers: int, progress: bool) -> None:
+def _render(tasks: list[RenderTask], cache: RenderCache, workers: int, progress: bool) -> None:
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("", total=len(frames))
-        render_frames(frames, cache, workers, lambda: bar.advance(task))
+        row = bar.add_task("", total=len(tasks))
+        render_missing(tasks, cache, workers, lambda: bar.advance(row))
 
 
-def _developed(frame: Frame, camera, cache: FrameCache) -> np.ndarray:
-    rng = np.random.default_rng(frame.view.seed)
-    return develop(cache.load(frame), camera, frame.light.kind == "night", rng)
+def _developed(task: RenderTask, camera: Camera, cache: RenderCache) -> np.ndarray:
+    rng = np.random.default_rng(task.view.seed)
+    return develop(cache.load(task), camera, task.light.kind == "night", rng)
 
 
-def _write_photos(directory: Path, photos: list[Photo], cache: FrameCache) -> None:
-    """Written aside and renamed: an interrupted run never leaves half a set."""
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+def _write_photos(directory: Path, photos: list[Photo], cache: RenderCache) -> None:
+    """Written to a temporary directory and renamed, so that an interrupted run leaves nothing incomplete."""
+    partial = directory.with_name(directory.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
     for photo in photos:
-        path = part / photo.file
+        path = partial / photo.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_photo(_developed(photo_frame(photo), photo.session.camera, cache), photo, path)
+        save_photo(_developed(photo_task(photo), photo.session.camera, cache), photo, path)
     shutil.rmtree(directory, ignore_errors=True)
-    part.rename(directory)
+    partial.rename(directory)
 
 
 def _write_truth(path: Path, photos: list[Photo]) -> None:
-    """Where the photos were really taken; `file` is relative to the photos' folder."""
+    """True positions of the photos; `file` is relative to the photo folder."""
     rows = []
     for photo in photos:
         east, north, up = photo.view.position_m
@@ -116,7 +135,7 @@ def _write_truth(path: Path, photos: list[Photo]) -> None:
 
 
 def _write_areas(path: Path) -> None:
-    """The areas' outlines, one vertex a row, in order."""
+    """Polygons of the areas, one vertex per row, in order."""
     rows = []
     for area, polygon in AREAS.items():
         for vertex in polygon:
@@ -126,10 +145,8 @@ def _write_areas(path: Path) -> None:
 
 
 def _write_csv(path: Path, header, rows) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    part.replace(path)
 
 
 def _summary(

@@ -1,4 +1,4 @@
-"""Triangle meshes of the few shapes that the campus is built from. Metres, x east, y north, z up."""
+"""Triangle meshes of the shapes of the campus. Metres, x east, y north, z up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ BOX_SIDES = ("south", "east", "north", "west")
 class Mesh:
     """Triangles with texture coordinates.
 
-    vertices_m: (V, 3) float32. faces: (F, 3) uint32, counter-clockwise seen from outside. uv: (V, 2) float32,
-    v grows upwards; a tiled texture repeats at every integer.
+    Attributes:
+        vertices_m: (V, 3) float32.
+        faces: (F, 3) uint32, counter-clockwise seen from outside.
+        uv: (V, 2) float32, v upwards; a tiled texture repeats at every integer.
     """
 
     vertices_m: np.ndarray
@@ -23,7 +25,7 @@ class Mesh:
 
 
 def merge(meshes: list[Mesh]) -> Mesh:
-    """One mesh with the triangles of all; a renderer is quicker with few large meshes than with many small."""
+    """One mesh with all triangles; a renderer is faster with few large meshes."""
     offsets = np.cumsum([0] + [len(m.vertices_m) for m in meshes[:-1]])
     faces = [m.faces + offset for m, offset in zip(meshes, offsets, strict=True)]
     return Mesh(
@@ -48,13 +50,13 @@ def ground(x0, y0, x1, y1, z, tile_m) -> Mesh:
 
 
 def wall(start_xy, end_xy, z0, z1, uv_size=(1.0, 1.0)) -> Mesh:
-    """Vertical rectangle; its outside is on the right hand of the way from start to end."""
+    """Vertical rectangle; its outside is to the right of the direction from start to end."""
     (xa, ya), (xb, yb) = start_xy, end_xy
     return quad([[xa, ya, z0], [xb, yb, z0], [xb, yb, z1], [xa, ya, z1]], uv_size)
 
 
 def box_side(side: str, x0, y0, x1, y1) -> tuple:
-    """Start and end corner of one wall of an upright box, so that `wall` faces outwards."""
+    """Start and end corner of one side of an upright box, so that `wall` faces outwards."""
     return {
         "south": ((x0, y0), (x1, y0)),
         "east": ((x1, y0), (x1, y1)),
@@ -75,7 +77,7 @@ def box(x0, y0, x1, y1, z0, z1, tile_m: float | None = None) -> Mesh:
 
 
 def slab(x0, y0, x1, y1, z0, z1, tile_m: float) -> Mesh:
-    """Box with an underside: a roof that is seen from below."""
+    """Box with an underside: a roof that is visible from below."""
     under = quad([[x0, y1, z0], [x1, y1, z0], [x1, y0, z0], [x0, y0, z0]], ((x1 - x0) / tile_m, (y1 - y0) / tile_m))
     return merge([box(x0, y0, x1, y1, z0, z1, tile_m), under])
 
@@ -90,7 +92,7 @@ def cylinder(x, y, radius_m, z0, z1, sides: int = 16, top_radius_m: float | None
     for radius, z, v in ((radius_m, z0, 0.0), (top_radius, z1, 1.0)):
         rings.append((np.c_[ring * radius + [x, y], np.full(sides + 1, z)], np.c_[u, np.full(sides + 1, v)]))
     centre = ([[x, y, z1]], [[0.5, 1.0]])
-    vertices, uv = (np.concatenate(part) for part in zip(*rings, centre, strict=True))
+    vertices, uv = (np.concatenate(rows) for rows in zip(*rings, centre, strict=True))
     i = np.arange(sides)
     n = sides + 1
     side_faces = np.concatenate([np.c_[i, i + 1, i + 1 + n], np.c_[i, i + 1 + n, i + n]])
@@ -101,14 +103,14 @@ def cylinder(x, y, radius_m, z0, z1, sides: int = 16, top_radius_m: float | None
 
 
 def ellipsoid(centre_m, radii_m, rows: int = 8, columns: int = 12, roughness: float = 0.0, rng=None) -> Mesh:
-    """Ellipsoid; `roughness` moves each vertex in or out by that share, which makes a crown of leaves of it."""
+    """Ellipsoid; `roughness` moves each vertex in or out by up to that share, for a crown of leaves."""
     lat, lon = np.meshgrid(
         np.linspace(-np.pi / 2, np.pi / 2, rows + 1), np.linspace(0, 2 * np.pi, columns + 1), indexing="ij"
     )
     unit = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
     if roughness:
         swell = 1.0 + roughness * rng.uniform(-1.0, 1.0, lat.shape)
-        swell[:, -1] = swell[:, 0]  # the seam must stay closed
+        swell[:, -1] = swell[:, 0]  # keeps the seam closed
         unit = unit * swell[..., None]
     vertices = (unit * np.asarray(radii_m) + np.asarray(centre_m)).reshape(-1, 3)
     uv = np.stack([lon / (2 * np.pi) * 3, lat / np.pi * 2 + 1], axis=-1).reshape(-1, 2)

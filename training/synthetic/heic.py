@@ -1,4 +1,4 @@
-"""Stores a photo as a phone does: HEIC with position, direction, time and maker in its EXIF."""
+"""Stores photos as a phone does: HEIC with position, heading, time and camera in EXIF."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from training.synthetic.capture import Photo
 from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
 
 HEIC_QUALITY = 48
-UPRIGHT, ROTATED_TO_THE_LEFT = 1, 6  # EXIF orientation of a sensor held level, and turned for a portrait
+UPRIGHT, ROTATED_TO_THE_LEFT = 1, 6  # EXIF orientations of landscape and portrait
 
 
 def save_photo(picture: np.ndarray, photo: Photo, path: Path) -> None:
-    """(H, W, 3) uint8 upright RGB -> file. A portrait is stored lying, as the sensor reads it, with its rotation."""
+    """Write an upright image (H, W, 3) uint8 RGB. A portrait is stored sideways with its EXIF orientation."""
     pillow_heif.register_heif_opener()
     stored = np.rot90(picture) if photo.portrait else picture
     exif = _exif(photo)
@@ -61,7 +61,7 @@ def _add_position(gps: dict, photo: Photo) -> None:
 
 
 def _degrees_minutes_seconds(degrees: float) -> tuple[IFDRational, IFDRational, IFDRational]:
-    """Ten-thousandths of a second are 3 mm."""
+    """In steps of 1e-4 seconds of arc, 3 mm."""
     units = round(abs(degrees) * 3600 * 10_000)
     minutes, seconds = divmod(units, 60 * 10_000)
     whole, minutes = divmod(minutes, 60)

@@ -62,6 +62,7 @@ CAR_COLOURS = (
 
 
 def add_natural_textures(scene: SceneBuilder) -> None:
+    """Add the textures of plants, gravel, asphalt and paving."""
     for name, colours in LEAVES.items():
         scene.textures[name] = Texture(textures.speckle(colours, scene.rng))
     for name, (slabs, joint) in PAVINGS.items():
@@ -69,18 +70,19 @@ def add_natural_textures(scene: SceneBuilder) -> None:
 
 
 def add_ground(scene: SceneBuilder) -> None:
+    """Add a meadow beyond the site, the paving, and lines on the ground."""
     scene.add("meadow", geometry.ground(-700, -700, 700, 700, -0.02, 14.0))
-    for rectangle, z, material, tile_m in PATCHES:
-        scene.add(material, geometry.ground(*rectangle, z, tile_m))
+    for (x0, y0, x1, y1), z, material, tile_m in PATCHES:
+        scene.add(material, geometry.ground(x0, y0, x1, y1, z, tile_m))
     for y in (-36.0, -50.0):  # lines of the parking
         for x in np.arange(26.0, 96.0, 3.0):
             scene.add(scene.paint((235, 235, 230)), geometry.ground(x, y - 2.5, x + 0.12, y + 2.5, 0.03, 4.0))
-    for x in np.arange(36.0, 45.0, 3.0):  # yellow lines lead through the lab's yard
+    for x in np.arange(36.0, 45.0, 3.0):  # yellow lines through the yard of the lab
         scene.add(scene.paint((235, 190, 30)), geometry.ground(x, -12, x + 0.25, 40, 0.04, 4.0))
 
 
 def add_borders(scene: SceneBuilder) -> None:
-    """Another fence on each side of the site, so that even a view outwards says which way it looks."""
+    """A different fence on each side of the site, so that a view outwards identifies its direction."""
     west, south, east, north = BOUNDS_M
     scene.block((226, 222, 214), west, north - 0.3, east, north, 0.0, 2.2)
     scene.block((150, 74, 56), east - 0.3, south, east, north, 0.0, 2.0)
@@ -89,7 +91,7 @@ def add_borders(scene: SceneBuilder) -> None:
 
 
 def add_skyline(scene: SceneBuilder) -> None:
-    """Far landmarks over the roofs: hills west and south, a water tower, chimneys, towers."""
+    """Distant landmarks: hills in the west and south, a water tower, chimneys, towers."""
     for x, y, rx, ry, rz in ((-420, 60, 120, 260, 60), (-120, -430, 260, 110, 38), (320, -420, 160, 100, 26)):
         scene.add("meadow", geometry.ellipsoid((x, y, -4), (rx, ry, rz), 16, 32))
     scene.post((200, 205, 215), 60, 170, 3.0, 0, 30)
@@ -104,7 +106,7 @@ def add_skyline(scene: SceneBuilder) -> None:
 
 
 def add_parked_cars(scene: SceneBuilder, cars_seed: int) -> None:
-    """About half of the places are taken, by other cars on another day."""
+    """Fill about half of the parking spaces, depending on `cars_seed`."""
     rng = np.random.default_rng(cars_seed)
     for y in (-36.0, -50.0):
         for x in np.arange(26.5, 95.0, 3.0):

@@ -1,4 +1,4 @@
-"""The light of a session: where the sun stands, or that it is night or overcast."""
+"""The light of a session: sun, overcast or night."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from training.synthetic.site import SITE_FRAME
 
 @dataclass(frozen=True)
 class Light:
-    """kind: 'sun', 'overcast' or 'night'. sun_direction: unit vector (east, north, up) towards the sun."""
+    """The light of the scene.
+
+    Attributes:
+        kind: 'sun', 'overcast' or 'night'.
+        sun_direction: Unit vector (east, north, up) towards the sun.
+        turbidity: Of the clear sky.
+    """
 
     kind: str
     sun_direction: tuple[float, float, float] = (0.0, 0.0, 1.0)
@@ -20,12 +26,12 @@ class Light:
 
 
 def sunlight(when: datetime, turbidity: float) -> Light:
-    """Clear sky at an aware date and time at the site."""
+    """Clear sky at the site; `when` has a time zone."""
     return Light("sun", sun_direction(when), turbidity)
 
 
 def sun_direction(when: datetime) -> tuple[float, float, float]:
-    """Unit vector (east, north, up) towards the sun, good to a degree or two (no equation of time)."""
+    """Unit vector (east, north, up) towards the sun, accurate to about two degrees (no equation of time)."""
     utc = when.astimezone(timezone.utc)
     day = utc.timetuple().tm_yday
     declination = np.radians(-23.44) * np.cos(2 * np.pi / 365.0 * (day + 10))

@@ -1,4 +1,4 @@
-"""Errors of positioning as receivers and wheels make them: correlated in time, larger under a roof."""
+"""Simulated errors of GPS and odometry: correlated in time, larger under a roof."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRONG_ACCURACY_M = (22.0, 60.0)
 
 @dataclass(frozen=True)
 class PhoneFixes:
-    """measured_m: (N, 2) east and north. accuracy_m: (N,) the radius that the phone claims (68 %)."""
+    """measured_m: (N, 2) east and north, metres. accuracy_m: (N,) reported 68 % radius, metres."""
 
     measured_m: np.ndarray
     accuracy_m: np.ndarray
@@ -34,13 +34,20 @@ def gauss_markov(times_s: np.ndarray, correlation_s: float, rng: np.random.Gener
 def phone_fixes(
     times_s: np.ndarray, positions_m: np.ndarray, roofed: np.ndarray, rng: np.random.Generator
 ) -> PhoneFixes:
-    """What a phone notes along one walk: times (N,), true positions (N, 2), under a roof or not (N,) bool."""
+    """Fixes of a phone along one walk.
+
+    Args:
+        times_s: Increasing times (N,).
+        positions_m: True positions (N, 2).
+        roofed: Whether each is under a roof (N,) bool.
+        rng: Random generator.
+    """
     sigma = np.where(roofed, ROOF_SIGMA_M, OPEN_SIGMA_M)
     error = gauss_markov(times_s, PHONE_CORRELATION_S, rng) * sigma[:, None]
     error += rng.normal(0.0, PHONE_WHITE_SIGMA_M, error.shape)
     # 68 % of the errors of two axes lie within 1.51 sigma.
     accuracy = 1.51 * np.hypot(sigma, PHONE_WHITE_SIGMA_M) * rng.lognormal(0.0, 0.15, len(sigma))
-    # A few fixes come from a radio mast or an old position: far off, and the phone says so.
+    # A few fixes are from a radio mast or outdated: large errors with a large reported radius.
     wrong = rng.random(len(sigma)) < WRONG_SHARE
     error[wrong] = _far_offsets(int(wrong.sum()), rng)
     accuracy[wrong] = rng.uniform(*WRONG_ACCURACY_M, int(wrong.sum()))
@@ -54,7 +61,7 @@ def _far_offsets(count: int, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class WheelErrors:
-    """Systematic and random errors of the robot's odometry, as of wheels a little too large and a drifting gyro."""
+    """Systematic and random errors of the robot's odometry: wheel radius and gyro bias."""
 
     scale: float = 1.015
     yaw_rate_bias_rad_s: float = 0.0006
@@ -65,10 +72,21 @@ class WheelErrors:
 def dead_reckoning(
     times_s: np.ndarray, speed_m_s: np.ndarray, yaw_rad: np.ndarray, errors: WheelErrors, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Odometry from the true motion (N,): positions (N, 2) from the start, yaw (N,), speed (N,), yaw rate (N,)."""
+    """Odometry from the true motion.
+
+    Args:
+        times_s: Sample times (N,).
+        speed_m_s: True speed (N,).
+        yaw_rad: True yaw (N,).
+        errors: Error model.
+        rng: Random generator.
+
+    Returns:
+        Positions (N, 2) from the start, yaw (N,), speed (N,) and yaw rate (N,).
+    """
     dt = np.diff(times_s, prepend=times_s[0])
     true_rate = np.divide(np.diff(yaw_rad, prepend=yaw_rad[0]), dt, out=np.zeros_like(dt), where=dt > 0)
-    moving = speed_m_s > 0.01  # wheels that stand measure zero
+    moving = speed_m_s > 0.01  # zero while standing
     speed = speed_m_s * errors.scale + moving * rng.normal(0.0, errors.speed_sigma_m_s, len(dt))
     rate = true_rate + errors.yaw_rate_bias_rad_s + rng.normal(0.0, errors.yaw_rate_sigma_rad_s, len(dt))
     yaw = yaw_rad[0] + np.cumsum(rate * dt)

@@ -1,4 +1,4 @@
-"""Ways through the campus, and a point that moves along one."""
+"""Routes through the campus as smooth paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 SPACING_M = 0.25
 
-# East and north metres. The robot drives the first; people walk all of them, in both directions.
+# East and north, metres. The robot drives the first; people walk all of them, in both directions.
 ROUTES: dict[str, tuple[tuple[float, float], ...]] = {
     "drive": (
         (-46, 21),
@@ -35,7 +35,13 @@ ROUTES: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class Path:
-    """A smooth way. positions_m: (N, 2) every SPACING_M; arc_m: (N,); yaw_rad: (N,) from east, unwrapped."""
+    """A smooth path.
+
+    Attributes:
+        positions_m: (N, 2) every SPACING_M.
+        arc_m: (N,) distances from the start.
+        yaw_rad: (N,) from east, unwrapped.
+    """
 
     positions_m: np.ndarray
     arc_m: np.ndarray
@@ -43,10 +49,11 @@ class Path:
 
     @property
     def length_m(self) -> float:
+        """Length of the path."""
         return float(self.arc_m[-1])
 
     def at(self, arc_m):
-        """Position (..., 2) and yaw (...) after so many metres of way."""
+        """Position (..., 2) and yaw (...) at distances from the start."""
         east, north, yaw = (
             np.interp(arc_m, self.arc_m, values)
             for values in (self.positions_m[:, 0], self.positions_m[:, 1], self.yaw_rad)
@@ -55,7 +62,7 @@ class Path:
 
 
 def smooth_path(points_m, corner_m: float = 1.5, backwards: bool = False) -> Path:
-    """Round the corners of a polyline; `corner_m` is about the radius of the rounding."""
+    """Round the corners of a polyline with a radius of about `corner_m`."""
     points = np.asarray(points_m[::-1] if backwards else points_m, np.float64)
     corners = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     samples = np.arange(0.0, corners[-1], SPACING_M)

@@ -1,6 +1,6 @@
-"""Frames of the campus through Mitsuba's scalar renderer: linear light, before any camera has touched it.
+"""Renders the campus with Mitsuba's scalar renderer, in linear light.
 
-Mitsuba is needed only to make the sample anew, so it is imported here and nowhere else, and only on first use.
+Mitsuba is needed only to render the sample again. It is imported here only, on first use.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from training.synthetic.site import ROOF_M
 
 SAMPLES_BY_DAY = 12
 SAMPLES_BY_NIGHT = 24
-SAMPLES_UNDER_ROOF = 40  # light reaches the walkway only round corners
+SAMPLES_UNDER_ROOF = 40  # indirect light only
 MAX_DEPTH = 3
-# Each lamp added makes the others noisier, and one farther than this lights little of the picture.
+# More lamps make the image noisier, and distant ones contribute little.
 NEAREST_LAMPS = 10
-# Under the roof the lamps burn by day too, weaker than the sky outside.
+# Under the roof the lamps are on by day too, weaker than the sky.
 ROOF_LAMP_SHARE_BY_DAY = 0.35
 ROOF_LAMP_RANGE_M = 25.0
-# So near, much of the picture is what lies under the roof.
+# So close to the roof, much of the image shows what is under it.
 ENTRANCE_M = 6.0
-# How often a lamp is tried, where the sky is tried once: seldom from outside, where it adds but noise.
+# How often a lamp is sampled relative to the sky; rarely from outside, where it mostly adds noise.
 LAMP_WEIGHT, LAMP_WEIGHT_FROM_OUTSIDE = 0.3, 0.03
 LIT_WINDOW_RADIANCE = 0.2
 OVERCAST_RADIANCE = 0.25
@@ -36,7 +36,7 @@ NIGHT_SKY_RADIANCE = (0.0022, 0.003, 0.0058)
 
 @dataclass(frozen=True)
 class View:
-    """One picture to take. Heading clockwise from north, pitch up, roll clockwise; position east, north, up."""
+    """One image to render. Heading clockwise from north, pitch up, roll clockwise; position east, north, up."""
 
     position_m: tuple[float, float, float]
     heading_deg: float
@@ -49,7 +49,7 @@ class View:
 
 
 class Renderer:
-    """Renders views of one scene in one light. `threads`: 0 for all cores."""
+    """Renders views of one scene in one light; `threads` 0 takes all cores."""
 
     def __init__(self, scene: SceneBuilder, light: Light, threads: int = 0):
         self._scene = scene
@@ -57,7 +57,7 @@ class Renderer:
         self._threads = threads
 
     def render(self, view: View, samples: int | None = None) -> np.ndarray:
-        """(H, W, 3) float32 linear RGB radiance. The same view gives the same picture, bit for bit."""
+        """(H, W, 3) float32 linear RGB radiance. The same view gives the same image, bit for bit."""
         sensor = self._mi.load_dict(_sensor(self._mi, view, samples or self._samples(view)))
         picture = self._mi.render(self._scene_at(view.position_m), sensor=sensor, seed=view.seed)
         return _without_fireflies(np.array(picture, dtype=np.float32))
@@ -79,7 +79,7 @@ class Renderer:
 
     @cached_property
     def _shapes(self) -> dict:
-        """Every material as one mesh; built once, because reading the textures takes longer than a frame."""
+        """One mesh per material; built once, because reading the textures takes longer than rendering an image."""
         shapes = {}
         for index, (material, meshes) in enumerate(self._scene.meshes.items()):
             texture = self._scene.textures[material]
@@ -108,16 +108,16 @@ class Renderer:
         return self._load(self._roof_lights(LAMP_WEIGHT_FROM_OUTSIDE))
 
     def _roof_lights(self, weight: float) -> dict:
-        """By day near the walkway: the sky and its own lamps."""
+        """Lights by day near the walkway: the sky and the lamps under the roof."""
         lamps = [lamp for lamp in self._scene.lamps if _distance_to_roof_m(lamp.position_m) == 0.0]
         lights = {f"lamp_{i}": _lamp(lamp, ROOF_LAMP_SHARE_BY_DAY, weight) for i, lamp in enumerate(lamps)}
         return {"sky": self._sky(), **lights}
 
     def _night_scene(self, position_m):
-        """The night around one place: the nearest lamps as point lights."""
+        """The scene at night, with the lamps nearest to a position as point lights."""
         away_m = [float(np.hypot(*np.subtract(lamp.position_m, position_m)[:2])) for lamp in self._scene.lamps]
         nearest = np.argsort(away_m)[:NEAREST_LAMPS]
-        # The near ground fills the picture, so its lamps are tried most.
+        # The ground nearby fills the image, so its lamps are sampled most.
         lights = {f"lamp_{i}": _lamp(self._scene.lamps[i], weight=20.0 / (away_m[i] + 5.0)) for i in nearest}
         glow = {f"globe_{i}": _globe(lamp) for i, lamp in enumerate(self._scene.lamps)}
         return self._load({"sky": self._sky(), **lights, **glow})
@@ -141,7 +141,7 @@ class Renderer:
 
 
 def _without_fireflies(radiance: np.ndarray) -> np.ndarray:
-    """Single pixels that one lucky light path made far brighter than their neighbours are brought down."""
+    """Limit single pixels that are much brighter than their neighbours, an artefact of path tracing."""
     return np.minimum(radiance, 2.5 * cv2.medianBlur(radiance, 3) + 1e-4)
 
 
@@ -158,21 +158,21 @@ def _rgb(values) -> dict:
 
 
 def _lamp(lamp: Lamp, share: float = 1.0, weight: float = 1.0) -> dict:
-    # The light hangs just below its globe, which would swallow it.
+    # The light is just below its globe, which would occlude it.
     x, y, z = lamp.position_m
-    place = [x, y, z - lamp.radius_m - 0.06]
+    position = [x, y, z - lamp.radius_m - 0.06]
     intensity = _rgb(np.multiply(lamp.intensity, share))
-    return {"type": "point", "position": place, "intensity": intensity, "sampling_weight": weight}
+    return {"type": "point", "position": position, "intensity": intensity, "sampling_weight": weight}
 
 
 def _globe(lamp: Lamp) -> dict:
-    """What the eye sees of a lamp: a bright ball that is never sampled as a light."""
+    """The visible globe of a lamp, which is never sampled as a light."""
     emitter = {"type": "area", "radiance": _rgb(np.multiply(lamp.intensity, 0.12)), "sampling_weight": 0.0}
     return {"type": "sphere", "center": list(lamp.position_m), "radius": lamp.radius_m + 0.03, "emitter": emitter}
 
 
 def _bitmap(mi, texture: np.ndarray, scale: float = 1.0) -> dict:
-    """sRGB bytes -> a texture in linear light. The renderer counts v from the first row; here it grows upwards."""
+    """sRGB bytes -> a texture in linear light. The renderer counts v from the first row, Mesh upwards."""
     linear = np.power(texture[::-1].astype(np.float32) / 255.0, 2.2) * np.float32(scale)
     return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(linear)), "raw": True, "wrap_mode": "repeat"}
 

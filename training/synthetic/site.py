@@ -1,4 +1,4 @@
-"""Where the campus lies, its five areas, and what stands in the way."""
+"""The site of the campus: local frame, areas and obstacles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from campus_visual_gps.geodesy import LocalFrame
 
-# Round numbers in the open country of Castile: an arbitrary place, where no such campus stands.
+# An arbitrary position in open country, where there is no such campus.
 SITE_FRAME = LocalFrame.at(39.5, -3.0)
-# Over the ellipsoid; the ground is flat. The sample takes sea level for the ellipsoid, as its receivers do.
+# Above the ellipsoid; the ground is flat. The sample takes sea level for the ellipsoid.
 GROUND_ALTITUDE_M = 700.0
 BOUNDS_M = (-100.0, -60.0, 100.0, 60.0)  # west, south, east, north
 
@@ -22,17 +22,17 @@ AREAS: dict[str, tuple[tuple[float, float], ...]] = {
     "walkway": ((-34, -28), (34, -28), (34, -8), (-34, -8)),
     "garden": ((-100, -60), (100, -60), (100, -28), (-34, -28), (-34, -8), (-100, -8)),
 }
-# The walkway's roof: under it a receiver hears little.
+# The roof of the walkway, under which GPS reception is poor.
 ROOF_M = (-33.0, -22.0, 33.0, -14.0)
 
 
 def area_of(position_m) -> str:
-    """Name of the area that holds an (east, north) position; '' outside the site."""
+    """Name of the area with an (east, north) position; '' outside the site."""
     return next((name for name, polygon in AREAS.items() if inside(polygon, position_m)), "")
 
 
 def inside(polygon, position_m) -> bool:
-    """Even-odd rule."""
+    """Whether a position is inside a polygon (even-odd rule)."""
     x, y = position_m[0], position_m[1]
     odd = False
     for (xa, ya), (xb, yb) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
@@ -42,14 +42,14 @@ def inside(polygon, position_m) -> bool:
 
 
 def under_roof(position_m) -> bool:
-    """True below the walkway's roof."""
+    """Whether a position is under the roof of the walkway."""
     west, south, east, north = ROOF_M
     return bool(west <= position_m[0] <= east and south <= position_m[1] <= north)
 
 
 @dataclass
 class Obstacles:
-    """Footprints that a person or a robot cannot walk through: rectangles (x0, y0, x1, y1) and circles (x, y, r)."""
+    """Footprints of obstacles: rectangles (x0, y0, x1, y1) and circles (x, y, r), metres."""
 
     rectangles: list[tuple[float, float, float, float]]
     circles: list[tuple[float, float, float]]

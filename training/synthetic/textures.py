@@ -1,4 +1,4 @@
-"""The bitmaps of the campus, drawn: paving, leaves, and facades that can be told apart.
+"""Procedural textures of the campus: paving, leaves, and distinct facades.
 
 A texture is (H, W, 3) uint8 sRGB. Row 0 is the top of a wall.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-PIXELS_PER_M = 16  # a photo of 320 px sees a wall 10 m away at about 24 px per metre
+PIXELS_PER_M = 16  # a photo of 320 px shows a wall at 10 m with about 24 px per metre
 MAX_TEXTURE_PX = 768
 
 
 @dataclass(frozen=True)
 class Facade:
-    """How one wall looks. Colours are sRGB triples 0..255."""
+    """Appearance of one wall. Colours are sRGB, 0..255."""
 
     style: str
     wall: tuple[int, int, int]
@@ -29,14 +29,14 @@ class Facade:
 
 @dataclass(frozen=True)
 class Texture:
-    """What a surface reflects, and what it shines with at night (lit windows), both (H, W, 3) uint8 sRGB."""
+    """Reflectance of a surface, and its emission at night (lit windows), both (H, W, 3) uint8 sRGB."""
 
     reflectance: np.ndarray
     emission: np.ndarray | None = None
 
 
 def plain(colour, rng: np.random.Generator, grain: float = 6.0, size_px: int = 64) -> np.ndarray:
-    """One colour with soft grain, so that a bare surface is not perfectly flat."""
+    """One colour with soft grain, so that the surface is not perfectly uniform."""
     noise = cv2.GaussianBlur(rng.normal(0.0, grain * 2.0, (size_px, size_px, 1)), (0, 0), 1.2)
     return _clip(np.asarray(colour, float) + noise[..., None])
 
@@ -50,7 +50,7 @@ def speckle(colours, rng: np.random.Generator, size_px: int = 128, blur_px: floa
 
 
 def tiles(colours, joint, rng: np.random.Generator, count: int = 4, size_px: int = 128) -> np.ndarray:
-    """`count` x `count` slabs with joints, each in one of the colours."""
+    """`count` x `count` slabs with joints, in alternating colours."""
     picture = np.empty((size_px, size_px, 3))
     step = size_px // count
     for row in range(count):
@@ -87,7 +87,7 @@ def _cells(shape, look: Facade, scale: float):
 
 
 def _window(picture, lit, cell, inset, rng, lit_share=0.35):
-    """A pane in the inner part of a cell; a share of the panes is lit at night, in white or yellow."""
+    """A pane inside a cell; a share of the panes is lit at night, in white or yellow."""
     top, bottom, left, right = cell
     dy, dx = (bottom - top) * inset, (right - left) * inset
     rows, columns = slice(int(top + dy), int(bottom - dy)), slice(int(left + dx), int(right - dx))
@@ -135,7 +135,7 @@ def _bricks(picture, lit, look, scale, rng):
 
 
 def _mural(picture, lit, look, scale, rng):
-    """Large bright figures: one glance tells where one is."""
+    """Large bright shapes, unique for each wall."""
     height, width = picture.shape[:2]
     canvas = np.ascontiguousarray(picture, np.uint8)
     for _ in range(max(8, round(width / scale / 2.0))):
@@ -151,7 +151,7 @@ def _mural(picture, lit, look, scale, rng):
 
 
 def _classrooms(picture, lit, look, scale, rng):
-    """The same door and window in every bay, lit or dark alike: what makes the walkway ambiguous."""
+    """The same door and window in every bay, also at night, which makes the walkway ambiguous."""
     for top, bottom, left, right in _cells(picture.shape, look, scale):
         width, height = right - left, bottom - top
         picture[bottom - int(0.6 * height) :, left + width // 10 : left + 4 * width // 10] = look.accent
@@ -171,7 +171,7 @@ def _door(picture, lit, look, scale):
 
 
 def _sign(picture, lit, look, scale):
-    """The building's number, white on dark, as high as a storey; it is lit at night."""
+    """The number of the building, white on dark, as high as a storey, lit at night."""
     height, width = picture.shape[:2]
     size = min(int(3.2 * scale), height // 2)
     font = size / 26.0

@@ -98,12 +98,14 @@ class NodeHarness:
     Attributes:
         counts: `sent` images and received `fixes`.
         diagnostics: `message` and key-value pairs of the localizer's last diagnostic.
+        last_fix: The last fix that came.
         pid: Process of the node.
     """
 
     def __init__(self, run: type[NodeThread] | type[NodeProcess], compressed: bool, **parameters: object):
         self.counts: Counter[str] = Counter()
         self.diagnostics: dict[str, str] = {}
+        self.last_fix: NavSatFix | None = None
         self._run = run
         self._parameters = {**parameters, "image_transport": "compressed" if compressed else "raw"}
         self._stamp_ns = 0
@@ -178,6 +180,7 @@ class NodeHarness:
 
     def _on_fix(self, message: NavSatFix) -> None:
         self.counts["fixes"] += 1
+        self.last_fix = message
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
