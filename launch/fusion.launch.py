@@ -1,6 +1,6 @@
-"""Fuse the fixes with odometry: `ros2 launch campus_visual_gps fusion.launch.py model_dir:=/path/to/bundle`.
+"""Fuses the fixes with odometry: `ros2 launch campus_visual_gps fusion.launch.py model_dir:=/path/to/bundle`.
 
-Two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point.
+It starts two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point.
 """
 
 from pathlib import Path
@@ -14,24 +14,25 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "campus_visual_gps"
-# robot_localization counts yaw from east, as the bundle's local frame does: x east, y north.
+# robot_localization measures yaw from east, and so does the bundle's local frame: x east, y north.
 DATUM_YAW_RAD = 0.0
 
 
 def config_file(name: str) -> PathJoinSubstitution:
+    """Path of an installed parameter file."""
     return PathJoinSubstitution([FindPackageShare(PACKAGE), "config", name])
 
 
 ARGUMENTS = (
-    DeclareLaunchArgument("model_dir", description="Directory of the model bundle, whose origin is the map's."),
+    DeclareLaunchArgument("model_dir", description="Model bundle, whose reference point is the origin of the map."),
     DeclareLaunchArgument(
         "fix_topic",
         default_value="visual_gps/fix",
-        description="Fixes to fuse: visual_gps/fix, or fix where the localizer runs with output:=fallback.",
+        description="Fixes to fuse: visual_gps/fix, or fix if the localizer runs with output:=fallback.",
     ),
     DeclareLaunchArgument("odom_topic", default_value="odom", description="nav_msgs/Odometry of the wheels."),
-    DeclareLaunchArgument("imu_topic", default_value="imu/data", description="sensor_msgs/Imu, if there is one."),
-    DeclareLaunchArgument("base_frame", default_value="base_link", description="The robot's frame."),
+    DeclareLaunchArgument("imu_topic", default_value="imu/data", description="sensor_msgs/Imu; optional."),
+    DeclareLaunchArgument("base_frame", default_value="base_link", description="Base frame of the robot."),
     DeclareLaunchArgument(
         "ekf_params_file", default_value=config_file("ekf.yaml"), description="Parameters of ekf_odom and ekf_map."
     ),
@@ -47,13 +48,13 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    """navsat_transform first: without the bundle's origin nothing is started."""
+    """navsat_transform comes first, so that nothing is started without a datum."""
     filters = [ekf("ekf_odom", "local"), ekf("ekf_map", "global")]
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), *filters])
 
 
 def ekf(name: str, scope: str) -> Node:
-    """A filter; its estimate is odometry/local or odometry/global."""
+    """A filter that publishes odometry/local or odometry/global."""
     return node(
         "ekf_node",
         name,
@@ -70,7 +71,7 @@ def ekf(name: str, scope: str) -> Node:
 
 
 def navsat(context: LaunchContext) -> list[Node]:
-    """navsat_transform with the bundle's datum. It learns the map's and the robot's frame from odometry/global."""
+    """navsat_transform with the bundle's datum. It takes the names of the map and base frames from odometry/global."""
     datum = read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
     return [
         node(
@@ -83,6 +84,7 @@ def navsat(context: LaunchContext) -> list[Node]:
 
 
 def node(executable: str, name: str, parameters: list, remappings: list) -> Node:
+    """A node of robot_localization."""
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return Node(
         package="robot_localization",
@@ -97,9 +99,12 @@ def node(executable: str, name: str, parameters: list, remappings: list) -> Node
 
 
 def read_datum(model_dir: Path) -> list[float]:
-    """[latitude, longitude, yaw], degrees and radians, from bundle.yaml. Raises RuntimeError.
+    """[latitude, longitude, yaw] in degrees, degrees and radians, from bundle.yaml.
 
-    Read here and not through campus_visual_gps.bundle, which takes torch in: ros2 launch runs with the system's Python.
+    It is not read through campus_visual_gps.bundle, which imports torch: ros2 launch runs with the system's Python.
+
+    Raises:
+        RuntimeError: The file is missing, or not a bundle manifest.
     """
     manifest = model_dir.expanduser() / "bundle.yaml"
     try:
@@ -107,10 +112,10 @@ def read_datum(model_dir: Path) -> list[float]:
         return [float(frame["latitude_ref_deg"]), float(frame["longitude_ref_deg"]), DATUM_YAW_RAD]
     except OSError as error:
         raise RuntimeError(
-            f"no datum for navsat_transform: {manifest}: {error.strerror}; model_dir:= must name a model bundle"
+            f"no datum for navsat_transform: {manifest}: {error.strerror}; expected model_dir:= to name a model bundle"
         ) from error
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RuntimeError(
-            f"no datum for navsat_transform: {manifest} is no bundle manifest ({type(error).__name__}: {reason})"
+            f"no datum for navsat_transform: {manifest} is not a bundle manifest ({type(error).__name__}: {reason})"
         ) from error

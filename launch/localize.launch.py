@@ -1,4 +1,4 @@
-"""Start the localizer: `ros2 launch campus_visual_gps localize.launch.py model_dir:=/path/to/bundle`."""
+"""Starts the localizer: `ros2 launch campus_visual_gps localize.launch.py model_dir:=/path/to/bundle`."""
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
@@ -16,57 +16,58 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "localizer.yaml"]),
-        description="Node parameters. The arguments here, also their defaults, go before it: model_dir, "
+        description="Node parameters. The launch arguments override it, also with their default values: model_dir, "
         "image_transport, output, use_sim_time and autostart in it have no effect.",
     ),
     DeclareLaunchArgument(
         "image_topic",
         default_value="image",
-        description="Topic of the raw images; with compressed transport, without its ending /compressed.",
+        description="Topic of the raw images; for compressed images without the suffix /compressed.",
     ),
     DeclareLaunchArgument(
-        "image_transport", default_value="raw", choices=["raw", "compressed"], description="How images are sent."
+        "image_transport", default_value="raw", choices=["raw", "compressed"], description="Transport of the images."
     ),
     DeclareLaunchArgument(
         "output",
         default_value="visual",
         choices=["visual", "fallback"],
-        description="visual: every visual fix, on visual_gps/fix. fallback: also the topic fix, which carries the "
-        "receiver's fixes while it is healthy and the visual ones while it is not.",
+        description="visual publishes visual_gps/fix; fallback also publishes fix: the receiver's messages while it is "
+        "healthy, and the visual fixes otherwise.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument(
-        "autostart", default_value="true", description="Configure and activate; false leaves it to a manager."
+        "autostart", default_value="true", description="Configure and activate; false: left to a lifecycle manager."
     ),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
     DeclareLaunchArgument(
         "use_fusion",
         default_value="false",
         choices=["true", "false"],
-        description="Also start fusion.launch.py; its other arguments (odom_topic, ...) may then be given here too.",
+        description="Also start fusion.launch.py; its other arguments (odom_topic, ...) can then be given here too.",
     ),
-    DeclareLaunchArgument("base_frame", default_value="base_link", description="The robot's frame."),
+    DeclareLaunchArgument("base_frame", default_value="base_link", description="Base frame of the robot."),
     DeclareLaunchArgument(
         "camera_frame", default_value="camera", description="The images' frame_id, for camera_xyz and camera_rpy."
     ),
     DeclareLaunchArgument(
         "camera_xyz",
         default_value="",
-        description="Where the camera sits in base_frame, as 'forward left up' in metres; starts a static transform.",
+        description="Position of the camera in base_frame, 'forward left up' in metres; starts a static transform.",
     ),
     DeclareLaunchArgument(
-        "camera_rpy", default_value="", description="How camera_frame is turned, as 'roll pitch yaw' in radians."
+        "camera_rpy", default_value="", description="Orientation of camera_frame, 'roll pitch yaw' in radians."
     ),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node with its arguments; on request the camera's static transform and the filters."""
+    """The node with its arguments and, if asked for, the static transform of the camera and the filters."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=camera_transform), fusion(), localizer()])
 
 
 def localizer() -> LifecycleNode:
+    """The node `visual_gps`."""
     return LifecycleNode(
         package=PACKAGE,
         executable="localizer",
@@ -76,7 +77,7 @@ def localizer() -> LifecycleNode:
         parameters=[
             LaunchConfiguration("params_file"),
             {
-                # a directory named 2025 would else arrive as a number
+                # otherwise a directory named 2025 would arrive as a number
                 "model_dir": ParameterValue(LaunchConfiguration("model_dir"), value_type=str),
                 "image_transport": ParameterValue(LaunchConfiguration("image_transport"), value_type=str),
                 "output": ParameterValue(LaunchConfiguration("output"), value_type=str),
@@ -90,7 +91,7 @@ def localizer() -> LifecycleNode:
 
 
 def fusion() -> IncludeLaunchDescription:
-    """fusion.launch.py, on the topic that `output` makes the right one."""
+    """fusion.launch.py, with the topic of the fixes that belongs to `output`."""
     fix_topic = PythonExpression(["'fix' if '", LaunchConfiguration("output"), "' == 'fallback' else 'visual_gps/fix'"])
     same = ("model_dir", "base_frame", "namespace", "use_sim_time", "log_level")
     arguments = {name: LaunchConfiguration(name) for name in same} | {"fix_topic": fix_topic}
@@ -103,7 +104,7 @@ def fusion() -> IncludeLaunchDescription:
 
 
 def camera_transform(context: LaunchContext) -> list[Node]:
-    """base_frame -> camera_frame, for a robot whose description does not have it; nothing unless asked for."""
+    """Static transform base_frame -> camera_frame, for a robot whose description lacks it; nothing unless asked for."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ("camera_xyz", "camera_rpy")}
     if not any(given.values()):
         return []
@@ -124,11 +125,11 @@ def camera_transform(context: LaunchContext) -> list[Node]:
 
 
 def three_numbers(argument: str, text: str) -> list[float]:
-    """Three numbers with spaces or commas between them. Raises RuntimeError."""
+    """Three numbers that are separated by spaces or commas. Raises RuntimeError."""
     try:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError:
         numbers = []
     if len(numbers) != 3:
-        raise RuntimeError(f"{argument}:={text!r} is not three numbers, such as {argument}:='0.15 0 1.2'")
+        raise RuntimeError(f"{argument}: expected three numbers such as '0.15 0 1.2', got {text!r}")
     return numbers

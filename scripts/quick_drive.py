@@ -56,11 +56,14 @@ def run() -> tuple[str, str]:
         return f"no fix on {sent} images; the node says: {last}", ""
     mean_m, mean_nees, share = float(np.mean(errors_m)), float(np.mean(nees)), len(errors_m) / sent
     summary = (
-        f"{len(errors_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, mean error {mean_m:.1f} m, "
-        f"mean NEES {mean_nees:.1f} (ideal 2)"
+        f"{len(errors_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, "
+        f"mean error {mean_m:.1f} m, mean NEES {mean_nees:.1f} (ideal 2)"
     )
     checks = (
-        (share < MIN_ANSWERED_SHARE, f"expected fixes on {MIN_ANSWERED_SHARE:.0%} of the images; the node says: {last}"),
+        (
+            share < MIN_ANSWERED_SHARE,
+            f"expected fixes on {MIN_ANSWERED_SHARE:.0%} of the images; the node says: {last}",
+        ),
         (mean_m > MAX_MEAN_ERROR_M, f"expected a mean error of at most {MAX_MEAN_ERROR_M:.0f} m"),
         (mean_nees > MAX_MEAN_NEES, f"expected a mean NEES of at most {MAX_MEAN_NEES:.0f}"),
     )
@@ -69,14 +72,15 @@ def run() -> tuple[str, str]:
 
 def images_with_truth() -> Iterator[tuple]:
     """Every EVERY-th image of the drive, and the true latitude and longitude at its stamp."""
-    from training.replay.bags import open_bag, read_fixes, stamp_ns
+    from campus_visual_gps.ros.stamps import stamp_to_ns
+    from training.replay.bags import open_bag, read_fixes
 
     with open_bag(DRIVE) as bag:
         truth = read_fixes(bag, TRUTH_TOPIC)
         for number, message in enumerate(bag.messages([IMAGES_TOPIC])):
             if number % EVERY == 0:
                 image = bag.decode(message)
-                position = truth.interpolate(np.array([stamp_ns(image.header)]))[0]
+                position = truth.interpolate(np.array([stamp_to_ns(image.header.stamp)]))[0]
                 yield image, position[0], position[1]
 
 

@@ -1,4 +1,4 @@
-"""What the launch tests begin with: launch, launch_testing and the built package, or a skip with a reason."""
+"""Imports of the launch tests: launch, launch_testing and the built package, or a skip with the reason."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ except PackageNotFoundError:
 
 
 def launched(name: str, **arguments: str) -> LaunchDescription:
-    """A test's description: one of the package's launch files, as installed, with these arguments."""
+    """Launch description of a test: an installed launch file of the package, with these arguments."""
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / name))
     included = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     return LaunchDescription([included, launch_testing.actions.ReadyToTest()])

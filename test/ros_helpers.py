@@ -1,4 +1,4 @@
-"""A localizer node and a client of it, which talk over DDS; waiting is for events and never for a time."""
+"""A localizer node and a client that talks to it over DDS. Tests wait for events and never for a fixed time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix
 
-TIMEOUT_S = 60.0  # a machine that trains beside the tests
+TIMEOUT_S = 120.0  # long enough on a machine that also trains
 _numbers = itertools.count(1)
 
 
@@ -58,7 +58,7 @@ def to_seconds(stamp: Time) -> float:
 
 
 class Client:
-    """What a robot's other nodes see of a localizer in a namespace."""
+    """Another node of the robot: it sends images to the localizer of a namespace and receives what that publishes."""
 
     def __init__(self, namespace: str, image_type: type = Image, image_topic: str = "image"):
         self.context = Context()
@@ -92,18 +92,18 @@ class Client:
             self._executor.spin_once(timeout_sec=0.02)
 
     def wait_connected(self) -> None:
-        """Until the node hears the images and this client its fixes."""
+        """Wait until the node subscribes to the images and publishes fixes."""
         self.wait(lambda: self._images.get_subscription_count() == 1, "subscription to the images")
         self.wait(lambda: self.node.count_publishers(self._fix_subscription.topic_name) == 1, "publisher of fixes")
 
     def wait_status(self, condition: Callable[[DiagnosticStatus], bool], what: str) -> DiagnosticStatus:
-        """The first status from now on of which `condition` holds."""
+        """The first status from now on for which `condition` holds."""
         self.statuses.clear()
         self.wait(lambda: any(condition(status) for status in self.statuses), f"status with {what}")
         return next(status for status in self.statuses if condition(status))
 
     def send_until_status(self, make: Callable, condition: Callable[[DiagnosticStatus], bool], what: str):
-        """The first status of which `condition` holds, while an image of `make()` is sent five times a second."""
+        """The first status for which `condition` holds, while an image from `make()` is sent five times a second."""
         self.statuses.clear()
         end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
@@ -122,7 +122,7 @@ class Client:
         self._images.publish(message)
 
     def fix_of(self, message: Image | CompressedImage) -> NavSatFix:
-        """The fix of one image. Best effort may lose an image, so it is sent again, a little newer, until it comes."""
+        """The fix of an image, which is sent again with newer stamps until it comes: best effort may lose it."""
         sent = []
         end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
@@ -132,7 +132,7 @@ class Client:
             again = time.monotonic() + 2.0
             while time.monotonic() < again:
                 self._executor.spin_once(timeout_sec=0.02)
-                # a late fix of an earlier image is none of this one's
+                # not a late fix of another image
                 for fix in self.fixes:
                     if fix.header.stamp in sent:
                         return fix
@@ -154,16 +154,16 @@ class Client:
         return self.call(GetState, "get_state", GetState.Request()).current_state.label
 
     def set_parameter(self, name: str, value) -> str:
-        """Why the node refuses the value; empty if it takes it."""
+        """Why the node rejects the value; empty if it accepts it."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         result = self.call(SetParameters, "set_parameters", request).results[0]
         return "" if result.successful else result.reason
 
 
 class RunningNode:
-    """A LocalizerNode that is spun by a thread of its own, in a context and a namespace of its own, and its client.
+    """A LocalizerNode, spun by a thread of its own, in a context and a namespace of its own, and its client.
 
-    The rate is not limited unless a test asks for it.
+    The rate of the fixes is not limited unless a test sets max_rate_hz.
     """
 
     def __init__(self, *, image_type: type = Image, image_topic: str = "image", cli_args=None, **parameters):
@@ -185,6 +185,11 @@ class RunningNode:
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
             self._executor.spin()
+
+    @property
+    def localizer(self):
+        """The model of the active node."""
+        return self.node._active.localizer
 
     def __enter__(self) -> Client:
         return self.client

@@ -1,4 +1,4 @@
-"""The topic `fix`: one stream without repeated or backward stamps, from the receiver while it is healthy."""
+"""The topic `fix`: strictly increasing stamps, from the receiver while it is healthy, else the visual fixes."""
 
 import math
 from itertools import pairwise
@@ -69,10 +69,10 @@ def test_an_outage_is_bridged_and_each_switch_is_logged_once(outage):
     assert stream.sources(122.5, 150.0) == {VISUAL_FRAME}
     assert stream.sources(153.2, 170.0) == {RECEIVER_FRAME}
     assert stream.stamps_s() == sorted(set(stream.stamps_s()))
-    assert [line.split(";")[0] for line, _ in stream.log] == [f"fix now from: {name}" for name in SWITCHES]
+    assert [line.split(";")[0] for line, _ in stream.log] == [f"source of fix: {name}" for name in SWITCHES]
     assert [warning for _, warning in stream.log] == [False, True, False]
-    level, _, values = stream.fallback.health()
-    assert (level, values["switches"], values["source"]) == (OK, 2, "receiver")
+    level, _, values = stream.fallback.report()
+    assert (level, values["source_changes"], values["source"]) == (OK, 2, "receiver")
 
 
 SWITCHES = ("receiver", "visual", "receiver")
@@ -82,13 +82,13 @@ def test_the_state_of_an_outage_is_a_warning_with_its_reason():
     stream = Stream()
     stream.run(100.0, 110.0, message)
     stream.run(110.0, 115.0, no_fix)
-    level, text, values = stream.fallback.health()
+    level, text, values = stream.fallback.report()
     assert level == WARN
-    assert "receiver lost, no_fix_status: " in text and "fix from: visual" in text
+    assert "receiver lost, no_fix_status: " in text and "source of fix: visual" in text
     assert values["fault.no_fix_status"] == 25
 
 
-def test_a_poisonous_message_does_not_pass_though_the_receiver_counts_as_healthy():
+def test_a_faulty_message_does_not_pass_although_the_receiver_still_counts_as_healthy():
     stream = Stream()
     stream.run(100.0, 110.0, message)
     count = len(stream.out)

@@ -1,4 +1,4 @@
-"""What goes wrong on a robot, over DDS: after each fault the next good frame yields the right fix."""
+"""Faults of a robot, over DDS: after each of them the next good image gives the right fix."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def assert_right_fix(client: Client, localizer: Localizer, message: Image | Comp
 
 
 def rejected(reason: str):
-    return lambda status: int(values(status).get(f"refused.{reason}", 0)) > 0
+    return lambda status: int(values(status).get(f"rejected.{reason}", 0)) > 0
 
 
 # Images
@@ -63,7 +63,7 @@ def test_a_truncated_jpeg(compressed, localizer):
         message.data = message.data[:40]
         return message
 
-    compressed.send_until_status(truncated, rejected("bad_image"), "a refusal")
+    compressed.send_until_status(truncated, rejected("bad_image"), "a rejection")
     assert_right_fix(compressed, localizer, compressed_message(GOOD, "png"))
 
 
@@ -82,7 +82,7 @@ def test_sizes_that_contradict_each_other(fields, active, localizer):
             setattr(message, name, value)
         return message
 
-    active.send_until_status(wrong, lambda status: "bad_image" in status.message, "a refusal")
+    active.send_until_status(wrong, lambda status: "bad_image" in status.message, "a rejection")
     assert_right_fix(active, localizer, image_message(GOOD))
 
 
@@ -99,7 +99,7 @@ def encoded(encoding: str) -> Image:
     return message
 
 
-def test_an_encoding_that_changes_from_frame_to_frame(active, localizer):
+def test_an_encoding_that_changes_from_image_to_image(active, localizer):
     big_endian = encoded("rgb16")
     big_endian.is_bigendian = 1
     big_endian.data = array("B", (GOOD.astype(np.uint16) * 257).astype(">u2").tobytes())
@@ -110,26 +110,28 @@ def test_an_encoding_that_changes_from_frame_to_frame(active, localizer):
 # Flow
 
 
-def test_a_flood_of_200_hz_is_thinned_and_only_the_newest_are_served(bundle_dir, localizer):
+def test_of_a_burst_of_images_only_the_newest_are_processed(bundle_dir, localizer):
     running = RunningNode(model_dir=str(bundle_dir))
     with running as client:
         client.wait_connected()
-        client.fix_of(image_message(GOOD))
-        localize, slow_s = running.node._localizer.localize, 0.05
+        model = running.localizer
+        localize = model.localize
 
-        def slow(rgb):
-            time.sleep(slow_s)
-            return localize(rgb)
+        def slow(rgb, **options):
+            time.sleep(0.05)
+            return localize(rgb, **options)
 
-        running.node._localizer.localize = slow
-        client.fixes.clear()
-        for _ in range(200):
-            client.publish(image_message(GOOD))
-            client._executor.spin_once(timeout_sec=0.0)
-            time.sleep(0.005)
-        status = client.wait_status(lambda item: int(values(item)["skipped"]) > 50, "many skipped images")
-        assert int(values(status)["fixes"]) < 200
-        running.node._localizer.localize = localize
+        def burst() -> Image:
+            for _ in range(40):
+                client.publish(image_message(GOOD))
+            return image_message(GOOD)
+
+        model.localize = slow
+        status = client.send_until_status(
+            burst, lambda item: int(values(item).get("overwritten", 0)) > 50, "many overwritten images"
+        )
+        assert int(values(status)["fixes"]) < int(values(status)["images"])
+        model.localize = localize
         assert_right_fix(client, localizer, image_message(GOOD))
 
 
@@ -141,7 +143,7 @@ def test_no_images_and_then_some(bundle_dir, localizer):
 
 
 @pytest.mark.parametrize(("stamp_s", "name"), [(2.1e9, "from_future"), (0.0, "unstamped")])
-def test_stamps_that_cannot_be(stamp_s, name, active, localizer):
+def test_impossible_stamps(stamp_s, name, active, localizer):
     def wrong() -> Image:
         return image_message(GOOD, stamp_s)
 
@@ -169,7 +171,7 @@ def test_stamps_that_jump_back(active, localizer):
 # Memory, files, parameters
 
 
-def exhausted(rgb):
+def exhausted(rgb, **options):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
@@ -177,12 +179,12 @@ def test_a_gpu_without_memory_moves_the_model_to_the_cpu(bundle_dir, localizer):
     running = RunningNode(model_dir=str(bundle_dir))
     with running as client:
         client.wait_connected()
-        running.node._localizer.localize = exhausted
-        # the same message until it has a fix: those before the move are lost
+        running.localizer.localize = exhausted
+        # sent until it has a fix: the images before the move give none
         assert_right_fix(client, localizer, image_message(GOOD))
-        status = client.wait_status(lambda item: "GPU had no memory" in item.message, "the reason")
+        status = client.wait_status(lambda item: "GPU had no memory left" in item.message, "the reason")
         assert (status.level, values(status)["device"]) == (DiagnosticStatus.WARN, "cpu")
-        assert "out of memory" in values(status)["last_refusal"]
+        assert "out of memory" in values(status)["last_rejection"]
 
 
 @pytest.mark.parametrize("choice", ["cpu", "inactive"])
@@ -199,15 +201,15 @@ def test_a_gpu_without_memory_for_the_model_is_left_or_reported(choice, bundle_d
         with pytest.raises(torch.OutOfMemoryError):
             load_localizer(settings, logger)
     else:
-        assert load_localizer(settings, logger).ensemble.device.type == "cpu"
-        assert "loading on the CPU" in warnings[0]
+        assert load_localizer(settings, logger).engine.device.type == "cpu"
+        assert "loading the model on the CPU" in warnings[0]
 
 
 def test_a_gpu_without_memory_stops_the_node_where_that_is_asked_for(bundle_dir, localizer):
     running = RunningNode(model_dir=str(bundle_dir), on_out_of_memory="inactive")
     with running as client:
         client.wait_connected()
-        running.node._localizer.localize = exhausted
+        running.localizer.localize = exhausted
         status = client.send_until_status(
             lambda: image_message(GOOD), lambda item: "out of memory" in item.message, "the node stopped"
         )
@@ -240,15 +242,16 @@ def test_parameters_that_are_changed_at_run_time(active, localizer):
     assert_right_fix(active, localizer, image_message(GOOD))
 
 
-def test_sigterm_in_the_middle_of_inference_ends_quietly(bundle_dir):
-    """The process says when a frame is in work, by a file that a slow localizer touches."""
+def test_sigterm_during_inference_ends_quietly(bundle_dir):
+    """The process tells that an image is being processed by a file that its slow localizer touches."""
     marker = bundle_dir.parent / "in_work"
     code = (
         "import pathlib, time\n"
         "from campus_visual_gps.localizer import Localizer\n"
         "from campus_visual_gps.ros.localizer_node import main\n"
         "plain = Localizer.localize\n"
-        f"def slow(self, rgb):\n    pathlib.Path({str(marker)!r}).touch(); time.sleep(1.0); return plain(self, rgb)\n"
+        "def slow(self, rgb, **options):\n"
+        f"    pathlib.Path({str(marker)!r}).touch(); time.sleep(1.0); return plain(self, rgb, **options)\n"
         "Localizer.localize = slow\n"
         "main()\n"
     )
@@ -260,11 +263,11 @@ def test_sigterm_in_the_middle_of_inference_ends_quietly(bundle_dir):
     try:
         client.wait_connected()
 
-        def in_work() -> bool:
+        def is_processed() -> bool:
             client.publish(image_message(GOOD))
             return marker.exists()
 
-        client.wait(in_work, "frame in work")
+        client.wait(is_processed, "image being processed")
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=TIMEOUT_S)
     finally:

@@ -1,4 +1,4 @@
-"""The Foxglove layout is whole, and looks at topics that the node, the sample drive and the filters have."""
+"""The Foxglove layout is complete, and shows topics that the node, the sample drive or the filters publish."""
 
 import json
 import re

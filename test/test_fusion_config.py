@@ -1,4 +1,4 @@
-"""The parameters for robot_localization are parameters that it has, and obey what a fix must look like (design 5)."""
+"""The parameter files set only parameters that robot_localization has, and suit the fixes of the node."""
 
 import re
 
@@ -85,23 +85,23 @@ def test_only_the_map_filter_takes_fixes_and_only_their_position(local, site):
     assert fused(local, "imu0") == {"vyaw"} and fused(site, "imu0") == {"yaw", "vyaw"}
 
 
-def test_an_outlier_with_a_small_sigma_is_refused_and_a_late_fix_is_put_where_it_belongs(site):
+def test_an_outlier_with_a_small_sigma_is_rejected_and_a_late_fix_is_fused_at_its_stamp(site):
     assert 3.0 <= site["odom1_pose_rejection_threshold"] <= 5.0
     assert site["smooth_lagged_data"] is True
     assert site["history_length"] >= 2.0
 
 
-def test_the_first_fix_is_not_refused_for_being_far_from_the_origin(site):
+def test_the_first_fix_is_accepted_far_from_the_origin(site):
     start = np.array(site["initial_estimate_covariance"]).reshape(15, 15)
     assert np.all(start == np.diag(start.diagonal())) and np.all(start.diagonal() > 0)
-    # a site is some kilometres at the most, and the threshold is in sigmas
+    # a site measures some kilometres at most; the threshold is in sigmas
     assert site["odom1_pose_rejection_threshold"] * np.sqrt(start[0, 0]) >= 2000.0
     assert start[0, 0] == start[1, 1]
 
 
-def test_noise_is_a_whole_matrix_of_floats(site):
+def test_the_process_noise_is_a_complete_matrix_of_floats(site):
     noise = site["process_noise_covariance"]
-    # Humble reads 15 x 15 and asserts it; ROS 2 refuses arrays of mixed types
+    # Humble requires 15 x 15 values; ROS 2 rejects arrays of mixed types
     assert len(noise) == 225 and all(isinstance(value, float) for value in noise)
     assert all(isinstance(value, float) for value in site["initial_estimate_covariance"])
     assert np.all(np.diag(np.reshape(noise, (15, 15))) > 0)

@@ -1,4 +1,4 @@
-"""When a receiver is believed, and for how long its failure has to last before it is not."""
+"""When a receiver counts as healthy, and how long a fault or a recovery must last to change that."""
 
 import math
 
@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gnss.health import GpsMonitor, GpsState, MonitorSettings, ReceiverFix, Transition, distance_m
+from campus_visual_gps.gnss.health import (
+    GnssFault,
+    GpsMonitor,
+    GpsState,
+    MonitorSettings,
+    ReceiverFix,
+    Transition,
+    distance_m,
+)
 
 HEALTHY, DEGRADED, LOST, WAITING = GpsState.HEALTHY, GpsState.DEGRADED, GpsState.LOST, GpsState.WAITING
 METRE_DEG = 1.0 / 111_195.0  # along a meridian
@@ -49,7 +57,7 @@ FAULTS = {
 }
 
 
-def test_the_first_good_fix_is_believed():
+def test_the_first_good_fix_makes_the_receiver_healthy():
     monitor = GpsMonitor()
     assert monitor.state is WAITING
     assert monitor.fix(fix(1.0), 1.0) == Transition(WAITING, HEALTHY, "first good fix")
@@ -124,7 +132,7 @@ def test_a_receiver_that_repeats_itself_is_silent():
 def test_a_jump_is_degraded_until_the_robot_could_have_driven_there():
     monitor = healthy_monitor()
     assert monitor.fix(fix(110.0, north_m=200.0), 110.0) is None
-    assert monitor.fault == "jump"
+    assert monitor.fault is GnssFault.JUMP
     transitions = run(monitor, stream(110.2, 140.0, north_m=200.0))
     assert [item.after for item in transitions] == [DEGRADED, HEALTHY]
     assert transitions[0].reason.startswith("jump")
@@ -153,7 +161,7 @@ def test_time_that_jumps_back_starts_over():
     assert monitor.state is WAITING
 
 
-def test_a_covariance_that_is_all_zero_is_assumed():
+def test_an_all_zero_covariance_is_replaced_by_the_assumed_one():
     monitor = GpsMonitor()
     monitor.fix(fix(1.0, cov_enu_m2=np.zeros((3, 3))), 1.0)
     assert monitor.state is HEALTHY
@@ -170,7 +178,7 @@ def test_a_covariance_that_is_all_zero_is_assumed():
         {"max_delay_s": -1.0},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(bad):
+def test_settings_out_of_their_range_are_errors(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         MonitorSettings(**bad)
 

@@ -1,4 +1,4 @@
-"""to_rgb: every encoding with colour or grey, however its rows and bytes lie, on whichever bridge is there."""
+"""to_rgb: every colour or grey encoding, with padded rows and both byte orders, on every installed bridge."""
 
 from array import array
 from contextlib import suppress
@@ -39,7 +39,7 @@ def rgb():
 
 
 def raw(samples: np.ndarray, encoding: str, *, padding: int = 0, big_endian: bool = False, height=HEIGHT) -> Image:
-    """A message whose rows are `samples` (rows, bytes or 16-bit values) and `padding` more bytes of rubbish."""
+    """A message whose rows are `samples` (rows, bytes or 16-bit values) and `padding` more bytes of other values."""
     if samples.dtype == np.uint16:
         samples = samples.astype(">u2" if big_endian else "<u2")
     rows = np.ascontiguousarray(samples).reshape(len(samples), -1).view(np.uint8)
@@ -179,8 +179,8 @@ def compressed(data: bytes, text: str) -> CompressedImage:
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "8SC3", "16UC2", "8UC2", "", "rgb", "nv42", "64FC1"])
-def test_an_encoding_without_colour_or_grey_is_named_in_the_error(encoding, rgb):
-    with pytest.raises(ImageError, match=f"encoding '{encoding}' is no colour or grey image"):
+def test_an_encoding_that_is_neither_colour_nor_grey_is_named_in_the_error(encoding, rgb):
+    with pytest.raises(ImageError, match=f"encoding '{encoding}' is not a colour or grey image"):
         to_rgb(raw(rgb, encoding))
 
 
@@ -200,7 +200,7 @@ def test_an_encoding_without_colour_or_grey_is_named_in_the_error(encoding, rgb)
         {"data": array("B", b"12345")},
     ],
 )
-def test_sizes_that_contradict_each_other_are_refused(change, rgb):
+def test_sizes_that_contradict_each_other_are_errors(change, rgb):
     message = raw(rgb, "rgb8")
     for name, value in change.items():
         setattr(message, name, value)
@@ -209,10 +209,10 @@ def test_sizes_that_contradict_each_other_are_refused(change, rgb):
 
 
 @pytest.mark.parametrize("encoding", ["yuv422", "yuyv", "nv12", "nv24"])
-def test_odd_sides_of_shared_chroma_are_refused(encoding):
+def test_odd_sides_of_shared_chroma_are_errors(encoding):
     message = Image(height=HEIGHT, width=33, encoding=encoding, step=66)
     message.data = array("B", bytes(66 * {"nv12": 72, "nv24": 144}.get(encoding, HEIGHT)))
-    with pytest.raises(ImageError, match="odd"):
+    with pytest.raises(ImageError, match=r"expected (an even width|even sides)"):
         to_rgb(message)
 
 
@@ -228,12 +228,12 @@ def test_a_machine_without_a_bridge_is_told_what_to_install(monkeypatch):
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_undecodable_bytes_are_refused(data):
+def test_undecodable_bytes_are_errors(data):
     with pytest.raises(ImageError, match="compressed image of"):
         to_rgb(compressed(data, "jpeg"))
 
 
-def test_compressed_depth_is_refused(rgb):
+def test_compressed_depth_is_an_error(rgb):
     data = bytes(12) + cv2.imencode(".png", rgb[..., 0].astype(np.uint16))[1].tobytes()
-    with pytest.raises(ImageError, match="no colour or grey image"):
+    with pytest.raises(ImageError, match="expected a colour or grey image"):
         to_rgb(compressed(data, "16UC1; compressedDepth png"))

@@ -241,9 +241,7 @@ def test_folder_of_which_no_photo_is_usable_is_an_error_with_the_commonest_reaso
     write_photo(folders[0] / "b.jpg", 1, make_exif(None))
     (folders[0] / "c.jpg").touch()
     (folders[0].parent / "labels.csv").write_text("a.jpg,31,34\n")
-    with pytest.raises(
-        DatasetError, match=r"none of 3 photos can be used, 2 of them because of: no position"
-    ):
+    with pytest.raises(DatasetError, match=r"none of 3 photos can be used, 2 of them because of: no position"):
         run(folders)
     assert len(reasons(folders)) == 3
     assert "did you mean --labels?" in caplog.text

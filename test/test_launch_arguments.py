@@ -1,4 +1,4 @@
-"""A wrong argument of a launch file is one clear error of `ros2 launch`, before anything is started."""
+"""A wrong argument of a launch file is an error of `ros2 launch` in one line, and nothing is started."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ except PackageNotFoundError:
 
 
 def error_of(name: str, **arguments: str) -> str:
-    """What launch prints when it refuses."""
+    """What `ros2 launch` prints when it fails."""
     given = [f"{argument}:={value}" for argument, value in arguments.items()]
     command = ["ros2", "launch", "campus_visual_gps", name, *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -30,17 +30,18 @@ def error_of(name: str, **arguments: str) -> str:
 
 
 def test_fusion_without_a_bundle(tmp_path):
-    message = f"no datum for navsat_transform: {tmp_path}/bundle.yaml: No such file or directory; model_dir:= must name"
-    assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
+    error = error_of("fusion.launch.py", model_dir=str(tmp_path))
+    assert f"no datum for navsat_transform: {tmp_path}/bundle.yaml: No such file or directory" in error
+    assert "expected model_dir:= to name a model bundle" in error
 
 
 def test_fusion_with_something_else_than_a_bundle(tmp_path):
     (tmp_path / "bundle.yaml").write_text("model_id: no frame\n", encoding="utf-8")
-    message = "bundle.yaml is no bundle manifest (KeyError: 'frame')"
+    message = "bundle.yaml is not a bundle manifest (KeyError: 'frame')"
     assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
 
 
-def test_a_camera_that_is_nowhere(tmp_path):
+def test_a_camera_position_of_two_numbers(tmp_path):
     bundle = str(make_bundle(tmp_path / "bundle"))
-    message = "camera_xyz:='1 2' is not three numbers, such as camera_xyz:='0.15 0 1.2'"
+    message = "camera_xyz: expected three numbers such as '0.15 0 1.2', got '1 2'"
     assert message in error_of("localize.launch.py", model_dir=bundle, camera_xyz="1 2")

@@ -1,7 +1,7 @@
-"""`localize.launch.py` with fusion brings up robot_localization's nodes with the bundle's origin as their datum.
+"""`localize.launch.py` with fusion starts the nodes of robot_localization with the bundle's reference point as datum.
 
-robot_localization and tf2_ros are not asked for: stand-ins that declare every parameter they are given take the places
-of their executables, and are looked at over DDS.
+robot_localization and tf2_ros need not be installed: stand-ins for their executables, which declare every parameter
+that they are given, are inspected over DDS.
 """
 
 import os
@@ -89,7 +89,7 @@ def generate_test_description():
 
 
 class TestFusion(unittest.TestCase):
-    """While it runs."""
+    """While the nodes run."""
 
     def setUp(self):
         self.client = Client(f"/{NAMESPACE}", Image)
@@ -115,7 +115,7 @@ class TestFusion(unittest.TestCase):
         for topic in (f"/{NAMESPACE}/fix", f"/{NAMESPACE}/odometry/global"):
             self.client.wait(lambda topic=topic: self.listens("navsat_transform", topic), f"subscription to {topic}")
 
-    def test_each_filter_gets_its_part_of_the_file_and_the_robots_topics(self):
+    def test_each_filter_gets_its_section_of_the_file_and_the_topics_of_the_robot(self):
         for node, frame, scope in (("ekf_odom", "odom", "local"), ("ekf_map", "map", "global")):
             world, base = self.parameters(node, "world_frame", "base_link_frame")
             self.assertEqual((world, base), (frame, "base_footprint"))
@@ -126,7 +126,7 @@ class TestFusion(unittest.TestCase):
             self.assertEqual([item.node_name for item in publishers], [node])
         self.assertEqual(self.parameters("ekf_map", "odom1_pose_rejection_threshold"), [4.0])
 
-    def test_the_camera_is_placed_on_the_robot(self):
+    def test_the_static_transform_of_the_camera_is_published(self):
         (argv,) = self.parameters("visual_gps_camera_transform", "argv")
         given = " ".join(argv).partition(" --ros-args")[0]
         numbers = "--x 0.15 --y 0.0 --z 1.2 --roll -1.5708 --pitch 0.0 --yaw -1.5708"
@@ -141,7 +141,7 @@ class TestAfterShutdown(unittest.TestCase):
     """After launch has sent SIGINT."""
 
     def test_the_fusion_nodes_end_with_exit_code_0(self, proc_info):
-        # the localizer's end is test_launch_localize's
+        # test_launch_localize tests the exit code of the localizer
         for name in proc_info.process_names():
             if "localizer" not in name:
                 launch_testing.asserts.assertExitCodes(proc_info, process=name)

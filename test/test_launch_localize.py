@@ -1,4 +1,4 @@
-"""launch_testing: `localize.launch.py`, as installed, brings up a node that turns camera images into fixes."""
+"""launch_testing: the installed `localize.launch.py` starts a node that turns camera images into fixes."""
 
 import tempfile
 import unittest
@@ -32,7 +32,7 @@ def generate_test_description(transport):
 
 
 class TestLocalize(unittest.TestCase):
-    """While it runs."""
+    """While the node runs."""
 
     def test_the_node_becomes_active_and_gives_the_fix_of_the_library(self, transport):
         raw = transport == "raw"

@@ -1,4 +1,4 @@
-"""The node over DDS: the same fix as the library, the rules of a fix, and it survives what it is given."""
+"""The node over DDS: the same fix as the library, the rules of a fix, wrong images and parameters, lifecycle."""
 
 import gc
 import math
@@ -99,24 +99,26 @@ def test_an_empty_frame_id_is_filled_in_and_parameters_go_before(bundle_dir, act
 
 
 @pytest.fixture(scope="module")
-def refusing_bundle_dir(tmp_path_factory):
-    """A bundle whose gate refuses every estimate: its members never agree to a nanometre."""
-    return make_bundle(tmp_path_factory.mktemp("refusing") / "bundle", gates=Gates(max_ensemble_spread_m=1e-9))
+def rejecting_bundle_dir(tmp_path_factory):
+    """A bundle whose gate rejects every estimate: the spread of its members is always more than a nanometre."""
+    return make_bundle(tmp_path_factory.mktemp("rejecting") / "bundle", gates=Gates(max_ensemble_spread_m=1e-9))
 
 
-def test_a_refused_frame_gives_no_fix_but_a_diagnostic_with_the_reason(refusing_bundle_dir):
-    with RunningNode(model_dir=str(refusing_bundle_dir)) as client:
+def test_a_rejected_image_gives_no_fix_but_a_diagnostic_with_the_reason(rejecting_bundle_dir):
+    with RunningNode(model_dir=str(rejecting_bundle_dir)) as client:
         client.wait_connected()
         status = client.send_until_status(
-            lambda: image_message(textured_rgb(48, 64)), lambda status: "refused.spread" in values(status), "a refusal"
+            lambda: image_message(textured_rgb(48, 64)),
+            lambda status: "rejected.ensemble_spread" in values(status),
+            "a rejection",
         )
         assert status.level == DiagnosticStatus.WARN
-        assert "spread" in status.message
+        assert "ensemble_spread" in status.message
         assert client.fixes == []
 
 
-def test_a_refused_frame_gives_no_fix_status_where_it_is_asked_for(refusing_bundle_dir):
-    with RunningNode(model_dir=str(refusing_bundle_dir), publish_rejected=True) as client:
+def test_a_rejected_image_gives_a_no_fix_status_if_the_parameter_asks_for_it(rejecting_bundle_dir):
+    with RunningNode(model_dir=str(rejecting_bundle_dir), publish_rejected=True) as client:
         client.wait_connected()
         fix = client.fix_of(image_message(textured_rgb(48, 64)))
         assert fix.status.status == NavSatStatus.STATUS_NO_FIX
@@ -148,10 +150,10 @@ def too_small() -> Image:
 
 
 @pytest.mark.parametrize("make", [wrong_encoding, wrong_step, no_pixels, too_small])
-def test_a_wrong_image_is_refused_with_a_diagnostic_and_the_next_gives_its_fix(make, active, localizer):
+def test_a_wrong_image_is_rejected_with_a_diagnostic_and_the_next_one_gives_its_fix(make, active, localizer):
     status = active.send_until_status(make, lambda status: status.level == DiagnosticStatus.ERROR, "an error")
     assert "bad_image" in status.message
-    assert int(values(status)["refused.bad_image"]) >= 1
+    assert int(values(status)["rejected.bad_image"]) >= 1
     rgb = textured_rgb(48, 64, seed=9)
     assert_same_fix(active.fix_of(image_message(rgb)), localizer, rgb)
 
@@ -165,7 +167,7 @@ def test_silence_is_stale(bundle_dir):
 # Bad bundles and parameters
 
 
-def test_a_missing_bundle_keeps_the_node_up_and_it_can_be_set_right(bundle_dir, tmp_path):
+def test_a_missing_bundle_keeps_the_node_up_and_another_one_can_be_set(bundle_dir, tmp_path):
     missing = tmp_path / "nowhere"
     with RunningNode(model_dir=str(missing)) as client:
         status = client.wait_status(lambda status: status.level == DiagnosticStatus.ERROR, "an error")
@@ -241,7 +243,7 @@ def test_deactivation_frees_the_model_and_activation_brings_it_back(bundle_dir):
     with running as client:
         client.wait_connected()
         client.fix_of(image_message(textured_rgb(48, 64)))
-        model = weakref.ref(running.node._localizer.ensemble.members[0])
+        model = weakref.ref(running.localizer.engine.model)
         assert client.change_state(Transition.TRANSITION_DEACTIVATE)
 
         def freed() -> bool:
@@ -270,9 +272,9 @@ def test_a_signal_ends_the_process_quietly(signals, bundle_dir):
     )
     try:
         client.wait_connected()
-        # larger than Fast DDS's shared memory segment (512 KiB) goes in parts, of which best effort may lose some
+        # larger than Fast DDS's shared memory segment (512 KiB), it is fragmented, and fragments may be lost
         client.fix_of(image_message(textured_rgb(180, 320)))
-        client.publish(image_message(textured_rgb(180, 320)))  # in work when the signal comes
+        client.publish(image_message(textured_rgb(180, 320)))  # is being processed when the signal comes
         for number in signals:
             process.send_signal(number)
         _, errors = process.communicate(timeout=TIMEOUT_S)

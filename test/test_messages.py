@@ -1,6 +1,7 @@
-"""What the node publishes can be fused: finite, with an honest covariance, or it is not published."""
+"""What the node publishes can be fused: it is finite and has a plausible covariance, or it is not published."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from campus_visual_gps.errors import EstimateError
-from campus_visual_gps.estimation.calibration import Calibration
-from campus_visual_gps.estimation.integrity import ImageStatistics, QualityIndicators
+from campus_visual_gps.estimation.calibration import CovarianceCalibration
+from campus_visual_gps.estimation.integrity import QualityIndicators
 from campus_visual_gps.estimation.posterior import mixture_moments
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import PositionEstimate
 from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.diagnostics import ERROR, DiagnosticReport
+from campus_visual_gps.ros.stamps import stamp_to_ns
 
 STAMP = Time(sec=12, nanosec=34)
 FRAME = LocalFrame.at(31.262, 34.802)
@@ -32,13 +35,13 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "altitude_sigma_m": 5.0,
         "member_means_enu_m": np.array([mean]),
         "member_covs_enu_m2": np.zeros((1, 2, 2)),
-        "features": np.zeros(4),
-        "agreement": math.nan,
-        "signs": QualityIndicators(1.0, 5.0, image=ImageStatistics(120.0, 400.0, 0)),
+        "descriptor": np.zeros(4),
+        "match_score": math.nan,
+        "indicators": QualityIndicators(1.0, 5.0),
         "modes": (),
         "radius90_m": math.nan,
         "radius95_m": math.nan,
-        "refusal": None,
+        "rejection_reason": None,
         "transform_s": 0.0,
         "ensemble_s": 0.0,
     }
@@ -102,7 +105,7 @@ def test_whatever_the_members_say_a_published_fix_is_finite_and_not_certain(rows
     covs = np.stack([[[row[2], row[3]], [row[3], row[4]]] for row in table])
     with np.errstate(all="ignore"):
         mean, cov = mixture_moments(table[:, :2], covs)
-        cov = Calibration(5.0).apply(cov)
+        cov = CovarianceCalibration(5.0).apply(cov)
     try:
         fix = messages.to_navsatfix(estimate(mean=mean, cov=cov), STAMP, "camera")
         pose = messages.to_pose(estimate(mean=mean, cov=cov), STAMP, "map")
@@ -115,7 +118,7 @@ def test_whatever_the_members_say_a_published_fix_is_finite_and_not_certain(rows
         assert np.all(np.diag(matrix) > 0)
 
 
-def test_refused_fix_says_so_and_harms_no_one_who_overlooks_it():
+def test_a_rejected_fix_has_no_fix_status_and_a_large_covariance():
     fix = messages.to_rejected_fix(FRAME, 300.0, STAMP, "camera")
     assert fix.status.status == NavSatStatus.STATUS_NO_FIX
     assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_UNKNOWN
@@ -137,10 +140,10 @@ def test_pose_is_east_and_north_in_the_map_with_an_unknown_orientation():
 
 
 def test_diagnostics_carry_level_name_and_values_as_text():
-    given_status = messages.to_diagnostic_status(
-        "visual_gps: localizer", "model-1", 2, "broken", {"a": 1.23456, "b": 7}
+    report = DiagnosticReport(ERROR, "broken", {"a": 1.23456, "b": 7})
+    array = messages.to_diagnostic_array(
+        STAMP, messages.to_diagnostic_status("visual_gps: localizer", "model-1", report)
     )
-    array = messages.to_diagnostic_array(STAMP, given_status)
     status = array.status[0]
     assert array.header.stamp == STAMP
     assert (status.level, status.name, status.hardware_id, status.message) == (
@@ -150,3 +153,8 @@ def test_diagnostics_carry_level_name_and_values_as_text():
         "broken",
     )
     assert [(pair.key, pair.value) for pair in status.values] == [("a", "1.235"), ("b", "7")]
+
+
+@pytest.mark.parametrize("make", [Time, SimpleNamespace])
+def test_a_stamp_of_any_library_becomes_exact_nanoseconds(make):
+    assert stamp_to_ns(make(sec=1_700_000_000, nanosec=123_456_789)) == 1_700_000_000_123_456_789

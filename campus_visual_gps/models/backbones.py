@@ -63,7 +63,7 @@ def _efficientnet_lite(name: str, feature_dim: int) -> Backbone:
             if [t.shape for t in source] != [t.shape for t in target.values()]:
                 raise ConfigError(f"the packaged weights of {name} do not fit timm's network")
             module.load_state_dict(dict(zip(target, source, strict=True)))
-        module.reset_classifier(0)
+        module.reset_classifier(0)  # type: ignore[operator]  # torch types every attribute as a Tensor
         return module
 
     # EfficientNet-Lite was trained on images scaled to -1..1.

@@ -23,7 +23,7 @@ class HeadOutput(NamedTuple):
     """One member's output for B images.
 
     mean_enu_m (B, 2) east and north metres; cov_enu_m2 (B, 2, 2) square metres, float64 for a Gaussian, zero for a head
-    that regresses a point; grid_log_probs (B, K) log probabilities of the site's K cells, None for heads without a grid.
+    that regresses a point; grid_log_probs (B, K) log probabilities of the site's K cells, None without a grid.
     """
 
     mean_enu_m: Tensor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.errors import EstimateError
@@ -34,8 +35,6 @@ class ActiveSession:
         publishers: Publish the results.
         localizer: The model.
         enabled: Whether images are processed; see ~/enable.
-        on_image: The node's callback for images, which calls `on_image` here. The node owns it, so that nothing in
-            rclpy holds the model after a deactivation.
         stop_node: Called on the worker's thread when the device has no memory and the node must deactivate.
     """
 
@@ -46,12 +45,11 @@ class ActiveSession:
         publishers: FixPublishers,
         localizer: Localizer,
         enabled: bool,
-        on_image: Callable[[Image | CompressedImage], None],
         stop_node: Callable[[], None],
     ):
-        compressed = settings.image_transport == COMPRESSED
+        self._compressed = settings.image_transport == COMPRESSED
         # as image_transport names its topics: remapping `image` also moves `image/compressed`
-        self.image_topic = node.resolve_topic_name("image") + ("/compressed" if compressed else "")
+        self.image_topic = node.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
         self._node, self._settings, self._publishers = node, settings, publishers
         self._enabled = enabled
         self._stop_node = stop_node
@@ -59,19 +57,27 @@ class ActiveSession:
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
-        self._subscription = node.create_subscription(
-            CompressedImage if compressed else Image, self.image_topic, on_image, qos_profile_sensor_data
-        )
         self._worker = Worker(self._pipeline, self._deliver)
+        self._subscription: Subscription | None = None
 
     @property
     def localizer(self) -> Localizer:
         """The model in use."""
         return self._pipeline.localizer
 
+    def subscribe(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
+        """Subscribe to the images.
+
+        `on_image` is the node's own callback, which calls `on_image` here. So rclpy never holds this session, and the
+        model is freed by a deactivation.
+        """
+        kind = CompressedImage if self._compressed else Image
+        self._subscription = self._node.create_subscription(kind, self.image_topic, on_image, qos_profile_sensor_data)
+
     def close(self) -> Worker:
         """Unsubscribe and stop the worker, which may still be processing an image when it is returned."""
-        self._node.destroy_subscription(self._subscription)
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
         self._worker.stop()
         return self._worker
 

@@ -156,10 +156,11 @@ class LocalizerNode(LifecycleNode):
         localizer = configured.localizer or load_localizer(settings, self.get_logger())
         configured.localizer = None
         publishers.open(self._steady)
-        self._active = ActiveSession(
-            self, settings, publishers, localizer, self._enabled, self._on_image, self._out_of_memory.trigger
+        self._active = active = ActiveSession(
+            self, settings, publishers, localizer, self._enabled, self._out_of_memory.trigger
         )
-        self.get_logger().info(f"active: {self._active.image_topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
+        active.subscribe(self._on_image)
+        self.get_logger().info(f"active: {active.image_topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
 
     def _release(self) -> None:
         """Leave the active state and free the model."""
@@ -210,7 +211,7 @@ class LocalizerNode(LifecycleNode):
         response.message = f"{word}, node is {self._state()}"
         return response
 
-    def _on_time_jump(self, jump) -> None:
+    def _on_time_jump(self, _jump) -> None:
         """ROS time jumped back, as in a simulation that starts again, or changed its source."""
         if self._active is not None:
             self._active.on_time_jump()

@@ -99,8 +99,12 @@ def checked(declared: Field, value: Any) -> Any:
         raise ConfigError(f"parameter {name}: expected a value, got an empty string")
     if spec.choices and value not in spec.choices:
         raise ConfigError(f"parameter {name}: expected one of {', '.join(spec.choices)}, got {value!r}")
-    if spec.limits is not None and not (spec.allows_nan and math.isnan(value)):
-        low, high = spec.limits
-        if not low <= value <= high:
-            raise ConfigError(f"parameter {name}: expected {low:g} to {high:g}, got {value:g}")
+    if spec.limits is not None:
+        _check_limits(name, spec.limits, spec.allows_nan, value)
     return value
+
+
+def _check_limits(name: str, limits: tuple[float, float], allows_nan: bool, value: Any) -> None:
+    low, high = limits
+    if not (low <= value <= high or (allows_nan and math.isnan(value))):
+        raise ConfigError(f"parameter {name}: expected {low:g} to {high:g}, got {value:g}")

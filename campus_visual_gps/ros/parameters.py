@@ -19,14 +19,14 @@ _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
 _NETWORKS = ParameterGroup(
     "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
 )
-_POSE = ParameterGroup("Whether `visual_gps/pose` is published, and its frame")
+_POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
-    "With `output: fallback`: the receiver's topic and the limits of a healthy receiver",
+    "The receiver (`output: fallback`): its topic and limits",
     comment="The receiver, with output fallback.",
 )
-_HYSTERESIS = ParameterGroup("Consecutive faulty fixes that end the receiver's use, and good ones that resume it")
+_HYSTERESIS = ParameterGroup("Consecutive faulty fixes to leave the receiver, good ones to return")
 _GATES = ParameterGroup(
-    "Gates that reject an image; `.nan`: the bundle's threshold, negative: off",
+    "Gates; `.nan`: the bundle's threshold, negative: off",
     comment="Gates, which reject an image. .nan takes the bundle's threshold, a negative number switches the gate off.",
 )
 
@@ -66,7 +66,7 @@ class NodeParameters:
     )
     image_transport: str = parameter(
         RAW,
-        "Transport of the images: raw subscribes to image, compressed to image/compressed.",
+        "Transport of the images: raw (topic image) or compressed (image/compressed).",
         choices=(RAW, COMPRESSED),
         in_file=False,
     )
@@ -88,7 +88,7 @@ class NodeParameters:
     )
     frame_id: str = parameter(
         "",
-        "frame_id of the fixes, which must exist in TF; empty: that of the image.",
+        "frame_id of the fixes, which TF must have; empty: the image's.",
         comment="robot_localization puts a fix whose frame is not in TF at the origin; the node warns of such a frame.",
     )
     altitude_m: float = parameter(
@@ -100,10 +100,10 @@ class NodeParameters:
     )
     publish_rejected: bool = parameter(
         False,
-        "Whether a rejected image gives a fix with STATUS_NO_FIX instead of no message.",
-        comment="The covariance of such a fix has the type UNKNOWN.",
+        "Publish a fix with STATUS_NO_FIX for a rejected image.",
+        comment="Such a fix has an UNKNOWN covariance. Without it a rejected image gives no message.",
     )
-    publish_pose: bool = parameter(True, "Whether visual_gps/pose is published.", group=_POSE)
+    publish_pose: bool = parameter(True, "Publish visual_gps/pose.", group=_POSE)
     map_frame: str = parameter(
         "map",
         "frame_id of the poses: x east, y north, origin at the bundle's reference point.",
@@ -112,7 +112,7 @@ class NodeParameters:
     )
     on_out_of_memory: str = parameter(
         CPU,
-        "If the GPU has no memory left: cpu moves the model to the CPU, inactive deactivates the node.",
+        "Without free GPU memory: cpu moves the model there, inactive stops the node.",
         choices=(CPU, INACTIVE),
     )
     output: str = parameter(
@@ -209,7 +209,7 @@ class NodeParameters:
     )
     autostart: bool = parameter(
         True,
-        "Whether the node configures and activates itself; false leaves it to a lifecycle manager.",
+        "Configure and activate at start; false: left to a lifecycle manager.",
         in_file=False,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,16 @@ from campus_visual_gps.estimation.calibration import Calibration, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.estimation.posterior import ensemble_spread_m
+from campus_visual_gps.models.backbones import build_backbone
 from campus_visual_gps.models.position_model import PositionModel, build_from_state
 from campus_visual_gps.models.site_model import SiteModel
+from campus_visual_gps.models.stages import feature_stages
 from training.config import TrainConfig, to_dict
 from training.fit.calibration import fit_calibration
 from training.fit.calibration_set import (
     CalibrationSet,
     PhotoOutputs,
+    PhotoOutputStore,
     build_calibration_set,
     concatenated,
     read_photos,
@@ -43,13 +46,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """All members of a configuration on one set of photos; members are (seed, weights file)."""
+    """All members of a configuration on one set of photos; members are (seed, weights file).
+
+    `store` holds the features of photos that were read already; see `describes_alike` for who may share one.
+    """
 
     config: TrainConfig
     site: TrainingSite
     photos: pd.DataFrame
     data: TrainingSet
     members: list[tuple[int, Path]]
+    store: PhotoOutputStore = field(default_factory=PhotoOutputStore)
 
     @cached_property
     def networks(self) -> list[PositionModel]:
@@ -63,7 +70,7 @@ class TrainedEnsemble:
         """The first member's outputs for the training photos, with their features."""
         log.info("reading %d training photos", len(self.data.train_paths))
         model = SiteModel(self.networks[:1], self.site.image)
-        return read_photos(TorchEngine(model, precision="fp32"), self.data.train_paths)
+        return self.store.read(TorchEngine(model, precision="fp32"), self.data.train_paths)
 
     @cached_property
     def reference(self) -> ReferenceFeatures:
@@ -128,14 +135,28 @@ def round_to_float16(network: PositionModel) -> PositionModel:
     return network
 
 
+def describes_alike(config: TrainConfig) -> bool:
+    """Whether all networks of a configuration describe a photo alike: the stages that do it are all frozen."""
+    backbone = build_backbone(config.model.backbone)
+    return config.optimizer.frozen_stages > feature_stages(backbone)[-1]
+
+
 def train_members(
-    config: TrainConfig, site: TrainingSite, train: pd.DataFrame, val: pd.DataFrame, out: Path
+    config: TrainConfig,
+    site: TrainingSite,
+    train: pd.DataFrame,
+    val: pd.DataFrame,
+    out: Path,
+    store: PhotoOutputStore | None = None,
 ) -> TrainedEnsemble:
-    """Train every seed on some photos of the site, in `<out>/seed-<seed>`. Members that are complete are kept."""
+    """Train every seed on some photos of the site, in `<out>/seed-<seed>`. Members that are complete are kept.
+
+    `store` is shared by ensembles that describe photos alike.
+    """
     data = training_set(config, site, train, val)
     log.info("%d training and %d validation photos", len(data.train_paths), len(data.val_paths))
     members = [(seed, train_member(config, seed, data, site.image, out / f"seed-{seed}")) for seed in config.seeds]
-    return TrainedEnsemble(config, site, train, data, members)
+    return TrainedEnsemble(config, site, train, data, members, store or PhotoOutputStore())
 
 
 def write_bundle(

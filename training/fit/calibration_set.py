@@ -32,6 +32,33 @@ class PhotoOutputs(NamedTuple):
     brightness: np.ndarray
     sharpness: np.ndarray
 
+    def rows(self, chosen: np.ndarray) -> PhotoOutputs:
+        """Those of some photos; `chosen` indexes the first axis."""
+        return PhotoOutputs(self.outputs.rows(chosen), self.brightness[chosen], self.sharpness[chosen])
+
+
+class PhotoOutputStore:
+    """Outputs of photos by file, for folds whose models share the stages that describe an image: each is read once.
+
+    Only the features of what it returns are meant to be used: the members' answers are those of the model that came
+    first.
+    """
+
+    def __init__(self) -> None:
+        self._row_of: dict[Path, int] = {}
+        self._stored: PhotoOutputs | None = None
+
+    def read(self, engine: TorchEngine, paths: Sequence[Path]) -> PhotoOutputs:
+        """Outputs of the files, of which those that are new are read with `engine`."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._row_of]
+        if new:
+            found = read_photos(engine, new)
+            self._row_of |= {path: len(self._row_of) + row for row, path in enumerate(new)}
+            self._stored = found if self._stored is None else _joined([self._stored, found])
+        if self._stored is None:
+            raise ValueError("expected one file or more")
+        return self._stored.rows(np.array([self._row_of[path] for path in paths]))
+
 
 @dataclass(frozen=True)
 class CalibrationSet:
@@ -125,6 +152,11 @@ def retrieve(outputs: ModelOutputs, index: RetrievalIndex | None) -> RetrievalRe
 def concatenated(sets: Iterable[CalibrationSet], values: Callable[[CalibrationSet], np.ndarray]) -> np.ndarray:
     """values(set) of every set, one below the other."""
     return np.concatenate([values(own) for own in sets])
+
+
+def _joined(parts: Sequence[PhotoOutputs]) -> PhotoOutputs:
+    outputs, brightness, sharpness = zip(*parts, strict=True)
+    return PhotoOutputs(ModelOutputs.concatenate(outputs), np.concatenate(brightness), np.concatenate(sharpness))
 
 
 def _compact(outputs: ModelOutputs) -> ModelOutputs:

@@ -21,8 +21,8 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.retrieval.index import RetrievalResult
 from training.config import TrainConfig, to_dict
-from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, train_members, write_bundle
-from training.fit.calibration_set import CalibrationSet, PhotoOutputs, build_calibration_set
+from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, describes_alike, train_members, write_bundle
+from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutputStore, build_calibration_set
 from training.fit.site_data import TrainingSite, directories, load_site
 from training.photos.manifest import TRAIN, VAL, write_yaml
 
@@ -60,7 +60,8 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
             "one to predict, one to train on and one to calibrate on"
         )
     folds = [Fold(session, out / f"fold-{number}" / "bundle") for number, session in enumerate(sessions, start=1)]
-    trained = [_train(config, site, photos, fold) for fold in folds]
+    store = PhotoOutputStore() if describes_alike(config) else None
+    trained = [_train(config, site, photos, fold, store) for fold in folds]
     sets = [_held_out(fold, one, photos) for fold, one in zip(folds, trained, strict=True)]
     summaries = []
     for index, (fold, one) in enumerate(zip(folds, trained, strict=True)):
@@ -107,10 +108,12 @@ def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConf
     return sets
 
 
-def _train(config: TrainConfig, site: TrainingSite, photos: pd.DataFrame, fold: Fold) -> TrainedEnsemble:
+def _train(
+    config: TrainConfig, site: TrainingSite, photos: pd.DataFrame, fold: Fold, store: PhotoOutputStore | None
+) -> TrainedEnsemble:
     log.info("fold without %s", fold.session)
     others = photos[photos["session"] != fold.session]
-    return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent)
+    return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent, store)
 
 
 def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> CalibrationSet:

@@ -1,9 +1,9 @@
 """Recalibrates the covariance of a bundle on a survey drive of the robot that will use it.
 
 A robot looks ahead along its paths, with a camera of its own: its views may be easier or harder than the photos that
-the bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth: the
-robot's receiver under open sky, or better RTK. The error of the truth counts as error of the fixes, so the covariance
-cannot become smaller than the truth is accurate.
+the bundle was calibrated on, and the covariance is then too large or too small. The survey drive has a ground truth:
+the robot's receiver under open sky, or better RTK. The error of the truth counts as error of the fixes, so the
+covariance cannot become smaller than the truth is accurate.
 """
 
 from __future__ import annotations
