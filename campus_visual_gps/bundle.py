@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from campus_visual_gps.bundle_files import ReferenceFeatures, checked, load_tensors, save_members, save_reference, swap
 from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
@@ -23,10 +24,8 @@ from campus_visual_gps.io_utils import sha256_of, to_builtin
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
 from campus_visual_gps.models.site_model import SiteModel
-from campus_visual_gps.models.stages import shared_stage_count, stage_names, stage_tensors
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
-from campus_visual_gps.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +34,6 @@ FORMAT_VERSION = 4
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
-SHARED_STAGES = "shared_stages.safetensors"
 
 
 @dataclass(frozen=True)
@@ -72,31 +70,6 @@ class SharedStages:
 
 
 @dataclass(frozen=True)
-class ReferenceFeatures:
-    """The training photos as the first member sees them.
-
-    Attributes:
-        descriptors: (N, p) float16 of `extractor`; the pooled features (N, d) where there is no extractor.
-        ood_features: (N, c) float32.
-        positions_enu_m: (N, 2) metres.
-        local_descriptors: (N, T, t) int8; None without an extractor.
-        extractor: Turns the features of an image into descriptors; None where it could not be fitted.
-    """
-
-    descriptors: np.ndarray
-    ood_features: np.ndarray
-    positions_enu_m: np.ndarray
-    local_descriptors: np.ndarray | None = None
-    extractor: DescriptorExtractor | None = None
-
-    def index(self) -> RetrievalIndex | None:
-        """For searching photos of the same place; None without an extractor."""
-        if self.extractor is None or not len(self.descriptors):
-            return None
-        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors)
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A bundle's content, but for the tensors, which `load_site_model` and `load_reference` read from `path`."""
 
@@ -117,7 +90,7 @@ class Bundle:
         """The members' networks with their weights, in evaluation mode. Raises BundleError."""
         shared: dict[str, Tensor] = {}
         if self.shared_stages is not None:
-            shared = _load_tensors(_checked(self.path / self.shared_stages.file, self.shared_stages.sha256))
+            shared = load_tensors(checked(self.path / self.shared_stages.file, self.shared_stages.sha256))
         return [_load_member(self.path, member, shared) for member in self.members]
 
     def load_site_model(self, extractor: DescriptorExtractor | None = None) -> SiteModel:
@@ -129,7 +102,7 @@ class Bundle:
         """The training photos' descriptors, OOD features and positions. Raises BundleError."""
         from safetensors.numpy import load_file
 
-        path = _checked(self.path / REFERENCE, self.reference_sha256)
+        path = checked(self.path / REFERENCE, self.reference_sha256)
         tensors = load_file(path)
         try:
             extractor = DescriptorExtractor.from_tensors(tensors)
@@ -174,8 +147,8 @@ def save_bundle(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        shared, entries = _save_members(staging, members)
-        _save_reference(staging / REFERENCE, reference)
+        shared, entries = save_members(staging, members)
+        save_reference(staging / REFERENCE, reference)
         manifest = {
             "format_version": FORMAT_VERSION,
             "model_id": model_id,
@@ -195,62 +168,10 @@ def save_bundle(
         for file in staging.iterdir():
             # safetensors writes files that only their owner may read
             file.chmod(0o644)
-        _swap(staging, path)
+        swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
-
-
-def _save_members(
-    directory: Path, members: Sequence[tuple[int, PositionModel]]
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """The manifest's entries of the shared stages and of the members."""
-    backbones = [network.backbone for _, network in members]
-    count = shared_stage_count(backbones)
-    shared: dict[str, Tensor] = {}
-    for names in stage_names(backbones[0])[:count]:
-        shared |= {f"backbone.{name}": tensor for name, tensor in stage_tensors(backbones[0], names).items()}
-    entry = None
-    if count:
-        entry = {"count": count, "file": SHARED_STAGES, "sha256": _save_tensors(directory / SHARED_STAGES, shared)}
-    entries = []
-    for seed, network in members:
-        own = {name: tensor for name, tensor in network.state_dict().items() if name not in shared}
-        file = f"member-{seed}.safetensors"
-        entries.append(
-            {"seed": seed, "file": file, "sha256": _save_tensors(directory / file, own), **asdict(network.config)}
-        )
-    return entry, entries
-
-
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write tensors, in float16 where that loses nothing, and return the file's SHA-256."""
-    from safetensors.torch import save_file
-
-    compact = {name: _compact(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()}
-    save_file(compact, path)
-    return sha256_of(path)
-
-
-def _compact(tensor: Tensor) -> Tensor:
-    import torch
-
-    half = tensor.half()
-    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
-
-
-def _save_reference(path: Path, reference: ReferenceFeatures) -> None:
-    from safetensors.numpy import save_file
-
-    tensors: dict[str, np.ndarray] = {
-        "descriptors": np.ascontiguousarray(reference.descriptors, dtype=np.float16),
-        "ood_features": np.ascontiguousarray(reference.ood_features, dtype=np.float32),
-        "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
-    }
-    if reference.extractor is not None and reference.local_descriptors is not None:
-        tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
-        tensors |= reference.extractor.tensors()
-    save_file(tensors, path)
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -319,8 +240,8 @@ def _file_name(file: str) -> str:
 
 
 def _load_member(directory: Path, member: Member, shared: dict[str, Tensor]) -> PositionModel:
-    path = _checked(directory / member.file, member.sha256)
-    own = _load_tensors(path)
+    path = checked(directory / member.file, member.sha256)
+    own = load_tensors(path)
     try:
         return build_from_state(member.model, shared | own).eval()
     except VisualGpsError as error:
@@ -328,43 +249,3 @@ def _load_member(directory: Path, member: Member, shared: dict[str, Tensor]) -> 
     except Exception as error:  # torch raises types of its own
         first_line = str(error).splitlines()[0]
         raise BundleError(f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}") from error
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file, those in float16 as float32. Raises BundleError."""
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except Exception as error:  # safetensors raises types of its own
-        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-
-
-def _checked(path: Path, digest: str) -> Path:
-    """The path, if its file is whole. Raises BundleError, also where it may not be read."""
-    if not path.is_file():
-        raise BundleError(f"{path} is missing; copy the whole bundle directory again")
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror or error}; mend its permissions") from error
-    if found != digest:
-        raise BundleError(f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again")
-    return path
-
-
-def _swap(staging: Path, path: Path) -> None:
-    """Put the complete new directory in the old one's place, keeping the old one if that fails."""
-    if not path.exists():
-        staging.rename(path)
-        return
-    previous = path.with_name(f".{path.name}.previous-{os.getpid()}")
-    path.rename(previous)
-    try:
-        staging.rename(path)
-    except OSError:
-        previous.rename(path)
-        raise
-    shutil.rmtree(previous)

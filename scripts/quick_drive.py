@@ -72,14 +72,15 @@ def run() -> tuple[str, str]:
 
 def images_with_truth() -> Iterator[tuple]:
     """Every EVERY-th image of the drive, and the true latitude and longitude at its stamp."""
-    from training.replay.bags import open_bag, read_fixes, stamp_ns
+    from campus_visual_gps.ros.stamps import stamp_to_ns
+    from training.replay.bags import open_bag, read_fixes
 
     with open_bag(DRIVE) as bag:
         truth = read_fixes(bag, TRUTH_TOPIC)
         for number, message in enumerate(bag.messages([IMAGES_TOPIC])):
             if number % EVERY == 0:
                 image = bag.decode(message)
-                position = truth.interpolate(np.array([stamp_ns(image.header)]))[0]
+                position = truth.interpolate(np.array([stamp_to_ns(image.header.stamp)]))[0]
                 yield image, position[0], position[1]
 
 

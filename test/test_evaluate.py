@@ -25,6 +25,8 @@ from training.report.flatten import to_flat_json
 from training.report.summary import summary_table
 from training.report.writer import write_report
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.802)
 SITE = SiteOutline(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
 RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", [42], "a grid", 0)

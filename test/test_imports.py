@@ -50,6 +50,7 @@ def test_importing_the_package_loads_no_torch_and_takes_less_than_a_fifth_of_a_s
     assert "torch" not in modules_after("import campus_visual_gps")
 
 
+@pytest.mark.slow
 def test_using_the_runtime_loads_neither_ros_nor_the_offline_half():
     loaded = modules_after("from campus_visual_gps import Localizer, predict_gps")
     assert "torch" in loaded

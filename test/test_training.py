@@ -12,9 +12,11 @@ from photo_helpers import make_exif, write_photo
 from campus_visual_gps import Localizer
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.models.outputs import ModelOutputs
 from training.config import load_config
 from training.data.dataset import read_rgb
 from training.fit.calibration import fit_floor
+from training.fit.calibration_set import CalibrationSet
 from training.fit.ensemble import train_ensemble
 from training.fit.site_data import site_polygon
 from training.photos.ingest import ingest
@@ -85,8 +87,9 @@ def test_the_bundle_localizes_its_own_photos(trained, dataset_dir):
     expected = localizer.bundle.frame.to_local(train["latitude_deg"], train["longitude_deg"])
     np.testing.assert_allclose(reference.positions_enu_m, expected)
     first = train["photo_id"].iloc[0]
-    features = localizer.localize(read_rgb(image_path(dataset_dir, first))).features
-    assert float(reference.features[0].astype(np.float64) @ features) == pytest.approx(1.0, abs=5e-3)
+    own, stored = localizer.localize(read_rgb(image_path(dataset_dir, first))).descriptor, reference.descriptors[0]
+    cosine = stored.astype(np.float64) @ own / np.linalg.norm(stored.astype(np.float64)) / np.linalg.norm(own)
+    assert cosine == pytest.approx(1.0, abs=5e-3)
 
 
 def test_a_second_call_trains_nothing_again(trained, dataset_dir):
@@ -154,12 +157,26 @@ def test_a_damaged_stored_photo_is_named(tmp_path):
         read_rgb(tmp_path / "none.jpg")
 
 
-def test_the_floor_is_what_the_spread_leaves_unexplained():
+def test_the_floor_is_the_error_that_the_ensemble_spread_leaves_unexplained():
     rng = np.random.default_rng(0)
     truth = rng.uniform(-50, 50, (4000, 2))
     common = rng.normal(0, 6.0, (4000, 1, 2))  # the mistake that all members share
     means = truth[:, None] + common + rng.normal(0, 3.0, (4000, 3, 2))
-    calibration = fit_floor(means, np.zeros((4000, 3, 2, 2)), truth)
+    nothing, unknown = np.zeros((4000, 1), np.float32), np.full(4000, np.nan)
+    outputs = ModelOutputs(
+        means,
+        np.zeros((4000, 3, 2, 2)),
+        grid_log_probs=None,
+        ood_features=nothing,
+        pooled_features=nothing,
+        descriptors=None,
+        local_descriptors=None,
+        local_features=None,
+        finite=np.ones(4000, dtype=bool),
+    )
+    one_session, blocks = np.full(4000, "a", dtype=object), np.arange(4000)
+    held_out = CalibrationSet(outputs, unknown, unknown, None, truth, one_session, blocks, unknown, None)
+    calibration = fit_floor([held_out])
     # their spread explains 9 m^2 an axis; the mean's own error is 36 + 9 / 3
     assert calibration.floor_sigma_m == pytest.approx(np.sqrt(36 + 3 - 9), rel=0.03)
 

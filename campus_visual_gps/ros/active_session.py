@@ -68,8 +68,8 @@ class ActiveSession:
     def subscribe(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
         """Subscribe to the images.
 
-        `on_image` is the node's own callback, which calls `on_image` here: so rclpy never holds this session, and with it
-        the model, after a deactivation.
+        `on_image` is the node's own callback, which calls `on_image` here. So rclpy never holds this session, and the
+        model is freed by a deactivation.
         """
         kind = CompressedImage if self._compressed else Image
         self._subscription = self._node.create_subscription(kind, self.image_topic, on_image, qos_profile_sensor_data)

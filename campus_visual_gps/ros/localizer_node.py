@@ -211,7 +211,7 @@ class LocalizerNode(LifecycleNode):
         response.message = f"{word}, node is {self._state()}"
         return response
 
-    def _on_time_jump(self, jump) -> None:
+    def _on_time_jump(self, _jump) -> None:
         """ROS time jumped back, as in a simulation that starts again, or changed its source."""
         if self._active is not None:
             self._active.on_time_jump()

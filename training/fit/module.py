@@ -71,7 +71,7 @@ class PositionModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups, weight_decay=self.optimizer_settings.weight_decay)
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, *args: Any) -> None:
         """Linear warm-up. The schedules act at the end of an epoch and do not interfere."""
         if self.global_step >= self.warmup_steps:
             return

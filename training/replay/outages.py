@@ -13,10 +13,10 @@ from training.replay.tracks import Track
 
 # Receivers give a fix once to ten times a second; after this long without one a filter runs on its odometry.
 OUTAGE_S = 2.0
-# Odometry is turned and moved onto the fixes of this long before the outage: long enough for a heading, and short
-# enough for wheels not to have drifted.
+# Odometry is rotated and shifted onto the fixes of this long before the outage: long enough for a heading, and short
+# enough that the wheels have not drifted.
 ALIGNED_OVER_S = 60.0
-# Below this much driving the fixes' scatter dominates the heading more than the distance driven does.
+# Over a shorter distance the scatter of the fixes dominates the fitted heading.
 ALIGNED_OVER_M = 10.0
 
 

@@ -1,0 +1,142 @@
+"""The files of a bundle: members, shared stages and reference features, written and checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from campus_visual_gps.errors import BundleError
+from campus_visual_gps.io_utils import sha256_of
+from campus_visual_gps.models.position_model import PositionModel
+from campus_visual_gps.models.stages import shared_stage_count, stage_names, stage_tensors
+from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
+from campus_visual_gps.retrieval.index import RetrievalIndex
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHARED_STAGES = "shared_stages.safetensors"
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """The training photos as the first member sees them.
+
+    Attributes:
+        descriptors: (N, p) float16 of `extractor`; the pooled features (N, d) where there is no extractor.
+        ood_features: (N, c) float32.
+        positions_enu_m: (N, 2) metres.
+        local_descriptors: (N, T, t) int8; None without an extractor.
+        extractor: Turns the features of an image into descriptors; None where it could not be fitted.
+    """
+
+    descriptors: np.ndarray
+    ood_features: np.ndarray
+    positions_enu_m: np.ndarray
+    local_descriptors: np.ndarray | None = None
+    extractor: DescriptorExtractor | None = None
+
+    def index(self) -> RetrievalIndex | None:
+        """For searching photos of the same place; None without an extractor."""
+        if self.extractor is None or not len(self.descriptors):
+            return None
+        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors)
+
+
+def save_members(
+    directory: Path, members: Sequence[tuple[int, PositionModel]]
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The manifest's entries of the shared stages and of the members."""
+    backbones = [network.backbone for _, network in members]
+    count = shared_stage_count(backbones)
+    shared: dict[str, Tensor] = {}
+    for names in stage_names(backbones[0])[:count]:
+        shared |= {f"backbone.{name}": tensor for name, tensor in stage_tensors(backbones[0], names).items()}
+    entry = None
+    if count:
+        entry = {"count": count, "file": SHARED_STAGES, "sha256": save_tensors(directory / SHARED_STAGES, shared)}
+    entries = []
+    for seed, network in members:
+        own = {name: tensor for name, tensor in network.state_dict().items() if name not in shared}
+        file = f"member-{seed}.safetensors"
+        entries.append(
+            {"seed": seed, "file": file, "sha256": save_tensors(directory / file, own), **asdict(network.config)}
+        )
+    return entry, entries
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors, in float16 where that loses nothing, and return the file's SHA-256."""
+    from safetensors.torch import save_file
+
+    compact = {name: _compact(tensor.detach().cpu()).contiguous() for name, tensor in tensors.items()}
+    save_file(compact, path)
+    return sha256_of(path)
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    import torch
+
+    half = tensor.half()
+    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
+
+
+def save_reference(path: Path, reference: ReferenceFeatures) -> None:
+    """Write the reference photos' tensors."""
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, np.ndarray] = {
+        "descriptors": np.ascontiguousarray(reference.descriptors, dtype=np.float16),
+        "ood_features": np.ascontiguousarray(reference.ood_features, dtype=np.float32),
+        "positions_enu_m": np.ascontiguousarray(reference.positions_enu_m, dtype=np.float64),
+    }
+    if reference.extractor is not None and reference.local_descriptors is not None:
+        tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
+        tensors |= reference.extractor.tensors()
+    save_file(tensors, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file, those in float16 as float32. Raises BundleError."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises types of its own
+        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def checked(path: Path, digest: str) -> Path:
+    """The path, if its file is whole. Raises BundleError, also where it may not be read."""
+    if not path.is_file():
+        raise BundleError(f"{path} is missing; copy the whole bundle directory again")
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}; mend its permissions") from error
+    if found != digest:
+        raise BundleError(f"{path} is damaged: SHA-256 {found[:12]}..., expected {str(digest)[:12]}...; copy it again")
+    return path
+
+
+def swap(staging: Path, path: Path) -> None:
+    """Put the complete new directory in the old one's place, keeping the old one if that fails."""
+    if not path.exists():
+        staging.rename(path)
+        return
+    previous = path.with_name(f".{path.name}.previous-{os.getpid()}")
+    path.rename(previous)
+    try:
+        staging.rename(path)
+    except OSError:
+        previous.rename(path)
+        raise
+    shutil.rmtree(previous)
