@@ -10,9 +10,10 @@ import yaml
 from helpers import make_bundle, make_members, make_reference, textured_rgb
 from safetensors import safe_open
 
-from campus_visual_gps import Localizer
+from campus_visual_gps import Localizer, bundle_files
 from campus_visual_gps import bundle as bundles
-from campus_visual_gps.bundle import MANIFEST, MODEL_CARD, REFERENCE, SHARED_STAGES, load_bundle
+from campus_visual_gps.bundle import MANIFEST, MODEL_CARD, REFERENCE, load_bundle
+from campus_visual_gps.bundle_files import SHARED_STAGES
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.preprocess import ImageSpec
@@ -189,7 +190,7 @@ def test_a_failed_save_leaves_the_old_bundle(bundle_dir, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bundles, "_save_reference", no_space)
+        patched.setattr(bundles, "save_reference", no_space)
         with pytest.raises(OSError, match="No space left"):
             make_bundle(bundle_dir)
     assert (bundle_dir / MANIFEST).read_text() == before
@@ -222,7 +223,7 @@ def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name,
         def denied(path):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(bundles, "sha256_of", denied)
+        monkeypatch.setattr(bundle_files, "sha256_of", denied)
     else:
         (bundle_dir / name).chmod(0)
     bundle = load_bundle(bundle_dir)

@@ -113,6 +113,14 @@ def test_stages_that_members_share_run_once_and_all_others_once_a_member():
     assert greatest_difference(together, run(separate, images(1))) < 1e-4
 
 
+@pytest.mark.parametrize("shared_stages", [1, 2, 4, 5])
+def test_however_many_stages_are_shared_the_outputs_are_the_same(shared_stages):
+    members = networks("resnet18", shared_stages)
+    model, separate = (SiteModel(members, image_spec("resnet18"), shared_stages=count) for count in (None, 0))
+    assert model.shared_stages == shared_stages
+    assert greatest_difference(run(model, images(1)), run(separate, images(1))) < 1e-4
+
+
 def test_several_models_may_be_built_of_the_same_members():
     members = networks("resnet18", shared_stages=2)
     before = {name: tensor.clone() for name, tensor in members[1].state_dict().items()}
