@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from helpers import ROOT, make_bundle
 
 from campus_visual_gps.bundle import load_bundle
@@ -13,6 +14,8 @@ from campus_visual_gps.ros.tools import benchmark
 from campus_visual_gps.ros.tools.benchmark_inputs import RANDOM_SEEDS, random_bundle
 
 
+@pytest.mark.ros
+@pytest.mark.slow
 def test_all_times_are_measured_of_a_bundle_whose_gates_would_reject_the_image(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "IMAGES", 3)
     monkeypatch.setattr(benchmark.measure, "__defaults__", (3,))
@@ -35,6 +38,8 @@ def test_without_a_bundle_there_is_an_untrained_one(tmp_path):
     assert len(bundle.load_members()) == len(RANDOM_SEEDS)
 
 
+@pytest.mark.ros
+@pytest.mark.slow
 def test_the_soak_counts_and_weighs(tmp_path):
     bundle_dir = make_bundle(tmp_path / "bundle")
     command = [sys.executable, "scripts/soak_node.py", "--minutes", "0.05", "--model", str(bundle_dir), "--json"]

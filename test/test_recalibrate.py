@@ -21,6 +21,8 @@ from training.replay.bags import write_bag
 from training.replay.recalibrate import recalibrate, recalibrated
 from training.replay.replay import replay
 
+pytestmark = pytest.mark.slow
+
 FRAME = LocalFrame.at(31.262, 34.802)
 COUNT, PERIOD_S = 60, 3.0
 ERROR_SIGMA_M = 6.0
