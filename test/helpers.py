@@ -93,3 +93,30 @@ def textured_rgb(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray
 
     coarse = np.random.default_rng(seed).uniform(0, 255, (6, 8, 3)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+def make_reference(members, image, positions_enu_m: np.ndarray, image_seeds: tuple[int, ...] = tuple(range(12))):
+    """ReferenceFeatures of textured images as the first member sees them, with a fitted descriptor extractor.
+
+    Image number i stands at positions_enu_m[i]; members are (seed, network).
+    """
+    from campus_visual_gps.bundle import ReferenceFeatures
+    from campus_visual_gps.engines.torch_engine import TorchEngine
+    from campus_visual_gps.models.site_model import SiteModel
+    from campus_visual_gps.preprocess import prepare
+    from training.config import DescriptorSettings
+    from training.fit.descriptor_fit import fit_descriptor_extractor
+
+    engine = TorchEngine(SiteModel([members[0][1]], image), "cpu", "fp32")
+    outputs = engine.run(np.stack([prepare(textured_rgb(seed=seed), image) for seed in image_seeds]))
+    positions = np.asarray(positions_enu_m, dtype=np.float64)[: len(image_seeds)]
+    settings = DescriptorSettings(dim=16, centroids=4, local_dim=8)
+    extractor = fit_descriptor_extractor(outputs.pooled_features, outputs.local_features, positions, settings)
+    described = extractor.describe(outputs.pooled_features, outputs.local_features)
+    return ReferenceFeatures(
+        described.global_descriptors.astype(np.float16),
+        outputs.ood_features,
+        positions,
+        described.local_descriptors,
+        extractor,
+    )

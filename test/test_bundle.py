@@ -1,12 +1,23 @@
 """A bundle comes back as it was saved; a damaged one is one clear line."""
 
+import os
+import stat
+
 import numpy as np
 import pytest
+import torch
 import yaml
-from helpers import make_bundle
+from helpers import make_bundle, make_members, make_reference, textured_rgb
+from safetensors import safe_open
 
-from campus_visual_gps.bundle import MANIFEST, load_bundle
+from campus_visual_gps import Localizer, bundle_files
+from campus_visual_gps import bundle as bundles
+from campus_visual_gps.bundle import MANIFEST, MODEL_CARD, REFERENCE, load_bundle
+from campus_visual_gps.bundle_files import SHARED_STAGES
 from campus_visual_gps.errors import BundleError
+from campus_visual_gps.models.stages import stage_names
+from campus_visual_gps.preprocess import ImageSpec
+from training.fit.bundle_builder import round_to_float16
 
 
 @pytest.fixture
@@ -21,22 +32,147 @@ def _edit(bundle_dir, change):
     path.write_text(yaml.safe_dump(data))
 
 
+def _dtypes(path):
+    """Name -> type of the tensors of a file, as they are stored."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+
+
+def _sharing_members(shared_stages=3):
+    """Two members whose leading stages have the same weights."""
+    members = make_members()
+    one, other = (network.backbone for _, network in members)
+    for names in stage_names(one)[:shared_stages]:
+        for name in names:
+            other.get_submodule(name).load_state_dict(one.get_submodule(name).state_dict())
+    return members
+
+
 def test_what_was_saved_is_loaded(bundle_dir):
     bundle = load_bundle(bundle_dir)
     assert [member.seed for member in bundle.members] == [42, 123]
     assert bundle.calibration.floor_sigma_m == 5.0
     assert bundle.altitude.altitude_m == 300.0
     assert bundle.site_polygon_enu_m.shape == (4, 2)
-    assert len(bundle.load_members()) == 2
+    assert len(bundle.load_members()) == 2 and bundle.shared_stages is None
     reference = bundle.load_reference()
-    assert reference.features.shape[0] == reference.positions_enu_m.shape[0] == 6
-    assert (bundle_dir / "MODEL_CARD.md").read_text().startswith("#")
+    assert reference.descriptors.shape[0] == reference.positions_enu_m.shape[0] == 6
+    assert reference.extractor is None and reference.index() is None
+    assert (bundle_dir / MODEL_CARD).read_text().startswith("#")
 
 
-def test_nothing_but_the_bundle_is_left_behind(tmp_path):
+def test_weights_come_back_bit_by_bit(tmp_path):
+    members = make_members()
+    for (_, saved), loaded in zip(
+        members, load_bundle(make_bundle(tmp_path / "bundle", members=members)).load_members(), strict=True
+    ):
+        state = loaded.state_dict()
+        assert list(state) == list(saved.state_dict())
+        for name, tensor in saved.state_dict().items():
+            assert state[name].dtype == tensor.dtype and torch.equal(state[name], tensor)
+
+
+def test_stages_that_members_share_are_stored_once(tmp_path):
+    members = _sharing_members(3)
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", members=members))
+    assert bundle.shared_stages is not None and bundle.shared_stages.count == 3
+    shared, own = _dtypes(bundle.path / SHARED_STAGES), _dtypes(bundle.path / "member-42.safetensors")
+    assert not set(shared) & set(own) and set(shared) | set(own) == set(members[0][1].state_dict())
+    assert all(
+        name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")) for name in shared
+    )
+    separate = make_bundle(tmp_path / "separate")
+    saved = sum(file.stat().st_size for file in bundle.path.iterdir())
+    stored_twice = sum(file.stat().st_size for file in separate.iterdir())
+    assert stored_twice - saved == pytest.approx((bundle.path / SHARED_STAGES).stat().st_size, rel=0.05)
+    for (_, network), loaded in zip(members, bundle.load_members(), strict=True):
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], tensor)
+    model = bundle.load_site_model()
+    assert model.shared_stages == 3 and model.member_count == 2
+
+
+def test_tensors_are_stored_in_float16_only_where_nothing_is_lost(tmp_path):
+    members = make_members((42,))
+    network = members[0][1]
+    with torch.no_grad():
+        network.backbone.conv1.weight.copy_(network.backbone.conv1.weight.half().float())
+        network.backbone.layer1[0].conv1.weight[0, 0, 0, 0] = 1e6  # float16 cannot hold it
+    bundle_dir = make_bundle(tmp_path / "bundle", members=members)
+    stored = _dtypes(bundle_dir / "member-42.safetensors")
+    assert stored["backbone.conv1.weight"] == "F16"
+    assert stored["backbone.layer1.0.conv1.weight"] == stored["backbone.layer4.1.conv2.weight"] == "F32"
+    assert stored["backbone.bn1.num_batches_tracked"] == "I64"
+    loaded = load_bundle(bundle_dir).load_members()[0].state_dict()
+    for name, tensor in network.state_dict().items():
+        assert loaded[name].dtype == tensor.dtype and torch.equal(loaded[name], tensor)
+
+
+def test_networks_that_training_has_rounded_take_half_of_the_bytes(tmp_path):
+    plain = make_bundle(tmp_path / "plain", members=make_members((42,)))
+    network = round_to_float16(make_members((42,))[0][1])
+    rounded = make_bundle(tmp_path / "rounded", members=[(42, network)])
+    file = "member-42.safetensors"
+    assert (rounded / file).stat().st_size < 0.52 * (plain / file).stat().st_size
+    loaded = load_bundle(rounded).load_members()[0].state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in network.state_dict().items())
+    first, second = (Localizer.load(path, device="cpu", warm_up=False) for path in (plain, rounded))
+    means = [localizer.localize(textured_rgb()).mean_enu_m for localizer in (first, second)]
+    assert np.linalg.norm(means[0] - means[1]) < 0.1
+
+
+def test_rounding_leaves_biases_and_what_float16_cannot_hold():
+    network = make_members((42,))[0][1]
+    with torch.no_grad():
+        network.backbone.layer1[0].conv1.weight[0, 0, 0, 0] = 1e6
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    after = round_to_float16(network).state_dict()
+    untouched = {"backbone.layer1.0.conv1.weight", "head.layers.bias", "backbone.bn1.weight"}
+    for name, tensor in before.items():
+        if name in untouched or tensor.ndim < 2:
+            assert torch.equal(after[name], tensor)
+        else:
+            assert torch.equal(after[name], tensor.half().float())
+
+
+def test_a_bundle_of_a_bundle_is_the_same(tmp_path):
+    """As `recalibrate` copies one: rounding once is all the rounding."""
+    first = load_bundle(make_bundle(tmp_path / "first", members=_sharing_members(3)))
+    copied = [(member.seed, network) for member, network in zip(first.members, first.load_members(), strict=True)]
+    second = load_bundle(make_bundle(tmp_path / "second", members=copied, reference=first.load_reference()))
+    assert (second.members, second.shared_stages) == (first.members, first.shared_stages)
+    assert second.reference_sha256 == first.reference_sha256
+
+
+def test_the_extractor_and_the_local_descriptors_come_back(tmp_path):
+    members = make_members()
+    image = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    positions = np.random.default_rng(5).uniform(-50, 50, (12, 2))
+    reference = make_reference(members, image, positions)
+    loaded = load_bundle(make_bundle(tmp_path / "bundle", reference=reference, image=image)).load_reference()
+    np.testing.assert_array_equal(loaded.local_descriptors, reference.local_descriptors)
+    np.testing.assert_array_equal(loaded.positions_enu_m, positions)
+    assert loaded.descriptors.dtype == np.float16 and loaded.local_descriptors.dtype == np.int8
+    saved = reference.extractor.state_dict()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.extractor.state_dict().items())
+    assert len(loaded.index()) == 12
+
+
+def test_nothing_but_the_bundle_is_left_in_the_directory(tmp_path):
     make_bundle(tmp_path / "bundle")
     make_bundle(tmp_path / "bundle")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle-members"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_every_file_may_be_read_by_everybody(tmp_path):
+    previous = os.umask(0o077)
+    try:
+        bundle_dir = make_bundle(tmp_path / "bundle", members=_sharing_members(2))
+    finally:
+        os.umask(previous)
+    files = sorted(bundle_dir.iterdir())
+    assert {file.name for file in files} >= {MANIFEST, MODEL_CARD, REFERENCE, SHARED_STAGES}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o644}
 
 
 def test_another_directory_is_never_replaced(tmp_path):
@@ -47,27 +183,60 @@ def test_another_directory_is_never_replaced(tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_a_failed_save_leaves_the_old_bundle(bundle_dir):
+def test_a_failed_save_leaves_the_old_bundle(bundle_dir, monkeypatch):
     before = (bundle_dir / MANIFEST).read_text()
-    with pytest.raises(FileNotFoundError):
-        make_bundle(bundle_dir, members=[(1, load_bundle(bundle_dir).members[0].model, bundle_dir / "none")])
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bundles, "save_reference", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            make_bundle(bundle_dir)
     assert (bundle_dir / MANIFEST).read_text() == before
     assert len(load_bundle(bundle_dir).load_members()) == 2
+    assert [path.name for path in bundle_dir.parent.iterdir()] == ["bundle"]
 
 
-def test_a_flipped_byte_is_found(bundle_dir):
-    path = bundle_dir / "member-42.safetensors"
+@pytest.mark.parametrize("name", ["member-42.safetensors", REFERENCE, SHARED_STAGES])
+def test_a_flipped_byte_is_found(tmp_path, name):
+    path = make_bundle(tmp_path / "bundle", members=_sharing_members(2)) / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleError, match=r"member-42.*damaged"):
-        load_bundle(bundle_dir).load_members()
+    with pytest.raises(BundleError, match=rf"{name}.*damaged"):
+        Localizer.load(path.parent, device="cpu", warm_up=False)
 
 
-def test_a_missing_member_is_named(bundle_dir):
-    (bundle_dir / "member-123.safetensors").unlink()
-    with pytest.raises(BundleError, match=r"member-123.*missing"):
-        load_bundle(bundle_dir).load_members()
+@pytest.mark.parametrize("name", ["member-123.safetensors", REFERENCE, SHARED_STAGES])
+def test_a_missing_file_is_named(tmp_path, name):
+    path = make_bundle(tmp_path / "bundle", members=_sharing_members(2)) / name
+    path.unlink()
+    with pytest.raises(BundleError, match=rf"{name}.*missing"):
+        Localizer.load(path.parent, device="cpu", warm_up=False)
+
+
+@pytest.mark.parametrize("name", ["member-42.safetensors", REFERENCE])
+def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name, monkeypatch):
+    if os.geteuid() == 0:  # root may read everything
+
+        def denied(path):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(bundle_files, "sha256_of", denied)
+    else:
+        (bundle_dir / name).chmod(0)
+    bundle = load_bundle(bundle_dir)
+    with pytest.raises(BundleError, match=rf"{name}.*Permission denied") as caught:
+        bundle.load_reference() if name == REFERENCE else bundle.load_members()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle_dir):
+    _edit(bundle_dir, lambda data: data.update(format_version=3))
+    with pytest.raises(BundleError, match=r"format version 3, this program reads 4; train the bundle again") as caught:
+        load_bundle(bundle_dir)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +248,16 @@ def test_a_missing_member_is_named(bundle_dir):
         (lambda d: d["frame"].update(latitude_ref_deg=float("nan")), "finite"),
         (lambda d: d["altitude"].update(altitude_m=float("nan")), "altitude"),
         (lambda d: d["calibration"].update(floor_sigma_m=0.0), "floor"),
+        (lambda d: d["calibration"].update(point_estimator="mode"), "point_estimator"),
         (lambda d: d["calibration"].update(typo=1), "typo"),
+        (lambda d: d["gates"].update(typo=1), "typo"),
         (lambda d: d.update(members=[]), "no members"),
         (lambda d: d.update(members=None), "damaged"),
         (lambda d: d["members"][0].update(file="../../etc/passwd"), "directory"),
         (lambda d: d["members"][0].update(backbone=3), "backbone"),
+        (lambda d: d.update(shared_stages={"count": 1, "file": "../x", "sha256": ""}), "directory"),
+        (lambda d: d.update(shared_stages={"count": 1, "file": "x", "sha256": ""}), "x is missing"),
+        (lambda d: d.pop("shared_stages"), "shared_stages"),
         (lambda d: d.update(site_polygon_enu_m=[[0, 0]]), "site_polygon"),
         (lambda d: d["image"].update(size_px=-1), "image size"),
     ],
@@ -95,8 +269,15 @@ def test_a_bad_manifest_is_one_line_that_names_the_file(bundle_dir, change, says
     assert "\n" not in str(caught.value)
 
 
+def test_weights_of_another_architecture_are_one_line(bundle_dir):
+    _edit(bundle_dir, lambda data: data["members"][0].update(backbone="efficientnet_b0"))
+    with pytest.raises(BundleError, match=r"member-42.*does not fit efficientnet_b0/linear") as caught:
+        load_bundle(bundle_dir).load_members()
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xfe\x00", b"just text"])
-def test_a_manifest_that_is_no_yaml_table_is_refused(bundle_dir, content):
+def test_a_manifest_that_is_no_yaml_table_is_an_error(bundle_dir, content):
     (bundle_dir / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=r"bundle\.yaml"):
         load_bundle(bundle_dir)
@@ -110,3 +291,13 @@ def test_a_missing_directory_is_named(tmp_path):
 def test_reference_positions_keep_their_precision(bundle_dir):
     positions = load_bundle(bundle_dir).load_reference().positions_enu_m
     np.testing.assert_array_equal(positions, np.random.default_rng(1).uniform(-200, 200, (6, 2)))
+
+
+def test_what_the_members_answer_does_not_depend_on_how_they_are_stored(tmp_path):
+    """Stored apart or with shared stages: the same weights give the same answers."""
+    members = _sharing_members(3)
+    together = Localizer.load(make_bundle(tmp_path / "a", members=members), device="cpu", warm_up=False)
+    for index, member in enumerate(members):
+        alone = Localizer.load(make_bundle(tmp_path / f"b{index}", members=[member]), device="cpu", warm_up=False)
+        expected = alone.localize(textured_rgb()).mean_enu_m
+        np.testing.assert_allclose(together.localize(textured_rgb()).member_means_enu_m[index], expected, atol=1e-4)

@@ -2,77 +2,95 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
+import yaml
+from helpers import make_members, textured_rgb
 
+from campus_visual_gps.engines.torch_engine import TorchEngine
 from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid
-from campus_visual_gps.retrieval.prior import TOP_K, RetrievalResult
+from campus_visual_gps.models.backbones import get_backbone
+from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.models.site_model import SiteModel
+from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.retrieval.index import TOP_K, RetrievalResult
+from training.fit import calibration_set
 from training.fit.calibration import (
     brightness_of_night,
     conformal_quantile,
     fit_calibration,
+    fit_covariance,
     fit_scale_and_floor,
-    fit_scaling,
-    gaussian_nll,
 )
-from training.fit.calibration_set import CalibrationSet, Outputs
+from training.fit.calibration_set import CalibrationSet, PhotoOutputStore, concatenated, read_photos
+from training.metrics.consistency import nees
 
 N = 600
 COLUMNS, ROWS = np.meshgrid(np.arange(30), np.arange(12))
-CELLS = LocationGrid(np.stack([COLUMNS.ravel(), ROWS.ravel()], axis=1) * 6.0, 6.0)
+GRID = LocationGrid(np.stack([COLUMNS.ravel(), ROWS.ravel()], axis=1) * 6.0, 6.0)
 
 
-def part(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, session="a", n=N) -> CalibrationSet:
+def outputs_of(means, covs, grid_log_probs=None) -> ModelOutputs:
+    empty = np.zeros((len(means), 0), np.float32)
+    return ModelOutputs(means, covs, grid_log_probs, empty, empty, None, None, None, np.ones(len(means), bool))
+
+
+def gaussian_set(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, n=N) -> CalibrationSet:
     """Gaussian members that claim one sigma and err by another."""
     error_sigma_m, claimed = (np.broadcast_to(value, n) for value in (error_sigma_m, claimed_sigma_m))
     truth = rng.uniform(0, 100, (n, 2))
     means = truth[:, None] + error_sigma_m[:, None, None] * rng.normal(size=(n, 1, 2))
     covs = claimed[:, None, None, None] ** 2 * np.eye(2)
-    features = rng.normal(size=(n, 8))
-    brightness = np.full(n, brightness) + rng.normal(size=n)
-    outputs = Outputs(means, covs, None, features, brightness, np.full(n, 100.0))
-    near = None
-    return CalibrationSet(outputs, None, truth, np.full(n, session, object), np.arange(n), np.full(n, night), near)
+    grey = np.full(n, brightness) + rng.normal(size=n)
+    sessions = np.full(n, f"night-{night:g}", object)
+    return CalibrationSet(
+        outputs_of(means, covs), grey, np.full(n, 100.0), None, truth, sessions, np.arange(n), np.full(n, night), None
+    )
 
 
-def neighbours_of(place, positions, agreement) -> RetrievalResult:
-    """The nearest positions, as photos of the same place."""
-    distances = np.linalg.norm(positions - place, axis=1)
-    rows = np.argsort(distances)[:TOP_K]
-    return RetrievalResult(rows, 1.0 - distances[rows] / 100.0, positions[rows], np.full(len(rows), agreement))
+def photos_near(truth, match_score) -> RetrievalResult:
+    """For photos (N, 2) the nearest of them, as photos of the same place."""
+    distances = np.linalg.norm(truth[:, None] - truth, axis=-1)
+    rows = np.argsort(distances, axis=1)[:, :TOP_K]
+    similarities = 1.0 - np.take_along_axis(distances, rows, axis=1) / 100.0
+    return RetrievalResult(rows, similarities, truth[rows], np.full(rows.shape, float(match_score)))
 
 
-def map_part(rng, width_m, error_sigma_m, n=200, agreement=5.0) -> CalibrationSet:
-    """Maps of one width about a point that errs by another."""
+def grid_set(rng, width_m, error_sigma_m, n=200, match_score=5.0) -> CalibrationSet:
+    """Grids of one width about a point that errs by another."""
     truth = rng.uniform([30, 15], [140, 50], (n, 2))
     centre = truth + error_sigma_m * rng.normal(size=(n, 2))
-    squared = ((CELLS.centres_enu_m - centre[:, None]) ** 2).sum(-1)
-    maps = np.exp(-squared / (2 * width_m**2)) + 1e-12
-    grid_log_probs = np.log(maps / maps.sum(1, keepdims=True))[:, None]
-    features = np.column_stack([truth, np.full(n, 100.0)])
-    grey, sharp = np.full(n, 120.0), np.full(n, 100.0)
-    outputs = Outputs(centre[:, None], np.zeros((n, 1, 2, 2)), grid_log_probs, features, grey, sharp)
-    near = [neighbours_of(one, truth, agreement) for one in truth]
-    return CalibrationSet(outputs, CELLS, truth, np.full(n, "a", object), np.arange(n), np.full(n, np.nan), near)
+    squared = ((GRID.centres_enu_m - centre[:, None]) ** 2).sum(-1)
+    mass = np.exp(-squared / (2 * width_m**2)) + 1e-12
+    grid_log_probs = np.log(mass / mass.sum(1, keepdims=True))[:, None]
+    grey, sharp, sessions = np.full(n, 120.0), np.full(n, 100.0), np.full(n, "a", object)
+    return CalibrationSet(
+        outputs_of(centre[:, None], np.zeros((n, 1, 2, 2)), grid_log_probs),
+        grey,
+        sharp,
+        GRID,
+        truth,
+        sessions,
+        np.arange(n),
+        np.full(n, np.nan),
+        photos_near(truth, match_score),
+    )
 
 
-def nees_of(parts, calibration):
-    offsets, covs = [], []
-    for one in parts:
-        belief = one.believe(calibration)
-        offsets.append(belief.mean_enu_m - one.truth_enu_m)
-        covs.append(belief.cov_enu_m2)
-    offsets, covs = np.concatenate(offsets), np.concatenate(covs)
-    return (offsets * np.linalg.solve(covs, offsets[..., None])[..., 0]).sum(axis=1)
+def nees_of(sets, calibration):
+    posteriors = [own.posterior(calibration) for own in sets]
+    offsets = [own.mean_enu_m - held_out.truth_enu_m for own, held_out in zip(posteriors, sets, strict=True)]
+    return nees(np.concatenate(offsets), np.concatenate([own.cov_enu_m2 for own in posteriors]))
 
 
-def test_members_that_are_too_sure_are_scaled_until_their_covariance_holds():
+def test_members_that_claim_too_little_are_scaled_until_their_covariance_holds():
     rng = np.random.default_rng(0)
     sigma = rng.uniform(4, 20, N)
-    calibration = fit_calibration([part(rng, sigma, sigma / 2)])
+    calibration = fit_calibration([gaussian_set(rng, sigma, sigma / 2)])
     assert calibration.scale == pytest.approx(4.0, rel=0.25)
-    fresh = [part(np.random.default_rng(1), sigma, sigma / 2)]
+    fresh = [gaussian_set(np.random.default_rng(1), sigma, sigma / 2)]
     assert nees_of(fresh, calibration).mean() == pytest.approx(2.0, abs=0.3)
     assert calibration.measured["nees_before"] > 5 > calibration.measured["nees_after"]
     assert calibration.measured["nll_after"] < calibration.measured["nll_before"]
@@ -95,12 +113,12 @@ def test_points_that_claim_nothing_get_a_floor_alone():
 def test_the_conformal_radius_holds_the_truth_as_often_as_it_says_whatever_the_distribution():
     rng = np.random.default_rng(4)
     heavy = 5.0 * np.abs(rng.standard_t(2, N)) + 1.0
-    calibration = fit_calibration([part(rng, heavy, 5.0)])
-    fresh = part(np.random.default_rng(5), 5.0 * np.abs(np.random.default_rng(6).standard_t(2, N)) + 1.0, 5.0)
-    belief = fresh.believe(calibration)
-    errors = np.linalg.norm(belief.mean_enu_m - fresh.truth_enu_m, axis=1)
+    calibration = fit_calibration([gaussian_set(rng, heavy, 5.0)])
+    fresh = gaussian_set(np.random.default_rng(5), 5.0 * np.abs(np.random.default_rng(6).standard_t(2, N)) + 1.0, 5.0)
+    posterior = fresh.posterior(calibration)
+    errors = np.linalg.norm(posterior.mean_enu_m - fresh.truth_enu_m, axis=1)
     for level in (90, 95):
-        inside = (errors <= calibration.radius_m(belief.cov_enu_m2, level)).mean()
+        inside = (errors <= calibration.radius_m(posterior.cov_enu_m2, level)).mean()
         assert inside == pytest.approx(level / 100, abs=0.04)
 
 
@@ -110,41 +128,47 @@ def test_the_conformal_quantile_counts_the_new_photo_too():
 
 
 @pytest.mark.parametrize(("width_m", "error_m", "flatter"), [(6.0, 20.0, True), (25.0, 6.0, False)])
-def test_the_temperature_makes_maps_as_wide_as_their_errors(width_m, error_m, flatter):
-    calibration = fit_calibration([map_part(np.random.default_rng(7), width_m, error_m)])
+def test_the_temperature_makes_grids_as_wide_as_their_errors(width_m, error_m, flatter):
+    calibration = fit_calibration([grid_set(np.random.default_rng(7), width_m, error_m)])
     assert (calibration.temperature > 1.5) if flatter else (calibration.temperature < 0.8)
 
 
-def test_neighbours_that_stand_at_the_truth_are_taken_as_evidence():
-    parts = [map_part(np.random.default_rng(8), 20.0, 20.0)]
-    without, with_evidence = fit_calibration(parts), fit_calibration(parts, evidence=True)
-    assert with_evidence.evidence.weight > 0
-    assert with_evidence.measured["mean_error_after_m"] < 0.7 * without.measured["mean_error_after_m"]
+def test_retrieved_photos_that_stand_at_the_truth_become_a_prior():
+    sets = [grid_set(np.random.default_rng(8), 20.0, 20.0)]
+    without, with_prior = fit_calibration(sets), fit_calibration(sets, retrieval_prior=True)
+    assert with_prior.retrieval_prior.weight > 0
+    assert with_prior.measured["mean_error_after_m"] < 0.7 * without.measured["mean_error_after_m"]
 
 
-def test_a_photo_that_agrees_with_no_reference_photo_is_doubted_in_proportion():
+def test_sigma_of_a_photo_that_matches_no_reference_photo_grows_in_proportion():
     rng = np.random.default_rng(13)
-    parts = [map_part(rng, 20.0, 20.0, agreement=agreement) for agreement in (10.0, 5.0, 2.0)]
-    calibration = fit_calibration(parts, evidence=True)
+    sets = [grid_set(rng, 20.0, 20.0, match_score=score) for score in (10.0, 5.0, 2.0)]
+    calibration = fit_calibration(sets, retrieval_prior=True)
     assert calibration.reference_match_score == 10.0
     cov = np.diag([30.0, 10.0])
-    known, half, none = (calibration.apply(cov, agreement) for agreement in (20.0, 5.0, 1.0))
+    known, half, none = (calibration.apply(cov, np.array(score)) for score in (20.0, 5.0, 1.0))
     np.testing.assert_allclose(known, calibration.apply(cov))
     np.testing.assert_allclose(half, 4.0 * known)
     np.testing.assert_allclose(none, 100.0 * known)
-    sigmas = [sigma_m(one.believe(calibration).cov_enu_m2).mean() for one in parts]
+    sigmas = [sigma_m(one.posterior(calibration).cov_enu_m2).mean() for one in sets]
     assert sigmas[0] < 0.6 * sigmas[1] < 0.36 * sigmas[2]
 
 
-def test_night_gets_a_scaling_of_its_own_only_if_the_errors_call_for_one():
+def test_night_gets_a_covariance_of_its_own_only_if_the_errors_call_for_one():
     rng = np.random.default_rng(9)
-    alike = [part(rng, 8.0, 8.0, night=0.0), part(rng, 8.0, 8.0, night=1.0, brightness=30.0, session="b")]
+    alike = [
+        gaussian_set(rng, 8.0, 8.0, night=0.0),
+        gaussian_set(rng, 8.0, 8.0, night=1.0, brightness=30.0),
+    ]
     assert fit_calibration(alike).night is None
-    apart = [part(rng, 8.0, 8.0, night=0.0), part(rng, 24.0, 8.0, night=1.0, brightness=30.0, session="b")]
+    apart = [
+        gaussian_set(rng, 8.0, 8.0, night=0.0),
+        gaussian_set(rng, 24.0, 8.0, night=1.0, brightness=30.0),
+    ]
     calibration = fit_calibration(apart)
     assert calibration.measured["light"] == "apart" and 30 < calibration.night_brightness_threshold < 120
     cov = 64.0 * np.eye(2)
-    day, night = (calibration.scaling(grey).apply(cov)[0, 0] for grey in (120.0, 30.0))
+    day, night = (own.apply(cov)[0, 0] for own in (calibration.general(), calibration.night))
     assert np.sqrt(day) == pytest.approx(8.0, rel=0.2) and np.sqrt(night) == pytest.approx(24.0, rel=0.2)
     for one in apart:
         assert nees_of([one], calibration).mean() == pytest.approx(2.0, abs=0.3)
@@ -152,8 +176,8 @@ def test_night_gets_a_scaling_of_its_own_only_if_the_errors_call_for_one():
 
 def test_lights_that_brightness_cannot_tell_apart_are_calibrated_together():
     rng = np.random.default_rng(10)
-    parts = [part(rng, 8.0, 8.0, night=0.0), part(rng, 24.0, 8.0, night=1.0)]
-    calibration = fit_calibration(parts)
+    sets = [gaussian_set(rng, 8.0, 8.0, night=0.0), gaussian_set(rng, 24.0, 8.0, night=1.0)]
+    calibration = fit_calibration(sets)
     assert calibration.night is None and calibration.measured["light_accuracy"] < 0.9
 
 
@@ -165,42 +189,89 @@ def test_the_brightness_of_night_lies_between_the_lights():
 
 
 def test_few_photos_give_a_floor_and_nothing_else():
-    calibration = fit_calibration([part(np.random.default_rng(11), 10.0, 1.0, n=8)])
+    calibration = fit_calibration([gaussian_set(np.random.default_rng(11), 10.0, 1.0, n=8)])
     assert calibration.scale == 1.0 and calibration.conformal_90 is None and calibration.floor_sigma_m > 4.0
 
 
-def test_the_likelihood_is_the_gaussians():
-    assert gaussian_nll(np.array([[3.0, 4.0]]), np.array([25.0 * np.eye(2)]))[0] == pytest.approx(0.5 + np.log(25.0))
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """An engine, and the files of 20 stored photos."""
+    members, described = make_members((1,)), get_backbone("resnet18")
+    engine = TorchEngine(SiteModel([members[0][1]], ImageSpec(64, described.mean, described.std)), "cpu", "fp32")
+    directory = tmp_path_factory.mktemp("photos")
+    paths = [directory / f"{index}.png" for index in range(20)]
+    for index, path in enumerate(paths):
+        cv2.imwrite(str(path), textured_rgb(64, 64, index))
+    return engine, paths
 
 
-def test_a_calibration_survives_the_bundles_yaml():
-    import dataclasses
+def test_stored_photos_are_read_in_batches_and_keep_their_order(photos):
+    engine, paths = photos
+    found = read_photos(engine, paths)
+    assert len(found.outputs) == 20 and found.brightness.shape == found.sharpness.shape == (20,)
+    for row in (0, 15, 16, 19):
+        alone = read_photos(engine, paths[row : row + 1])
+        np.testing.assert_allclose(
+            found.outputs.member_means_enu_m[row], alone.outputs.member_means_enu_m[0], atol=1e-4
+        )
+        assert found.brightness[row] == alone.brightness[0] and found.sharpness[row] == alone.sharpness[0]
+    assert [stage.dtype for stage in found.outputs.local_features] == [np.float16, np.float16]
 
-    import yaml
 
-    parts = [map_part(np.random.default_rng(12), 20.0, 20.0)]
+def test_a_store_reads_every_photo_once(photos, monkeypatch):
+    engine, paths = photos
+    read = []
+
+    def counted(engine, paths):
+        read.extend(paths)
+        return read_photos(engine, paths)
+
+    monkeypatch.setattr(calibration_set, "read_photos", counted)
+    store = PhotoOutputStore()
+    first = store.read(engine, [paths[3], paths[1]])
+    second = store.read(engine, [paths[2], paths[1], paths[3]])
+    assert read == [paths[3], paths[1], paths[2]]
+    pooled = read_photos(engine, [paths[2], paths[1], paths[3]]).outputs.pooled_features
+    np.testing.assert_allclose(second.outputs.pooled_features, pooled, atol=1e-4)
+    np.testing.assert_array_equal(first.outputs.pooled_features, second.outputs.pooled_features[[2, 1]])
+    assert second.brightness[1] == first.brightness[1]
+
+
+def test_some_photos_of_a_set_are_a_set():
+    held_out = grid_set(np.random.default_rng(14), 20.0, 20.0, n=10)
+    chosen = np.arange(10) % 3 == 0
+    some = held_out.rows(chosen)
+    assert len(some) == 4 and some.grid is GRID
+    calibration = Calibration(5.0)
+    np.testing.assert_allclose(some.errors_m(calibration), held_out.errors_m(calibration)[chosen], atol=1e-3)
+    np.testing.assert_array_equal(some.retrieval.rows, held_out.retrieval.rows[chosen])
+    assert concatenated([held_out, some], lambda own: own.truth_enu_m).shape == (14, 2)
+
+
+def test_a_calibration_comes_back_from_the_bundles_yaml():
+    sets = [grid_set(np.random.default_rng(12), 20.0, 20.0)]
     fitted = dataclasses.replace(
-        fit_calibration(parts, evidence=True),
+        fit_calibration(sets, retrieval_prior=True),
         night=CovarianceCalibration(9.0, 1.5, 2.0),
         night_brightness_threshold=40.0,
     )
-    stored = yaml.safe_load(yaml.safe_dump(dataclasses.asdict(fitted)))
+    stored = yaml.safe_load(yaml.safe_dump(fitted.to_dict()))
     assert Calibration.from_dict(stored) == fitted
 
 
 def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
     rng = np.random.default_rng(8)
-    heavy = [part(rng, np.where(rng.random(N) < 0.1, 40.0, 5.0), 1.0) for _ in range(3)]
+    heavy = [gaussian_set(rng, np.where(rng.random(N) < 0.1, 40.0, 5.0), 1.0) for _ in range(3)]
     base = Calibration(1.0)
-    plain, wide = (fit_scaling(heavy, base, tails=tails) for tails in (False, True))
+    plain, wide = (fit_covariance(heavy, base, tails=tails) for tails in (False, True))
 
-    def held(scaling) -> float:
-        calibration = dataclasses.replace(base, **vars(scaling))
-        beliefs = [own.believe(calibration) for own in heavy]
-        offsets = np.concatenate([b.mean_enu_m - own.truth_enu_m for b, own in zip(beliefs, heavy, strict=True)])
-        covs = np.concatenate([b.cov_enu_m2 for b in beliefs])
+    def held(covariance) -> float:
+        calibration = dataclasses.replace(base, **vars(covariance))
+        posteriors = [own.posterior(calibration) for own in heavy]
+        offsets = np.concatenate([one.mean_enu_m - own.truth_enu_m for one, own in zip(posteriors, heavy, strict=True)])
+        covs = np.concatenate([one.cov_enu_m2 for one in posteriors])
         return float(np.mean(np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets) <= 5.991))
 
     assert held(plain) < 0.95 <= held(wide)
-    light = fit_scaling([part(rng, 5.0, 1.0)], base)
+    light = fit_covariance([gaussian_set(rng, 5.0, 1.0)], base)
     assert np.sqrt(light.scale + light.floor_sigma_m**2) == pytest.approx(5.0, rel=0.1)

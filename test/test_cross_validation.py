@@ -1,4 +1,4 @@
-"""Leave one session out, on a tiny site, for real: every head, frozen stages with cached views, and the calibration."""
+"""Leave one session out, on a tiny site, for real: every head, frozen stages with cached features, the calibration."""
 
 import dataclasses
 from pathlib import Path
@@ -13,10 +13,12 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.preprocess import prepare
 from training.cli import app
 from training.config import load_config
 from training.data.dataset import read_rgb
 from training.evaluate.predict import read_predictions
+from training.fit.bundle_builder import describes_alike
 from training.fit.cross_validation import cross_validate, load_calibration_sets, read_folds
 from training.fit.ensemble import train_ensemble
 from training.fit.site_data import load_site
@@ -33,7 +35,7 @@ SETTINGS = {
     "weights": "none",
     "size_px": 64,
     "seeds": [1],
-    "optimizer": {"lr": 1e-3, "frozen_stages": 3},
+    "optimizer": {"lr": 1e-3, "frozen_stages": 4},
     "scheduler": {"name": "cosine"},
     "trainer": {"max_epochs": 1, "batch_size": 8, "accelerator": "cpu", "keep": "last", "cached_views": 1},
 }
@@ -42,9 +44,9 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def dataset_dir(tmp_path_factory):
     photos = tmp_path_factory.mktemp("photos")
-    places = np.random.default_rng(0).uniform(-40, 40, (60, 2))
-    for index, place in enumerate(places):
-        latitude, longitude = (float(value) for value in FRAME.to_geodetic(place))
+    positions = np.random.default_rng(0).uniform(-40, 40, (60, 2))
+    for index, position in enumerate(positions):
+        latitude, longitude = (float(value) for value in FRAME.to_geodetic(position))
         write_photo(photos / f"walk-{index % 4}" / f"{index}.jpg", index, make_exif((latitude, longitude)))
     dataset = tmp_path_factory.mktemp("data") / "set"
     ingest(photos, dataset, progress=False)
@@ -78,14 +80,33 @@ def test_every_session_but_the_test_is_left_out_once(folds, dataset_dir):
         assert summary.train_photos == 30 and bundle.training["val_photos"] == 30
 
 
-def test_folds_share_one_cache_of_views(folds, dataset_dir):
-    files = list((dataset_dir / "views").iterdir())
+def test_folds_share_one_cache_of_features(folds, dataset_dir):
+    files = list((dataset_dir / "feature_cache").iterdir())
     assert [file.suffix for file in files] == [".npy"]
     views = np.load(files[0], mmap_mode="r")
     assert views.shape[:2] == (2, 60) and not np.array_equal(views[0], views[1])
 
 
-def test_a_fold_answers_with_a_map_and_a_covariance(folds, dataset_dir):
+def test_where_the_stages_that_describe_a_photo_are_frozen_all_folds_describe_it_alike(folds, dataset_dir):
+    """Photos are then read once for all folds."""
+    config, made, _ = folds
+    assert describes_alike(config) and not describes_alike(_with_frozen_stages(config, 3))
+    bundles = [load_bundle(fold.bundle_dir) for fold, _ in made]
+    features = [dict(zip(own.training["photo_ids"], own.load_reference().ood_features, strict=True)) for own in bundles]
+    common = sorted(set(features[0]) & set(features[1]))
+    assert len(common) == 15
+    for photo_id in common:
+        np.testing.assert_array_equal(features[0][photo_id], features[1][photo_id])
+    localizer = Localizer.load(bundles[1].path, device="cpu", precision="fp32")
+    inputs = prepare(read_rgb(image_path(dataset_dir, common[0])), localizer.bundle.image)
+    np.testing.assert_allclose(localizer.engine.run(inputs[None]).ood_features[0], features[1][common[0]], atol=1e-4)
+
+
+def _with_frozen_stages(config, count):
+    return dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, frozen_stages=count))
+
+
+def test_a_fold_answers_with_modes_and_a_covariance(folds, dataset_dir):
     _, made, _ = folds
     localizer = Localizer.load(made[0][0].bundle_dir, device="cpu")
     photos = load_dataset(dataset_dir)
@@ -94,15 +115,16 @@ def test_a_fold_answers_with_a_map_and_a_covariance(folds, dataset_dir):
     assert 0.0 <= estimate.indicators.ood_score < 1.4
 
 
-def test_what_the_folds_said_is_read_back_for_the_final_calibration(folds, dataset_dir, tmp_path):
+def test_what_the_folds_predicted_is_read_back_for_the_final_calibration(folds, dataset_dir, tmp_path):
     config, made, _ = folds
-    parts = load_calibration_sets(config.out, load_site(config), config)
-    assert [set(part.sessions) for part in parts] == [{"walk-0"}, {"walk-1"}, {"walk-2"}]
+    sets = load_calibration_sets(config.out, load_site(config), config)
+    assert [set(own.sessions) for own in sets] == [{"walk-0"}, {"walk-1"}, {"walk-2"}]
     localizer = Localizer.load(made[1][0].bundle_dir, device="cpu", precision="fp32")
     photos = load_dataset(dataset_dir)
     own = photos[photos["session"] == "walk-1"]
-    output = localizer.ensemble.predict(read_rgb(image_path(dataset_dir, own["photo_id"].iloc[2])))
-    np.testing.assert_allclose(parts[1].outputs.means_enu_m[2], output.means_enu_m, atol=1e-3)
+    estimate = localizer.localize(read_rgb(image_path(dataset_dir, own["photo_id"].iloc[2])))
+    found = sets[1].outputs.member_means_enu_m[2]
+    np.testing.assert_allclose(found, estimate.member_means_enu_m, atol=1e-3)
     final = dataclasses.replace(config, out=str(tmp_path / "final"))
     summary = train_ensemble(final, config.out)
     bundle = load_bundle(summary.bundle_dir)
@@ -110,14 +132,14 @@ def test_what_the_folds_said_is_read_back_for_the_final_calibration(folds, datas
     assert bundle.calibration.measured["sessions"] == ["walk-0", "walk-1", "walk-2"]
 
 
-def test_folds_of_another_recipe_are_refused(folds, dataset_dir, tmp_path):
+def test_folds_of_another_configuration_are_an_error(folds, dataset_dir, tmp_path):
     config, _, _ = folds
     other = dataclasses.replace(config, size_px=96, out=str(tmp_path / "final"))
     with pytest.raises(DatasetError, match="another configuration"):
         train_ensemble(other, config.out)
 
 
-def test_a_directory_without_folds_is_refused(tmp_path):
+def test_a_directory_without_folds_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no complete folds"):
         read_folds(tmp_path)
 
@@ -137,8 +159,17 @@ def test_two_sessions_are_too_few(dataset_dir, tmp_path):
 def test_the_other_heads_are_trained_by_the_same_command(head, dataset_dir, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(SETTINGS))
-    arguments = ["folds", str(path), "--dataset", str(dataset_dir), "--out", str(tmp_path / "folds"), "--seed", "7"]
-    result = CliRunner().invoke(app, [*arguments, "--set", f"model.head={head}"])
+    arguments = [
+        "cross-validate",
+        str(path),
+        "--dataset",
+        str(dataset_dir),
+        "--out",
+        str(tmp_path / "folds"),
+        "--seed",
+        "7",
+    ]
+    result = CliRunner().invoke(app, [*arguments, "--set", f"model.head={head}", "--set", "optimizer.frozen_stages=3"])
     assert result.exit_code == 0, result.output
     bundles = [load_bundle(fold.bundle_dir) for fold in read_folds(tmp_path / "folds")]
     assert {(bundle.members[0].model.head, bundle.members[0].seed) for bundle in bundles} == {(head, 7)}
@@ -173,12 +204,14 @@ def test_another_evaluation_of_the_same_photos_stands_in_the_same_table(folds, d
     config, _, _ = folds
     evaluate(Path(config.out), dataset_dir, "train", tmp_path / "other", progress=False)
     summary = evaluate(
-        Path(config.out), dataset_dir, "train", tmp_path / "report", progress=False, beside=[tmp_path / "other"]
+        Path(config.out), dataset_dir, "train", tmp_path / "report", progress=False, comparisons=[tmp_path / "other"]
     )
     report = summary.report
     assert report["baseline.other.mean_error_m"] == pytest.approx(report["mean_error_m"])
     assert report["baseline.other.nll_mean"] == pytest.approx(report["nll_mean"])
     overview = (tmp_path / "report" / "report.md").read_text().split("## All in one table")[1].split("##")[0]
-    assert "beside: other" in overview and "NEES" in overview
+    assert "comparison: other" in overview and "NEES" in overview
     with pytest.raises(DatasetError, match="evaluate the same split"):
-        evaluate(Path(config.out), dataset_dir, "val", tmp_path / "no", progress=False, beside=[tmp_path / "other"])
+        evaluate(
+            Path(config.out), dataset_dir, "val", tmp_path / "no", progress=False, comparisons=[tmp_path / "other"]
+        )

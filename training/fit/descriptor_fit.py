@@ -122,7 +122,8 @@ def whitened_lda(raw: np.ndarray, positions_enu_m: np.ndarray, dim: int) -> np.n
 def _principal_components(centred: np.ndarray, most: int) -> np.ndarray:
     """(D, p) orthonormal principal components of rows (N, D), at most so many, fewer than N."""
     count = min(most, len(centred) - 1, centred.shape[1])
-    pca = PCA(n_components=count, svd_solver="full").fit(centred)
+    with np.errstate(invalid="ignore"):  # PCA divides by the total variance, which is 0 for photos that are all alike
+        pca = PCA(n_components=count, svd_solver="full").fit(centred)
     kept = pca.explained_variance_ > 1e-9 * max(pca.explained_variance_.max(), 1e-12)
     if not kept.any():  # photos that are all alike
         return np.eye(centred.shape[1], 1)
