@@ -1,6 +1,7 @@
 """Settings of a test run: DDS on the loopback only, one domain for each process, no deadlines on a shared machine."""
 
 import os
+from pathlib import Path
 
 # Before anything imports rclpy. A worker of pytest-xdist inherits the domain of the process that started it.
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
@@ -22,25 +23,37 @@ settings.register_profile(
 settings.load_profile("shared-machine")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Order and groups for `pytest -n 2 --dist loadgroup --no-loadscope-reorder`, as scripts/test runs it.
-
-    All tests that start ROS nodes are one group: one worker runs them, one after the other. The other groups are the
-    modules, whose fixtures are made once. The groups that take longest start first.
-    """
-    if not hasattr(config, "workerinput"):  # no worker of pytest-xdist
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ros" if item.get_closest_marker("ros") else item.path.stem))
-    items.sort(key=_start_order)
+    """Under pytest-xdist, start the tests that take longest first: those with ROS nodes, then the slow ones."""
+    if hasattr(config, "workerinput"):  # set in the workers
+        items.sort(key=_start_order)
 
 
 def _start_order(item) -> int:
-    """0 for tests that start ROS nodes, 1 for slow ones, 2 for all others."""
     if item.get_closest_marker("ros"):
         return 0
     return 1 if item.get_closest_marker("slow") else 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker runs all modules with the marker `ros`, one after the other; every other module is a unit of its own.
+
+    Nodes of two workers would compete for the cores, and a module's fixtures are made once.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RosModulesTogether(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::", 1)[0]
+            return "ros" if module in ros_modules else module
+
+    ros_modules = {
+        path.relative_to(config.rootpath).as_posix()
+        for path in Path(__file__).parent.glob("test_*.py")
+        if "pytest.mark.ros" in path.read_text(encoding="utf-8")
+    }
+    return RosModulesTogether(config, log)
 
 
 @pytest.fixture(scope="module")
