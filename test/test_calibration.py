@@ -237,6 +237,18 @@ def test_a_store_reads_every_photo_once(photos, monkeypatch):
     assert second.brightness[1] == first.brightness[1]
 
 
+def test_a_store_takes_models_whose_grids_have_other_cells(photos):
+    """As those of folds: their grids follow the training photos."""
+    _, paths = photos
+    described, store = get_backbone("resnet18"), PhotoOutputStore()
+    for cells, path in ((GRID.centres_enu_m, paths[0]), (GRID.centres_enu_m[:-20], paths[1])):
+        network = make_members((1,), cells_enu_m=cells)[0][1]
+        engine = TorchEngine(SiteModel([network], ImageSpec(64, described.mean, described.std)), "cpu", "fp32")
+        found = store.read(engine, [path])
+        assert len(found.outputs) == 1 and found.outputs.finite.all()
+    assert store.read(engine, paths[:2]).outputs.pooled_features.shape[0] == 2
+
+
 def test_some_photos_of_a_set_are_a_set():
     held_out = grid_set(np.random.default_rng(14), 20.0, 20.0, n=10)
     chosen = np.arange(10) % 3 == 0

@@ -40,8 +40,8 @@ class PhotoOutputs(NamedTuple):
 class PhotoOutputStore:
     """Outputs of photos by file, for folds whose models share the stages that describe an image: each is read once.
 
-    Only the features of what it returns are meant to be used: the members' answers are those of the model that came
-    first.
+    Only the features of what it returns are meant to be used: the members' positions are those of the model that came
+    first. Grids are not kept: those of two folds may have other cells.
     """
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class PhotoOutputStore:
         new = [path for path in dict.fromkeys(paths) if path not in self._row_of]
         if new:
             found = read_photos(engine, new)
+            found = found._replace(outputs=replace(found.outputs, grid_log_probs=None))
             self._row_of |= {path: len(self._row_of) + row for row, path in enumerate(new)}
             self._stored = found if self._stored is None else _joined([self._stored, found])
         if self._stored is None:
