@@ -1,6 +1,7 @@
 """A bundle comes back as it was saved; a damaged one is one clear line."""
 
 import os
+import shutil
 import stat
 
 import numpy as np
@@ -20,9 +21,15 @@ from campus_visual_gps.preprocess import ImageSpec
 from training.fit.bundle_builder import round_to_float16
 
 
+@pytest.fixture(scope="module")
+def intact_dir(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("intact") / "bundle")
+
+
 @pytest.fixture
-def bundle_dir(tmp_path):
-    return make_bundle(tmp_path / "bundle")
+def bundle_dir(intact_dir, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(intact_dir, tmp_path / "bundle")
 
 
 def _edit(bundle_dir, change):
