@@ -66,7 +66,7 @@ def fit_descriptor_extractor(
     raw = _raw_descriptors(bare, pooled, local)
     projection = whitened_lda(raw, np.asarray(positions_enu_m, dtype=np.float64)[chosen], settings.dim)
     bare.raw_mean = torch.from_numpy(raw.mean(axis=0))
-    bare.projection = torch.from_numpy(np.ascontiguousarray(projection.T)).half().float()  # as bundles store it
+    bare.projection = torch.from_numpy(np.ascontiguousarray(projection.T)).half()
     return bare.eval()
 
 
