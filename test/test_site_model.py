@@ -27,6 +27,7 @@ from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
 SIZE_PX = 64
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
+SAMPLE = ROOT / "sample"
 BACKBONES = ["resnet18", "efficientnet_lite0", "swin_t", "convnext_tiny"]
 
 
@@ -257,12 +258,13 @@ def described_bundle(directory):
 def test_onnx_runtime_gives_the_same_positions(bundle, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-    path = ROOT / "sample" / "bundle" if bundle == "sample" else described_bundle(tmp_path / "bundle")
+    path = SAMPLE / "bundle" if bundle == "sample" else described_bundle(tmp_path / "bundle")
     if not path.is_dir():
         pytest.skip("sample/bundle does not exist")
     localizer = Localizer.load(path, device="cpu", precision="fp32", warm_up=False)
     model, image = localizer.engine.model, load_bundle(path).image
-    inputs = np.stack([prepare(textured_rgb(480, 640, seed), image) for seed in range(3)])
+    photos = sample_photos() if bundle == "sample" else [textured_rgb(480, 640, seed) for seed in range(3)]
+    inputs = np.stack([prepare(rgb, image) for rgb in photos])
     file = tmp_path / "site_model.onnx"
     batch = torch.export.Dim("batch", min=1, max=64)
     torch.onnx.export(
@@ -271,12 +273,19 @@ def test_onnx_runtime_gives_the_same_positions(bundle, tmp_path):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = list(run(model, torch.from_numpy(inputs[:1])))
     assert len(names) == len(session.get_outputs())
-    for rows in (slice(0, 1), slice(0, 3)):
+    for rows in (slice(0, 1), slice(0, len(inputs))):
         arrays = session.run(None, {session.get_inputs()[0].name: inputs[rows]})
         found, expected = (to_model_outputs(dict(zip(names, arrays, strict=True))), localizer.engine.run(inputs[rows]))
         one, other = (estimated(localizer, outputs) for outputs in (found, expected))
         np.testing.assert_allclose(one.mean_enu_m, other.mean_enu_m, atol=1e-3)
         np.testing.assert_allclose(one.cov_enu_m2, other.cov_enu_m2, rtol=1e-3)
+
+
+def sample_photos() -> list[np.ndarray]:
+    """The first photo of every session of the sample."""
+    from training.photos.decode import load_rgb
+
+    return [load_rgb(next(iter(sorted(session.glob("*.heic"))))) for session in sorted((SAMPLE / "photos").iterdir())]
 
 
 def estimated(localizer: Localizer, outputs):

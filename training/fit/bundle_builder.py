@@ -136,9 +136,12 @@ def round_to_float16(network: PositionModel) -> PositionModel:
 
 
 def describes_alike(config: TrainConfig) -> bool:
-    """Whether all networks of a configuration describe a photo alike: the stages that do it are all frozen."""
+    """Whether all networks of a configuration describe a photo alike: the stages that do it are pretrained and frozen.
+
+    Without pretrained weights every network has random ones of its own.
+    """
     backbone = build_backbone(config.model.backbone)
-    return config.optimizer.frozen_stages > feature_stages(backbone)[-1]
+    return config.weights != "none" and config.optimizer.frozen_stages > feature_stages(backbone)[-1]
 
 
 def train_members(
