@@ -14,6 +14,8 @@ from training.evaluate.covariance_baselines import covariance_baselines
 from training.evaluate.retrieval_baselines import nearest, nearest_answers, own_rows, weighted_answers
 from training.photos.manifest import image_path
 
+pytestmark = pytest.mark.slow  # builds networks
+
 IDS = [f"{i:016x}" for i in range(6)]
 
 

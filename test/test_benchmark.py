@@ -33,6 +33,7 @@ def test_a_missing_bundle_is_one_line(tmp_path, capsys):
     assert error.count("\n") == 1 and str(tmp_path / "nowhere") in error
 
 
+@pytest.mark.slow
 def test_without_a_bundle_there_is_an_untrained_one(tmp_path):
     bundle = load_bundle(random_bundle(tmp_path / "bundle"))
     assert len(bundle.load_members()) == len(RANDOM_SEEDS)

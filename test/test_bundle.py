@@ -20,6 +20,8 @@ from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.preprocess import ImageSpec
 from training.fit.bundle_builder import round_to_float16
 
+pytestmark = pytest.mark.slow  # builds networks
+
 
 @pytest.fixture(scope="module")
 def intact_dir(tmp_path_factory):

@@ -164,6 +164,7 @@ def test_a_bag_without_receiver_and_odometry_still_has_its_other_metrics():
     assert not any(key.startswith(("outage.", "outside.", "latency.")) for key in drive_to_flat_json(metrics))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reject_all", [False, True])
 @pytest.mark.parametrize("receiver", [None, fixes_at(range(31)), RECEIVER])
 def test_the_section_and_the_pictures_exist_whatever_is_missing(tmp_path, receiver, reject_all):

@@ -280,6 +280,7 @@ def test_file_name_that_is_no_unicode_survives(folders):
     assert os.fsencode(load_dataset(folders[1])["file"][0]) == b"caf\xe9.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_all_campus_photos_are_taken(tmp_path):
     campus = shared_data("campus")
@@ -290,6 +291,7 @@ def test_all_campus_photos_are_taken(tmp_path):
     assert int(photos["night"].sum()) == 451
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_camera_files_with_a_position_are_taken_and_the_others_rejected(tmp_path):
     summary = ingest(shared_data("exif_samples"), tmp_path / "dataset", progress=False)

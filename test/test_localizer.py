@@ -13,6 +13,8 @@ from campus_visual_gps.estimation.integrity import Gates, RejectionReason
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 
+pytestmark = pytest.mark.slow  # builds networks
+
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
 
 

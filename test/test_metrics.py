@@ -74,6 +74,7 @@ def test_position_error_is_the_distance_in_the_plane():
 
 
 # A percentile interval without the widening covers 88 % of ten values.
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [10, 40])
 def test_interval_covers_the_mean_of_independent_normals_95_times_in_100(n):
     rng = np.random.default_rng(n)

@@ -11,6 +11,8 @@ from campus_visual_gps.models.heads import build_head
 from campus_visual_gps.models.position_model import ModelConfig, build_model
 from campus_visual_gps.models.stages import LOCAL_FEATURES_PER_SIDE, local_features
 
+pytestmark = pytest.mark.slow  # builds networks
+
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone_gives_the_features_it_names(name):

@@ -31,6 +31,8 @@ from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow  # builds networks
+
 IMAGE = image_message(textured_rgb(48, 64))
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
 

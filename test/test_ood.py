@@ -18,6 +18,8 @@ from campus_visual_gps.models.stages import (
 from campus_visual_gps.preprocess import prepare
 from campus_visual_gps.retrieval.ood import OodDetector
 
+pytestmark = pytest.mark.slow  # builds networks
+
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_backbone_has_feature_maps_of_its_later_stages(name):

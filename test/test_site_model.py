@@ -25,6 +25,8 @@ from campus_visual_gps.models.site_model import (
 from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 
+pytestmark = pytest.mark.slow  # builds networks
+
 SIZE_PX = 64
 CELLS = np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2) * 6.0
 SAMPLE = ROOT / "sample"
@@ -210,7 +212,6 @@ def test_weights_that_are_nan_give_outputs_that_are_not_finite():
     assert not outputs.finite.any() and np.isnan(outputs.member_means_enu_m).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
     if backbone.startswith("efficientnet_lite"):
@@ -224,7 +225,6 @@ def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
     assert greatest_difference(outputs, run(model, images(2))) < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_exported_it_takes_any_batch_and_gives_the_same_numbers(backbone):
     if backbone.startswith("efficientnet_lite"):
@@ -253,7 +253,6 @@ def described_bundle(directory):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["made", "sample"])
 def test_onnx_runtime_gives_the_same_positions(bundle, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

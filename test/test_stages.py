@@ -15,6 +15,8 @@ from campus_visual_gps.models.stages import (
 )
 from training.config import load_config
 
+pytestmark = pytest.mark.slow  # builds networks
+
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_frozen_stages_and_the_rest_are_the_whole(name):

@@ -190,6 +190,7 @@ def test_capture_times_increase_within_a_session(plan):
 # Rendering
 
 
+@pytest.mark.slow
 def test_an_image_is_the_same_whatever_the_number_of_threads(scene):
     pytest.importorskip("mitsuba", reason="mitsuba is only needed to make the sample anew")
     one = Renderer(scene, NOON, threads=1).render(TINY, samples=2)
@@ -214,6 +215,7 @@ def test_rendering_without_mitsuba_says_what_to_install(tmp_path, monkeypatch):
         render_missing([RenderTask(TINY, NOON, 0)], RenderCache(tmp_path), 1)
 
 
+@pytest.mark.slow
 def test_the_plan_needs_no_mitsuba():
     code = "import sys, training.synthetic.generate as g; g.plan_photos(); assert 'mitsuba' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
