@@ -6,7 +6,7 @@ as it is.
 
 
 class VisualGpsError(Exception):
-    """Base of every error that bad input, a bad file or a bad setting can cause."""
+    """Base of all errors that bad input, a bad file or a bad setting can cause."""
 
 
 class GeodesyError(VisualGpsError):
@@ -30,4 +30,4 @@ class DatasetError(VisualGpsError):
 
 
 class EstimateError(VisualGpsError):
-    """An estimate that no consumer must see: not finite, or claiming a certainty that no image gives."""
+    """An estimate that must not be published: not finite, or with a covariance below any plausible value."""

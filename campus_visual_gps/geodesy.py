@@ -12,9 +12,9 @@ WGS84_SEMI_MAJOR_AXIS_M = 6378137.0
 WGS84_FLATTENING = 1.0 / 298.257223563
 SPHERE_RADIUS_M = 6371000.0
 
-# Beyond it a metre east is so many degrees that the plane of equations 1 to 4 no longer describes a site.
+# Nearer to a pole the plane of equations 1 to 4 is no approximation of a site.
 MAX_REFERENCE_LATITUDE_DEG = 85.0
-# A site is a few kilometres at the most: a position farther off is a wrong label or a wrong bundle.
+# A site is a few kilometres wide at most: a position farther away is a wrong label or of another site's bundle.
 MAX_OFFSET_DEG = 1.0
 
 
@@ -22,8 +22,8 @@ MAX_OFFSET_DEG = 1.0
 class LocalFrame:
     """A plane that touches the ellipsoid at a reference point: x east, y north, metres.
 
-    x = (lon - lon_ref) cos(lat_ref) R_east and y = (lat - lat_ref) R_north. The plane ignores that meridians
-    converge, which costs |x y| tan(lat) / R: under 5 cm across a site of 1 km up to 65 degrees of latitude.
+    x = (lon - lon_ref) cos(lat_ref) R_east and y = (lat - lat_ref) R_north. The plane neglects that meridians
+    converge; the error is |x y| tan(lat) / R, under 5 cm across a site of 1 km up to 65 degrees of latitude.
     """
 
     latitude_ref_deg: float

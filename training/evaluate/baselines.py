@@ -1,7 +1,7 @@
 """What the ensemble has to beat, computed in the same run on the same photos.
 
-Each baseline is a function of the training photos alone, or it says why it could not be computed. What claims a
-covariance is proven with the same figures as the ensemble's (`consistency`).
+Each baseline is a function of the training photos alone, or it says why it could not be computed. Baselines with a
+covariance get the same consistency metrics as the ensemble.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _BATCH = 16
 
 
 class NotComputedError(Exception):
-    """Why a baseline cannot be had here. It goes into the report; it ends nothing."""
+    """Why a baseline cannot be computed; the report says so, and the evaluation goes on."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Positions (N, 2) metres for the evaluated photos, or None and the reason; (N, 2, 2) m^2 where it claims them."""
+    """Positions (N, 2) metres of the evaluated photos, or None and the reason; covariances (N, 2, 2) m^2 if any."""
 
     name: str
     positions_enu_m: np.ndarray | None
@@ -52,7 +52,7 @@ class Baseline:
     covs_enu_m2: np.ndarray | None = None
 
 
-# positions, and covariances where the method claims some
+# positions, and covariances of methods that have some
 Computed = tuple[np.ndarray, np.ndarray | None]
 
 
@@ -72,7 +72,7 @@ class Query:
 
 
 def compute_baselines(bundle: Bundle, query: Query, device: torch.device, progress: bool = True) -> list[Baseline]:
-    """Every one of BASELINES, in that order."""
+    """All of BASELINES, in that order."""
     reference = bundle.load_reference()
     computations = {
         MEDIAN_POSITION: lambda: (_median_position(reference, query), None),
@@ -84,7 +84,7 @@ def compute_baselines(bundle: Bundle, query: Query, device: torch.device, progre
 
 
 def attempt(name: str, computation: Callable[[], Computed]) -> Baseline:
-    """The baseline, or why it cannot be had."""
+    """The baseline, or the reason why it cannot be computed."""
     try:
         positions_enu_m, covs_enu_m2 = computation()
         return Baseline(name, positions_enu_m, covs_enu_m2=covs_enu_m2)

@@ -1,4 +1,4 @@
-"""Exact search among the training photos' features, and the positions and covariances that neighbours claim."""
+"""Retrieval baselines: exact search among the training photos, and positions and covariances from the nearest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from campus_visual_gps.retrieval.index import cosine_top_k, unit_rows
 
-# What a phone claims for itself outdoors: a label's error per axis.
+# Standard deviation of a label per axis, as phones report it outdoors.
 LABEL_SIGMA_M = 5.0
 SPREAD_OF = 5
 TOP_K = 10
@@ -40,11 +40,11 @@ def positions_of(rows: np.ndarray, positions_enu_m: np.ndarray) -> np.ndarray:
 
 
 def nearest_answers(rows: np.ndarray, positions_enu_m: np.ndarray) -> Answers:
-    """Positions (Q, 2) of the nearest photos, and what a careful engineer would claim for them, (Q, 2, 2) m^2.
+    """Positions (Q, 2) of the nearest photos, and covariances (Q, 2, 2) m^2 for them.
 
-    The claim: the second moment about the answer of the SPREAD_OF nearest photos' positions, each as likely as the
-    others, plus the label errors of two photos, the nearest and the one asked for (a sigma of 7 m together).
-    rows (Q, K) are those of `nearest`.
+    The covariance is the second moment of the SPREAD_OF nearest photos' positions about the answer, equally weighted,
+    plus the label errors of two photos, the nearest and the query (together a sigma of 7 m). rows (Q, K) are those of
+    `nearest`.
     """
     near = positions_of(rows[:, :SPREAD_OF], positions_enu_m)
     weights = np.where(np.isfinite(near[..., 0]), 1.0, 0.0)

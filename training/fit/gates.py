@@ -12,11 +12,11 @@ from campus_visual_gps.retrieval.ood import OodDetector
 
 log = logging.getLogger(__name__)
 
-# Fewer photos say little of their extremes.
+# Fewer photos do not tell their extremes.
 MIN_PHOTOS = 50
-# The extremes of the photos but for one in two hundred, which may itself be a covered lens.
+# Quantile for the extremes of the photos: one in two hundred may itself be faulty, such as a covered lens.
 TAIL = 0.005
-# A robot's camera differs from the phone: only what is far outside of everything seen is rejected.
+# A robot's camera differs from the phone: only what is far outside the range of the photos is rejected.
 DARK_MARGIN, BRIGHT_MARGIN, BLUR_MARGIN, SPREAD_MARGIN = 0.5, 0.5, 0.25, 2.0
 # The share of the site's own photos that the OOD gate may reject: a wider gate lets other sites in.
 OOD_FALSE_POSITIVE_RATE = 0.01
@@ -123,5 +123,5 @@ def with_spread_gate(gates: Gates, spreads_m: np.ndarray) -> Gates:
         log.warning("%d validation photos are too few to measure the spread gate: it stays off", len(spreads_m))
         return gates
     widest_m = float(np.quantile(spreads_m, 1.0 - TAIL))
-    # one member alone has no spread to judge by
+    # a single member has no spread
     return replace(gates, max_ensemble_spread_m=round(SPREAD_MARGIN * widest_m, 2)) if widest_m > 0.0 else gates

@@ -1,4 +1,4 @@
-"""The cells of a site's probability map, from where its training photos were taken."""
+"""The cells of a site's grid, from the positions of its training photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from campus_visual_gps.errors import DatasetError
 
-# More would make a head of tens of millions of weights, and every frame slower.
+# With more cells the head has tens of millions of weights, and every image takes longer.
 MAX_CELLS = 20_000
 
 

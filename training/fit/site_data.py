@@ -1,4 +1,4 @@
-"""From a data set to what training wants: the site's frame, its cells, files and positions."""
+"""From a data set to the input of training: local frame, grid cells, image files and positions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
 
 @dataclass(frozen=True)
 class TrainingSite:
-    """A data set as training sees it: photos (rows as of `load_dataset`), where their images lie, frame and image."""
+    """A data set for training: photos (rows of `load_dataset`), its directory, local frame and image specification."""
 
     photos: pd.DataFrame
     dataset_dir: Path
@@ -40,32 +40,32 @@ class TrainingSite:
 
 
 def directories(config: TrainConfig) -> tuple[Path, Path]:
-    """The data set's and the runs' directory. Raises ConfigError where one is not given."""
+    """The directories of the data set and of the runs. Raises ConfigError if one is not given."""
     if not config.dataset or not config.out:
         raise ConfigError("dataset and out must be given, in the configuration or as --dataset and --out")
     return Path(config.dataset), Path(config.out)
 
 
 def load_site(config: TrainConfig) -> TrainingSite:
-    """The configuration's data set. Raises ConfigError, DatasetError."""
+    """The data set of a configuration. Raises ConfigError, DatasetError."""
     dataset_dir, _ = directories(config)
     photos = load_dataset(dataset_dir)
     if "subset" not in photos or not (photos["subset"] == TRAIN).any():
         raise DatasetError(f"{dataset_dir} has no training photos: run split first")
     train = photos[photos["subset"] == TRAIN]
-    # The middle of the site, so that coordinates are small; the median, so that one wild label does not move it.
+    # The middle of the site keeps coordinates small; the median is not moved by one wrong label.
     frame = LocalFrame.at(train["latitude_deg"].median(), train["longitude_deg"].median())
     return TrainingSite(photos, dataset_dir, frame, image_spec(config))
 
 
 def image_spec(config: TrainConfig) -> ImageSpec:
-    """The evaluation transform that a configuration stands for."""
+    """The evaluation transform of a configuration."""
     backbone = get_backbone(config.model.backbone)
     return ImageSpec(config.size_px, backbone.mean, backbone.std)
 
 
 def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, val: pd.DataFrame) -> TrainingSet:
-    """Photos to train and to validate on; cached views are those of the whole site, for all splits and folds.
+    """Photos to train and to validate on; features are cached for all photos of the site, for all splits and folds.
 
     Raises DatasetError where validation photos are missing and the epoch depends on them.
     """
