@@ -37,9 +37,9 @@ from training.fit.calibration_set import (
 )
 from training.fit.descriptor_fit import fit_descriptor_extractor
 from training.fit.gates import with_image_gates, with_ood_gate, with_posterior_gates, with_spread_gate
-from training.fit.member import TrainingSet, train_member
+from training.fit.member import train_member
 from training.fit.model_card import model_card
-from training.fit.site_data import TrainingSite, site_polygon, training_set
+from training.fit.site_data import TrainingSet, TrainingSite, site_polygon, training_set
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ the score of a recipe: with few sessions, one that is held out alone may be easi
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,17 @@ from campus_visual_gps.retrieval.index import RetrievalResult
 from training.config import TrainConfig, to_dict
 from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, describes_alike, train_members, write_bundle
 from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutputStore, build_calibration_set
+from training.fit.folds import FOLDS, Fold, read_folds
 from training.fit.site_data import TrainingSite, directories, load_site
 from training.photos.manifest import TRAIN, VAL, write_yaml
 
 log = logging.getLogger(__name__)
 
-FOLDS = "folds.yaml"
 HELD_OUT = "held_out.npz"
 # The arrays of HELD_OUT that are of the model, of the image and of the retrieval.
 _MODEL = ("member_means_enu_m", "member_covs_enu_m2", "grid_log_probs", "ood_features", "finite")
 _IMAGE = ("brightness", "sharpness")
 _RETRIEVAL = "retrieval_"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The session that was left out, and the bundle that was made without it."""
-
-    session: str
-    bundle_dir: Path
 
 
 def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
@@ -69,18 +60,6 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
         summaries.append(write_bundle(one, fold.bundle_dir, others, f"the {len(others)} other folds"))
     write_yaml(out / FOLDS, {fold.session: fold.bundle_dir.relative_to(out).as_posix() for fold in folds})
     return list(zip(folds, summaries, strict=True))
-
-
-def read_folds(directory: Path) -> list[Fold]:
-    """The folds in a directory. Raises DatasetError where there are none."""
-    directory = Path(directory)
-    try:
-        table = yaml.safe_load((directory / FOLDS).read_text(encoding="utf-8"))
-        return [Fold(str(session), directory / bundle) for session, bundle in table.items()]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise DatasetError(
-            f"{directory} holds no complete folds: run `cross-validate` with this directory as --out"
-        ) from error
 
 
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:

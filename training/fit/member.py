@@ -8,7 +8,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +30,7 @@ from training.data.dataset import PhotoDataset
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
 from training.fit.module import PositionModule, run_depthwise_in_float32
+from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
 log = logging.getLogger(__name__)
@@ -39,28 +39,6 @@ WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Photos of the train and val subsets, in the site's local frame.
-
-    Attributes:
-        train_paths, val_paths: Stored photos.
-        train_enu_m, val_enu_m: Their positions (N, 2), metres.
-        fingerprint: Hash of photos, labels and subsets.
-        cells_enu_m: Centres (K, 2) of the grid head's cells, metres; None for other heads.
-        pool: Photos whose features are cached in one file, with all of train and val among them, so that folds and
-            splits share the file.
-    """
-
-    train_paths: list[Path]
-    train_enu_m: np.ndarray
-    val_paths: list[Path]
-    val_enu_m: np.ndarray
-    fingerprint: str
-    cells_enu_m: np.ndarray | None
-    pool: list[Path]
 
 
 def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: ImageSpec, run_dir: Path) -> Path:

@@ -16,7 +16,6 @@ from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.heads import PROBABILITY_MAP
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import LAST, TrainConfig
-from training.fit.member import TrainingSet
 from training.fit.site_cells import site_cells
 from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
 
@@ -37,6 +36,28 @@ class TrainingSite:
     def positions_m(self, photos: pd.DataFrame) -> np.ndarray:
         """(N, 2) metres of some photos' labels."""
         return self.frame.to_local(photos["latitude_deg"], photos["longitude_deg"])
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Photos of the train and val subsets, in the site's local frame.
+
+    Attributes:
+        train_paths, val_paths: Stored photos.
+        train_enu_m, val_enu_m: Their positions (N, 2), metres.
+        fingerprint: Hash of photos, labels and subsets.
+        cells_enu_m: Centres (K, 2) of the grid head's cells, metres; None for other heads.
+        pool: Photos whose features are cached in one file, with all of train and val among them, so that folds and
+            splits share the file.
+    """
+
+    train_paths: list[Path]
+    train_enu_m: np.ndarray
+    val_paths: list[Path]
+    val_enu_m: np.ndarray
+    fingerprint: str
+    cells_enu_m: np.ndarray | None
+    pool: list[Path]
 
 
 def directories(config: TrainConfig) -> tuple[Path, Path]:

@@ -28,7 +28,7 @@ from training.evaluate.predict import (
     write_predictions,
 )
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
-from training.fit.cross_validation import FOLDS, read_folds
+from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.manifest import image_path
 from training.report.flatten import FlatJson
