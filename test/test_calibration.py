@@ -140,6 +140,7 @@ def test_retrieved_photos_that_stand_at_the_truth_become_a_prior():
     assert with_prior.measured["mean_error_after_m"] < 0.7 * without.measured["mean_error_after_m"]
 
 
+@pytest.mark.slow
 def test_sigma_of_a_photo_that_matches_no_reference_photo_grows_in_proportion():
     rng = np.random.default_rng(13)
     sets = [grid_set(rng, 20.0, 20.0, match_score=score) for score in (10.0, 5.0, 2.0)]
@@ -205,6 +206,7 @@ def photos(tmp_path_factory):
     return engine, paths
 
 
+@pytest.mark.slow
 def test_stored_photos_are_read_in_batches_and_keep_their_order(photos):
     engine, paths = photos
     found = read_photos(engine, paths)
@@ -237,6 +239,7 @@ def test_a_store_reads_every_photo_once(photos, monkeypatch):
     assert second.brightness[1] == first.brightness[1]
 
 
+@pytest.mark.slow
 def test_a_store_takes_models_whose_grids_have_other_cells(photos):
     """As those of folds: their grids follow the training photos."""
     _, paths = photos

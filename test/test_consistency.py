@@ -108,6 +108,7 @@ def test_invalid_covariance_is_counted_and_changes_no_metric(bad):
     assert consistency_metrics(offsets[:1], covs[:1], each(1)) == ConsistencyMetrics(1)
 
 
+@pytest.mark.slow
 def test_conformal_circles_are_counted_where_there_are_some():
     offsets, sigmas_m = consistent_photos(2000)
     radii = {90: sigmas_m * np.sqrt(-2.0 * np.log(0.1)), 95: np.full(2000, np.nan)}
@@ -171,6 +172,7 @@ def test_replicates_are_those_of_the_photos_drawn_one_by_one():
         assert kept == pytest.approx(again.kept_means_m(once, 0.8)[0])
 
 
+@pytest.mark.slow
 def test_thousands_of_photos_take_seconds():
     rng = np.random.default_rng(6)
     errors_m, sigmas_m, blocks = rng.gamma(2.0, 10.0, 3000), rng.uniform(1.0, 9.0, 3000), np.arange(3000) // 10
