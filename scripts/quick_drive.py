@@ -34,10 +34,11 @@ def run() -> tuple[str, str]:
 
     from campus_visual_gps.bundle import load_bundle
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread
+    from training.metrics.consistency import nees
 
     start_s = monotonic()
     frame = load_bundle(BUNDLE).frame
-    sent, errors_m, nees = 0, [], []
+    sent, offsets_m, covs_m2 = 0, [], []
     with NodeHarness(NodeThread, compressed=True, model_dir=str(BUNDLE), max_rate_hz=0.0) as node:
         for image, latitude_deg, longitude_deg in images_with_truth():
             if monotonic() - start_s > TIME_LIMIT_S:
@@ -48,15 +49,16 @@ def run() -> tuple[str, str]:
                 continue
             fix = node.last_fix
             offset = frame.to_local(fix.latitude, fix.longitude) - frame.to_local(latitude_deg, longitude_deg)
-            covariance = np.reshape(fix.position_covariance, (3, 3))[:2, :2]
-            errors_m.append(float(np.hypot(*offset)))
-            nees.append(float(offset @ np.linalg.solve(covariance, offset)))
+            offsets_m.append(offset)
+            covs_m2.append(np.reshape(fix.position_covariance, (3, 3))[:2, :2])
         last = node.diagnostics.get("message", "no diagnostics")
-    if not errors_m:
+    if not offsets_m:
         return f"no fix on {sent} images; the node says: {last}", ""
-    mean_m, mean_nees, share = float(np.mean(errors_m)), float(np.mean(nees)), len(errors_m) / sent
+    offsets, share = np.array(offsets_m), len(offsets_m) / sent
+    mean_m = float(np.linalg.norm(offsets, axis=1).mean())
+    mean_nees = float(nees(offsets, np.array(covs_m2)).mean())
     summary = (
-        f"{len(errors_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, "
+        f"{len(offsets_m)} fixes on {sent} images of {DRIVE} in {monotonic() - start_s:.0f} s, "
         f"mean error {mean_m:.1f} m, mean NEES {mean_nees:.1f} (ideal 2)"
     )
     checks = (

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from test_synthetic import SAMPLE, messages_of, stamp_s
+from test_sample import SAMPLE, messages_of, stamp_s
 
 from training.synthetic import capture, drive
 
