@@ -18,7 +18,6 @@ from campus_visual_gps.bundle_files import SHARED_STAGES
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.preprocess import ImageSpec
-from training.fit.bundle_builder import round_to_float16
 
 pytestmark = pytest.mark.slow  # builds networks
 
@@ -115,33 +114,6 @@ def test_tensors_are_stored_in_float16_only_where_nothing_is_lost(tmp_path):
     loaded = load_bundle(bundle_dir).load_members()[0].state_dict()
     for name, tensor in network.state_dict().items():
         assert loaded[name].dtype == tensor.dtype and torch.equal(loaded[name], tensor)
-
-
-def test_networks_that_training_has_rounded_take_half_of_the_bytes(tmp_path):
-    plain = make_bundle(tmp_path / "plain", members=make_members((42,)))
-    network = round_to_float16(make_members((42,))[0][1])
-    rounded = make_bundle(tmp_path / "rounded", members=[(42, network)])
-    file = "member-42.safetensors"
-    assert (rounded / file).stat().st_size < 0.52 * (plain / file).stat().st_size
-    loaded = load_bundle(rounded).load_members()[0].state_dict()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in network.state_dict().items())
-    first, second = (Localizer.load(path, device="cpu", warm_up=False) for path in (plain, rounded))
-    means = [localizer.localize(textured_rgb()).mean_enu_m for localizer in (first, second)]
-    assert np.linalg.norm(means[0] - means[1]) < 0.1
-
-
-def test_rounding_leaves_biases_and_what_float16_cannot_hold():
-    network = make_members((42,))[0][1]
-    with torch.no_grad():
-        network.backbone.layer1[0].conv1.weight[0, 0, 0, 0] = 1e6
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    after = round_to_float16(network).state_dict()
-    untouched = {"backbone.layer1.0.conv1.weight", "head.layers.bias", "backbone.bn1.weight"}
-    for name, tensor in before.items():
-        if name in untouched or tensor.ndim < 2:
-            assert torch.equal(after[name], tensor)
-        else:
-            assert torch.equal(after[name], tensor.half().float())
 
 
 def test_a_bundle_of_a_bundle_is_the_same(tmp_path):

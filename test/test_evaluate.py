@@ -12,14 +12,12 @@ from rich.console import Console
 
 from campus_visual_gps import predict_gps
 from campus_visual_gps.bundle import ReferenceFeatures
-from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
-from campus_visual_gps.estimation.integrity import Gates
+from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.data.dataset import read_rgb
-from training.evaluate.predict import predict, read_predictions, write_predictions
+from training.evaluate.predict import read_predictions, write_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
-from training.photos.manifest import PHOTO_COLUMNS, capture_times_s, image_path, load_dataset
-from training.report import evaluation as evaluation_module
+from training.photos.manifest import PHOTO_COLUMNS, image_path, load_dataset
 from training.report.evaluation import evaluate
 from training.report.flatten import to_flat_json
 from training.report.summary import summary_table
@@ -242,32 +240,6 @@ def test_photos_of_the_training_are_counted_and_never_match_themselves(bundle, d
     assert f"{N_TRAIN} of these photos were in the training" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_data_set_that_was_never_split_is_scored_whole(quick_bundle, tmp_path):
-    other_day = write_dataset(tmp_path / "other-day", split=False, first=100, count=3)
-    summary = evaluate(quick_bundle, other_day, "all", progress=False)
-    assert summary.report["n_photos"] == 3
-    assert summary.report["mean_error_m_low"] is None  # one minute of one walk is too short
-    with pytest.raises(DatasetError, match="never split; run"):
-        evaluate(quick_bundle, other_day, "test", progress=False)
-
-
-def test_rejected_photos_count_in_the_headline_and_not_among_the_accepted(dataset, tmp_path):
-    gates = Gates(site_margin_m=None, max_ensemble_spread_m=1e-9)
-    strict = make_bundle(tmp_path / "strict", training={}, gates=gates)
-    summary = evaluate(strict, dataset, "test", tmp_path / "out", progress=False)
-    metrics, report = summary.metrics, summary.report
-    (reason,) = metrics.by_rejection_reason
-    assert "spread" in reason
-    assert (report["n_photos"], report["accepted.n_photos"]) == (N_TEST, 0)
-    assert report[f"rejected.{reason}.n_photos"] == N_TEST
-    assert metrics.all.errors == metrics.rejected.errors == metrics.by_rejection_reason[reason]
-    assert report["accepted.mean_error_m"] is None
-    text = summary.report_path.read_text()
-    assert f"({reason} 24)" in text
-    section = text.split("## Accepted and rejected")[1]
-    assert f"| rejected: {reason} | {N_TEST} |" in section and "0.0 %" in section.split("|")[0]
-
-
 def test_the_flat_keys_are_those_of_the_typed_metrics(summary):
     flat, metrics = to_flat_json(summary.metrics), summary.metrics
     assert flat == summary.report
@@ -279,72 +251,6 @@ def test_the_flat_keys_are_those_of_the_typed_metrics(summary):
     assert flat["baseline.nearest_trained.day.mean_error_ratio"] == baseline.mean_error_ratio.value
     assert flat["baseline.nearest_trained.day.nees_interval_high"] == baseline.consistency.nees_interval[1]
     assert flat["ensemble_s_p95"] == metrics.time.ensemble_s_p95
-
-
-@pytest.mark.parametrize(
-    ("split", "error", "message"),
-    [
-        ("night_holdout", DatasetError, "no photos in night_holdout; it has test 24, train 6"),
-        ("excluded", ConfigError, "none of train, val, test, night_holdout, all"),
-    ],
-)
-def test_split_without_photos_is_one_clear_error(quick_bundle, dataset, split, error, message):
-    with pytest.raises(error, match=message):
-        evaluate(quick_bundle, dataset, split, progress=False)
-
-
-def test_photos_of_another_site_are_an_error(quick_bundle, tmp_path):
-    elsewhere = write_dataset(tmp_path / "elsewhere", split=False, origin=LocalFrame.at(48.0, 11.0), count=2)
-    with pytest.raises(DatasetError, match="another site"):
-        evaluate(quick_bundle, elsewhere, "all", tmp_path / "out", progress=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere"]
-
-
-def test_missing_bundle_is_one_clear_error(dataset, tmp_path):
-    with pytest.raises(BundleError, match="does not exist"):
-        evaluate(tmp_path / "none", dataset, "test", progress=False)
-
-
-def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "report.json").write_text("old")
-    (out / "notes.txt").write_text("mine")
-
-    def full_disk(*_):
-        raise OSError(28, "No space left on device", str(out / "report.json"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation_module, "write_report", full_disk)
-        with pytest.raises(DatasetError, match="No space left on device; make room"):
-            evaluate(quick_bundle, dataset, "train", out, progress=False)
-    assert (out / "report.json").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    evaluate(quick_bundle, dataset, "train", out, progress=False)
-    assert json.loads((out / "report.json").read_text())["split"] == "train"
-    assert (out / "notes.txt").read_text() == "mine"
-
-
-def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, dataset, tmp_path, monkeypatch):
-    def some_not_finite(*arguments):
-        table, features = predict(*arguments)
-        table.loc[:1, ["east_m", "north_m"]] = [[np.inf, 0.0], [np.nan, np.nan]]
-        table.loc[:1, "error_m"] = [np.inf, np.nan]
-        table.loc[:1, "rejection_reason"] = "not_finite"
-        return table, features
-
-    monkeypatch.setattr(evaluation_module, "predict", some_not_finite)
-    report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report
-    assert report["n_without_position"] == report["rejected.not_finite.n_photos"] == 2
-    assert report["n_photos"] == report["within_20m_count"] + report["beyond_20m_count"] == N_TRAIN
-    assert np.isfinite(report["mean_error_m"])
-
-
-def test_network_that_diverged_is_reported_like_any_other(dataset, tmp_path):
-    wild = make_bundle(tmp_path / "wild", seeds=(42,), training={}, output_scale_m=1e10)
-    report = evaluate(wild, dataset, "train", tmp_path / "out", progress=False).report
-    assert report["rejected.not_finite.n_photos"] == report["beyond_20m_count"] == N_TRAIN
-    assert report["mean_error_m"] > 1e6
 
 
 def test_summary_table_has_a_row_for_each_baseline(summary):
@@ -375,9 +281,3 @@ def test_stamps_of_bag_images_are_read_to_the_nanosecond(predictions, tmp_path):
     write_predictions(tmp_path / "bad.csv", predictions.assign(stamp_ns=1.5))
     with pytest.raises(DatasetError, match="expected whole nanoseconds"):
         read_predictions(tmp_path / "bad.csv")
-
-
-def test_times_are_read_with_and_without_an_offset():
-    times = capture_times_s(pd.Series(["2025-12-22T09:00:00+02:00", "2025-12-22T07:00:00", ""]))
-    assert times[0] == times[1]
-    assert np.isnan(times[2])

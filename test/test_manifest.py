@@ -1,12 +1,14 @@
 """The tables of a data set: read strictly, and errors when they are out of date."""
 
+import numpy as np
+import pandas as pd
 import pytest
 from photo_helpers import write_photo
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.corrections import apply_corrections
 from training.photos.ingest import ingest
-from training.photos.manifest import LABEL_COLUMNS, image_path, load_dataset, read_photos
+from training.photos.manifest import LABEL_COLUMNS, capture_times_s, image_path, load_dataset, read_photos
 from training.photos.splits import split
 
 
@@ -121,3 +123,9 @@ def test_photo_twice_in_the_manifest_is_an_error(dataset):
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(DatasetError, match=r"photos\.csv, line 6: photo [0-9a-f]{16} has two rows"):
         load_dataset(dataset)
+
+
+def test_times_are_read_with_and_without_an_offset():
+    times = capture_times_s(pd.Series(["2025-12-22T09:00:00+02:00", "2025-12-22T07:00:00", ""]))
+    assert times[0] == times[1]
+    assert np.isnan(times[2])
