@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import shared_data
 from photo_helpers import blocks, make_exif, write_photo
 from PIL import Image
 
@@ -278,26 +277,3 @@ def test_file_name_that_is_no_unicode_survives(folders):
     write_photo(folders[0] / "a.jpg").rename(os.fsdecode(os.fsencode(folders[0]) + b"/caf\xe9.jpg"))
     run(folders)
     assert os.fsencode(load_dataset(folders[1])["file"][0]) == b"caf\xe9.jpg"
-
-
-@pytest.mark.slow
-@pytest.mark.shared_data
-def test_all_campus_photos_are_taken(tmp_path):
-    campus = shared_data("campus")
-    summary = ingest(campus / "photos", tmp_path / "dataset", campus / "labels.csv", progress=False)
-    assert (summary.photos, summary.rejected) == (1050, 0)
-    assert summary.sessions["2025-12-22-night"] == 451
-    photos = read_photos(tmp_path / "dataset")
-    assert int(photos["night"].sum()) == 451
-
-
-@pytest.mark.slow
-@pytest.mark.shared_data
-def test_camera_files_with_a_position_are_taken_and_the_others_rejected(tmp_path):
-    summary = ingest(shared_data("exif_samples"), tmp_path / "dataset", progress=False)
-    assert summary.photos == 13
-    assert reasons((None, tmp_path / "dataset")) == {
-        "heic/mobile/iphone_13_pro_max.HEIC": "no position in the EXIF",
-        "heic/samplefilehub.heif": "no position in the EXIF",
-        "jpg/mobile/jolla.jpg": "no position in the EXIF",
-    }
