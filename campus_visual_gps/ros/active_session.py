@@ -12,6 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.ros.diagnostics import DiagnosticReport, NodeStatistics, StageTimes, active_report
+from campus_visual_gps.ros.drop_log import DropLog
 from campus_visual_gps.ros.image_queue import StampedImage, StampFilter, Worker
 from campus_visual_gps.ros.image_subscription import ImageSubscription, image_topic
 from campus_visual_gps.ros.parameters import CPU, NodeParameters
@@ -52,6 +53,7 @@ class ActiveSession:
         self._stop_node = stop_node
         self._moved_to_cpu = False
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
+        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
         self._worker = Worker(self._pipeline, self._deliver)
@@ -97,6 +99,12 @@ class ActiveSession:
             image = StampedImage(message, stamp_ns, monotonic(), stamp_filter.epoch)
             if self._worker.buffer.put(image):
                 self._statistics.record_overwritten()
+        elif line := self._drop_log.record(dropped, offset_s=(stamp_ns - now_ns) / NS_PER_S):
+            # two calls, because rclpy ties the severity to the line of code that logs
+            if line.warning:
+                self._node.get_logger().warning(line.text)
+            else:
+                self._node.get_logger().info(line.text)
 
     def on_time_jump(self) -> None:
         """ROS time jumped back: results of images from before the jump are dropped."""

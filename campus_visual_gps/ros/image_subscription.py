@@ -22,7 +22,7 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.ros.diagnostics import NO_IMAGE_S, OK, STALE, WARN, DiagnosticReport
-from campus_visual_gps.ros.image_transport import (
+from campus_visual_gps.ros.transport_state import (
     BEST_EFFORT,
     BY_OVERRIDE,
     BY_PARAMETER,
