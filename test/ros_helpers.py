@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix
 
-TIMEOUT_S = 25.0  # long enough on a machine that also trains
+TIMEOUT_S = 120.0  # long enough on a machine that also trains
 _numbers = itertools.count(1)
 
 
