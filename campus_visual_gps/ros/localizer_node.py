@@ -155,7 +155,7 @@ class LocalizerNode(LifecycleNode):
         settings, publishers = configured.settings, configured.publishers
         localizer = configured.localizer or load_localizer(settings, self.get_logger())
         configured.localizer = None
-        publishers.open(self._steady)
+        publishers.open(self._steady, localizer.bundle.altitude)
         self._active = active = ActiveSession(
             self, settings, publishers, localizer, self._enabled, self._out_of_memory.trigger
         )
