@@ -222,7 +222,7 @@ def test_whatever_altitude_and_covariance_come_a_fix_without_fault_is_harmless_o
         completed, replaced = complete(given_fix, SETTINGS.assumed_sigma_m, 300.0)
         assert -1000.0 <= completed.altitude_m <= 10_000.0
         assert np.linalg.eigvalsh(completed.cov_enu_m2)[0] > 0.0 or completed.cov_enu_m2.diagonal().min() < 1e-6
-        assert 0.0 < completed.cov_enu_m2.diagonal().min() and np.abs(completed.cov_enu_m2).max() <= 1e4
+        assert completed.cov_enu_m2.diagonal().min() > 0.0 and np.abs(completed.cov_enu_m2).max() <= 1e4
         assert bool(replaced) is (completed is not given_fix)
     else:
         assert monitor.fault in (*(item for item in GnssFault if item.startswith("covariance")), GnssFault.UNCERTAIN)

@@ -1,20 +1,22 @@
 """What receivers publish besides good fixes: the fallback uses what has a horizontal position, and names the rest."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from compatibility import Area, condition
-from ros_helpers import to_stamp
+from helpers import ROOT
 from sensor_msgs.msg import NavSatFix
 from test_fallback import RECEIVER_FRAME, SITE_ALTITUDE_M, VISUAL_FRAME, Stream, message
 
 from campus_visual_gps.gnss.health import MonitorSettings
-from campus_visual_gps.gnss.receiver_fix import MISSING_VERTICAL_SIGMA_M, GnssFault
+from campus_visual_gps.gnss.receiver_fix import MISSING_VERTICAL_SIGMA_M, GnssFault, Replacement
 
 NAN, INF = math.nan, math.inf
 ASSUMED_M2, MISSING_M2 = MonitorSettings().assumed_sigma_m ** 2, MISSING_VERTICAL_SIGMA_M**2
 SINCE = "2026-11-26"
+HEADS = ("| fault |", "| missing |")
 
 
 def receiver_row(text: str, outcome: str, *values):
@@ -239,6 +241,12 @@ def test_a_fault_now_and_then_costs_its_own_message_only(fault, fields):
     stream = run(fields, every=4)
     assert_used(stream, 75)
     assert stream.fallback.report().values[f"fault.{fault}"] == 25
+
+
+def test_the_docs_describe_each_fault_and_each_replacement():
+    page = (ROOT / "docs" / "fusion.md").read_text(encoding="utf-8")
+    names = [re.findall(r"^\| `(\w+)` \|", page.split(head)[1].split("\n\n")[0], re.M) for head in HEADS]
+    assert names == [list(GnssFault), list(Replacement)]
 
 
 # Other fields and rates

@@ -47,7 +47,7 @@ def healthy() -> Stream:
 def test_stamps_that_no_filter_can_use_are_faults_and_do_not_hold_back_the_camera(name, stamp_s):
     stream = healthy()
     run(stream, 1010.0, 1020.0, stamp_s)
-    level, text, values = stream.fallback.report()
+    _, text, values = stream.fallback.report()
     assert f"receiver degraded, {name}: " in text
     assert values[f"fault.{name}"] == 40
     after = [to_seconds(fix.header.stamp) for fix in stream.out if fix.header.frame_id == VISUAL_FRAME]

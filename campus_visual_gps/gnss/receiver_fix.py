@@ -57,6 +57,20 @@ class GnssFault(str, Enum):
         return str(self.value)
 
 
+class Replacement(str, Enum):
+    """What is filled in where the receiver's message lacks it. The values are names in diagnostics."""
+
+    ALTITUDE = "altitude"
+    VERTICAL_VARIANCE = "vertical_variance"
+    COVARIANCE = "covariance"
+    COVARIANCE_OFF_DIAGONAL = "covariance_off_diagonal"
+    VERTICAL_COVARIANCE = "vertical_covariance"
+    FRAME_ID = "frame_id"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 class ReceiverFix(NamedTuple):
     """One fix of the receiver, with the fields of sensor_msgs/NavSatFix.
 
@@ -127,8 +141,10 @@ def horizontal_sigma_m(fix: ReceiverFix, assumed_sigma_m: float) -> float:
     return math.sqrt(np.linalg.eigvalsh(_horizontal_block(fix))[-1])
 
 
-def complete(fix: ReceiverFix, assumed_sigma_m: float, site_altitude_m: float) -> tuple[ReceiverFix, tuple[str, ...]]:
-    """The fix with nothing missing, for consumers that take every number for true, and the names of what was replaced.
+def complete(
+    fix: ReceiverFix, assumed_sigma_m: float, site_altitude_m: float
+) -> tuple[ReceiverFix, tuple[Replacement, ...]]:
+    """The fix with nothing missing, for consumers that take every number for true, and what was replaced.
 
     A fix that lacks nothing is returned itself. The others get: `assumed_sigma_m` for an unknown covariance; zeros for
     the elements that the covariance's type does not vouch for; the site's altitude for a missing one; and
@@ -143,21 +159,21 @@ def complete(fix: ReceiverFix, assumed_sigma_m: float, site_altitude_m: float) -
     replaced = []
     covariance, kind = np.array(fix.cov_enu_m2, dtype=np.float64), fix.covariance_type
     if is_covariance_unknown(fix):
-        replaced.append("covariance")
+        replaced.append(Replacement.COVARIANCE)
         covariance, kind = np.eye(3) * assumed_sigma_m**2, APPROXIMATED
     elif kind != KNOWN and np.any(covariance != np.diag(np.diagonal(covariance))):
-        replaced.append("covariance_off_diagonal")
+        replaced.append(Replacement.COVARIANCE_OFF_DIAGONAL)
         covariance = np.diag(np.diagonal(covariance))
     altitude_m = fix.altitude_m
     if not _has_altitude(fix):
-        replaced.append("altitude")
+        replaced.append(Replacement.ALTITUDE)
         altitude_m = site_altitude_m
-    if "altitude" in replaced or not _is_vertical_variance(covariance[2, 2]):
-        replaced.append("vertical_variance")
+    if Replacement.ALTITUDE in replaced or not _is_vertical_variance(covariance[2, 2]):
+        replaced.append(Replacement.VERTICAL_VARIANCE)
         covariance[2, 2] = MISSING_VERTICAL_SIGMA_M**2
         covariance[2, :2] = covariance[:2, 2] = 0.0
     elif not _is_positive_definite(covariance):
-        replaced.append("vertical_covariance")
+        replaced.append(Replacement.VERTICAL_COVARIANCE)
         covariance[2, :2] = covariance[:2, 2] = 0.0
     if not replaced:
         return fix, ()

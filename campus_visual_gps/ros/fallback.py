@@ -15,7 +15,7 @@ from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GpsState, MonitorSettings
-from campus_visual_gps.gnss.receiver_fix import ReceiverFix, complete
+from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
 from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
 
@@ -46,7 +46,7 @@ class Fallback:
         self._arbiter = FixArbiter(settings)
         self._assumed_sigma_m = settings.assumed_sigma_m
         self._site_altitude_m = site_altitude_m
-        self._replaced_counts: Counter[str] = Counter()
+        self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
 
@@ -116,7 +116,7 @@ class Fallback:
         """The message itself, or a copy in which what is missing is filled in."""
         completed, replaced = complete(fix, self._assumed_sigma_m, self._site_altitude_m)
         if not message.header.frame_id:
-            replaced += ("frame_id",)
+            replaced += (Replacement.FRAME_ID,)
         if not replaced:
             return message
         for name in replaced:
