@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.threads import wait_passively
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -257,6 +258,7 @@ def synthesize(
 
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
+    wait_passively()  # before a command imports torch
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for ours in ("training", "campus_visual_gps"):
