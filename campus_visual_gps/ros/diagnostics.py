@@ -218,6 +218,11 @@ def idle_report(state: str) -> DiagnosticReport:
     return DiagnosticReport(WARN, f"{state}: no fixes are published", {"state": state})
 
 
+def loading_report(state: str, elapsed_s: float) -> DiagnosticReport:
+    """Diagnostic of a node in the transition `state`, while its model is being loaded."""
+    return DiagnosticReport(WARN, f"{state}: loading the model for {elapsed_s:.1f} s", {"state": state})
+
+
 def error_report(state: str, error: str) -> DiagnosticReport:
     """Diagnostic of a node with an error, whatever its state."""
     return DiagnosticReport(ERROR, error, {"state": state})

@@ -168,11 +168,12 @@ class NodeParameters:
     )
     gps_assumed_sigma_m: float = parameter(
         _GPS.assumed_sigma_m,
-        "Standard deviation of a fix whose covariance the receiver leaves all zero.",
+        "Standard deviation of a fix whose covariance the receiver does not know.",
         unit="m",
         limits=_POSITIVE,
         group=_RECEIVER,
-        comment="A filter would take an all-zero covariance for certainty.",
+        comment="Unknown by its type, or with 0 or -1 as a horizontal variance. A filter would take an all-zero "
+        "covariance for certainty.",
     )
     gps_fault_min_count: int = parameter(
         _GPS.fault_min_count,

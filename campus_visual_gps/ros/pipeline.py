@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from campus_visual_gps.engines.torch_libraries import load_torch_libraries
 from campus_visual_gps.errors import ImageError, VisualGpsError
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.ros.bit_depth import BitDepthTracker
@@ -112,7 +113,8 @@ class Pipeline:
 
 def load_localizer(settings: NodeParameters, logger) -> Localizer:
     """The localizer that the parameters ask for; torch is imported only here. Raises VisualGpsError."""
-    wait_passively()  # before torch is imported
+    wait_passively()  # before torch is loaded
+    load_torch_libraries()
     from campus_visual_gps.localizer import Localizer
 
     start = perf_counter()
