@@ -40,13 +40,19 @@ def ingest(
     photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
     dataset_dir: DatasetDir,
     labels: Annotated[Path | None, typer.Option(help="CSV table of positions, for photos without GPS in EXIF")] = None,
+    sessions_by: Annotated[
+        str, typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day")
+    ] = "folder",
 ) -> None:
     """Read photos and their positions into a data set directory. A second run reads only new files."""
     from training.photos.ingest import ingest as run
+    from training.photos.sessions import SessionsBy
 
     with _resumable():
-        summary = run(photo_dir, dataset_dir, labels, progress=console.is_terminal)
+        summary = run(photo_dir, dataset_dir, labels, console.is_terminal, sessions_by=SessionsBy.parse(sessions_by))
     _print_counts("photos by session", summary.sessions)
+    if summary.skipped:
+        _print_counts("skipped folders of other programs", summary.skipped)
     if summary.reject_reasons:
         _print_counts("rejected (see rejected.csv)", summary.reject_reasons)
     console.print(

@@ -16,6 +16,7 @@ from campus_visual_gps.errors import ImageError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_square
 from training.photos.exif import PhotoExif, read_exif
+from training.photos.sidecars import complete_exif, xmp_packet
 
 PHOTO_ID_DIGITS = 16
 # Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
@@ -27,12 +28,13 @@ _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """A file to store. `file` is its name in the tables; without `has_label`, its EXIF must hold a position."""
+    """A file to store. `file` is its name in the tables; without `has_label`, it or a sidecar must hold a position."""
 
     path: Path
     file: str
     has_label: bool
     images_dir: Path
+    sidecars: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def store_photo(task: DecodeTask) -> DecodedPhoto:
     try:
         data = task.path.read_bytes()
         image = _open(data)
-        exif = read_exif(image)
+        exif = complete_exif(read_exif(image), xmp_packet(image), task.sidecars)
         if not task.has_label and exif.position_problem:
             return DecodedPhoto(task.file, reject_reason=exif.position_problem)
         photo_id = hashlib.sha256(data).hexdigest()[:PHOTO_ID_DIGITS]

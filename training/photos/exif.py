@@ -31,6 +31,7 @@ class PhotoExif:
         captured_at: ISO 8601: DateTimeOriginal with its offset, else the GPS time in UTC, else DateTimeOriginal without
             an offset.
         camera: Make and model.
+        position_source: "exif", or where the position was found that the EXIF lacks.
     """
 
     latitude_deg: float = math.nan
@@ -41,6 +42,7 @@ class PhotoExif:
     heading_deg: float = math.nan
     captured_at: str = ""
     camera: str = ""
+    position_source: str = "exif"
 
 
 def read_exif(image: Image.Image) -> PhotoExif:

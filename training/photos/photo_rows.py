@@ -10,7 +10,7 @@ from training.photos.decode import DecodedPhoto
 from training.photos.exif import PhotoExif
 from training.photos.label_table import Label
 from training.photos.manifest import PHOTO_COLUMNS
-from training.photos.sessions import folder_session, gap_sessions, is_night
+from training.photos.sessions import SessionsBy, assign_sessions, is_night
 
 _EXIF_COLUMNS = ("captured_at", "camera", "altitude_m", "gps_accuracy_m", "heading_deg")
 
@@ -26,15 +26,28 @@ def position_of(photo: DecodedPhoto, label: Label | None) -> tuple[float, float]
     return source.latitude_deg, source.longitude_deg
 
 
-def to_table(photos: list[DecodedPhoto], labels: dict[str, Label]) -> pd.DataFrame:
-    """The table photos.csv (PHOTO_COLUMNS), in the order of the photos."""
+def to_table(
+    photos: list[DecodedPhoto], labels: dict[str, Label], sessions_by: SessionsBy = SessionsBy.FOLDER
+) -> pd.DataFrame:
+    """The table photos.csv (PHOTO_COLUMNS), in the order of the photos; a session in the table of labels counts."""
     table = pd.DataFrame([_to_row(photo, labels.get(photo.file)) for photo in photos])
-    by_gap = table["session"] == ""
-    if by_gap.any():
-        rest = table[by_gap]
-        table.loc[by_gap, "session"] = gap_sessions(list(rest["captured_at"]), list(rest["longitude_deg"]))
+    unnamed = table["session"] == ""
+    if unnamed.any():
+        files, times, longitudes = (list(table[unnamed][name]) for name in ("file", "captured_at", "longitude_deg"))
+        table.loc[unnamed, "session"] = assign_sessions(files, times, longitudes, sessions_by)
     table["night"] = table["night"].astype("boolean")
     return table[list(PHOTO_COLUMNS)]
+
+
+def position_sources(photos: pd.DataFrame) -> list[str]:
+    """One line for each source that gave positions which the EXIF lacks."""
+    counts = photos["label_source"].value_counts()
+    names = {"takeout": "the JSON files of Google Takeout", "xmp": "XMP"}
+    return [
+        f"{counts[source]} photos have no position in the EXIF: taken from {name} (label_source {source})"
+        for source, name in names.items()
+        if source in counts
+    ]
 
 
 def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
@@ -44,13 +57,13 @@ def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
     return row | {
         "photo_id": photo.photo_id,
         "file": photo.file,
-        "session": (label.session if label else "") or folder_session(photo.file),
+        "session": label.session if label else "",
         "latitude_deg": latitude,
         "longitude_deg": longitude,
         "night": is_night(str(row["captured_at"]), latitude, longitude) if night is None else night,
         "width_px": photo.width_px,
         "height_px": photo.height_px,
-        "label_source": "table" if has_position(label) else "exif",
+        "label_source": "table" if has_position(label) else photo.exif.position_source,
     }
 
 
