@@ -38,6 +38,7 @@ class IngestSummary:
         skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
         removed: Photos that were in photos.csv before and are not any more.
         sessions: Photos by session.
+        warnings: What to know of the positions and the sessions, one line each.
     """
 
     photos: int
@@ -48,6 +49,7 @@ class IngestSummary:
     skipped: dict[str, int]
     removed: int
     sessions: dict[str, int]
+    warnings: tuple[str, ...]
 
 
 def ingest(
@@ -98,8 +100,6 @@ def ingest(
     _check_kept(kept, rejected, known, photo_dir, dataset_dir)
     photos = to_table(kept, labels, sessions_by)
     write_table(dataset_dir / "photos.csv", photos)
-    for message in (*position_sources(photos), *session_warnings(photos, sessions_by)):
-        _log.warning("%s", message)
     return IngestSummary(
         photos=len(photos),
         decoded=sum(photo.is_new for photo in kept),
@@ -109,6 +109,7 @@ def ingest(
         skipped=folder.skipped,
         removed=len(known - set(photos["photo_id"])),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
+        warnings=(*position_sources(photos), *session_warnings(photos, sessions_by)),
     )
 
 

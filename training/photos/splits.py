@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from training.photos.manifest import (
 from training.photos.session_overlap import MEND, divided_pairs, groups_of, overlap_warning, touching_sessions
 from training.photos.tables import write_table
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class SplitSummary:
@@ -38,12 +35,14 @@ class SplitSummary:
         sessions: Sessions by subset.
         shared_sessions: Sessions with photos in several subsets.
         moved_to_train: Photos that a correction moved to training.
+        warnings: Sessions of one walk in several subsets, in one line.
     """
 
     photos: dict[str, int]
     sessions: dict[str, tuple[str, ...]]
     shared_sessions: tuple[str, ...]
     moved_to_train: int
+    warnings: tuple[str, ...] = ()
 
 
 def split(
@@ -95,10 +94,7 @@ def split(
     _check_not_empty(dataset_dir, subsets, val_fraction)
     table = labels[["photo_id", "session"]].assign(subset=subsets.reindex(labels.index, fill_value=EXCLUDED))
     write_table(dataset_dir / "splits.csv", table[list(SPLIT_COLUMNS)])
-    summary = _summarise(table, shared, int(moved))
-    divided = divided_pairs(touching, {name: own for name, own in summary.sessions.items() if name != EXCLUDED})
-    if divided:
-        _log.warning("%s", overlap_warning(divided, "one tests what the other trains"))
+    summary = _summarise(table, shared, int(moved), touching)
     settings = {f"{subset}_sessions": list(sessions) for subset, sessions in named.items()} | {
         "val_fraction": val_fraction,
         "random": random,
@@ -232,9 +228,13 @@ def _check_not_empty(dataset_dir: Path, subsets: pd.Series, val_fraction: float)
         raise DatasetError(f"{dataset_dir}: no photo is left for subset '{empty[0]}'; hold out fewer sessions")
 
 
-def _summarise(table: pd.DataFrame, shared: tuple[str, ...], moved: int) -> SplitSummary:
+def _summarise(
+    table: pd.DataFrame, shared: tuple[str, ...], moved: int, touching: Sequence[tuple[str, str]]
+) -> SplitSummary:
     photos = {subset: int((table["subset"] == subset).sum()) for subset in SUBSETS}
     sessions = {
         subset: tuple(sorted(set(table["session"][table["subset"] == subset]))) for subset in SUBSETS if photos[subset]
     }
-    return SplitSummary(photos, sessions, shared, moved)
+    divided = divided_pairs(touching, {name: own for name, own in sessions.items() if name != EXCLUDED})
+    warnings = (overlap_warning(divided, "one tests what the other trains"),) if divided else ()
+    return SplitSummary(photos, sessions, shared, moved, warnings)
