@@ -14,6 +14,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import STORED_SIZE_PX, resize_square
 from training.photos.exif import PhotoExif, read_exif
 from training.photos.photo_file import one_line, open_photo, read_file, to_rgb, upright_size
+from training.photos.sidecars import complete_exif, xmp_packet
 
 PHOTO_ID_DIGITS = 16
 # Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
@@ -23,12 +24,13 @@ STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """A file to store. `file` is its name in the tables; without `has_label`, its EXIF must hold a position."""
+    """A file to store. `file` is its name in the tables; without `has_label`, it or a sidecar must hold a position."""
 
     path: Path
     file: str
     has_label: bool
     images_dir: Path
+    sidecars: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def store_photo(task: DecodeTask) -> DecodedPhoto:
 def _store(task: DecodeTask) -> DecodedPhoto:
     data = read_file(task.path)
     photo = open_photo(data)
-    exif = read_exif(photo.image)
+    exif = complete_exif(read_exif(photo.image), xmp_packet(photo.image), task.sidecars)
     if not task.has_label and exif.position_problem:
         return DecodedPhoto(task.file, reject_reason=exif.position_problem)
     photo_id = hashlib.sha256(data).hexdigest()[:PHOTO_ID_DIGITS]

@@ -27,6 +27,7 @@ class PhotoExif:
         heading_deg: Clockwise from north, 0 to 360, true or magnetic as the camera wrote it.
         captured_at: ISO 8601, see capture_time.
         camera: Make and model.
+        position_source: "exif", or where the position was found that the EXIF lacks.
     """
 
     latitude_deg: float = math.nan
@@ -37,6 +38,7 @@ class PhotoExif:
     heading_deg: float = math.nan
     captured_at: str = ""
     camera: str = ""
+    position_source: str = "exif"
 
 
 def read_exif(image: Image.Image) -> PhotoExif:
