@@ -1,6 +1,5 @@
 """Decoding processes that are killed, crash or hang: their photo is named, and all others are decoded."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from compatibility import Area, condition
 from photo_helpers import write_photo
+from pool_tasks import work
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.ingest import ingest
@@ -21,28 +21,6 @@ from training.photos.worker_pool import Failure, run_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 SINCE = "2026-11-26"
-
-
-def work(task):
-    """What a task does to its process; runs in a worker."""
-    what, argument = task
-    if what == "crash":
-        ctypes.string_at(0)
-    if what == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "killed once" and not Path(argument).exists():
-        Path(argument).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "hang":
-        time.sleep(3600)
-    if what == "memory":
-        try:
-            bytearray(8 << 30)
-        except MemoryError:
-            return "no memory"
-    if what == "disk":
-        raise DatasetError("no space left")
-    return what
 
 
 def outcomes(tasks, workers=2, limit_s=60.0) -> list:
@@ -93,7 +71,7 @@ def test_task_whose_process_was_killed_by_chance_is_done_the_second_time(tmp_pat
 
 
 def test_every_task_may_kill_its_process():
-    assert all(isinstance(outcome, Failure) for outcome in outcomes([("killed", "")] * 5))
+    assert all(isinstance(outcome, Failure) for outcome in outcomes([("killed", "")] * 2))
 
 
 @condition(Area.CONTAINERS, "decoder that asks for more than 4 GiB", "photo rejected, out of memory", since=SINCE)

@@ -24,6 +24,7 @@ from campus_visual_gps.errors import DatasetError
 
 TASK_LIMIT_S = 120.0  # the largest photos take a few seconds
 _START_LIMIT_S = 300.0  # imports on a machine that does much else
+_MAX_FAILED_STARTS = 3  # one after the other
 _MEMORY_BYTES = 4 << 30  # of a process; decoding needs a quarter of it
 
 
@@ -82,6 +83,7 @@ class _Pool:
     def __init__(self, function: Callable[[Any], Any], limit_s: float):
         self._function, self._limit_s = function, limit_s
         self._workers: list[_Worker] = []
+        self._failed_starts = 0
 
     def run(self, tasks: Sequence[Any], indices: Sequence[int], count: int) -> Iterator[tuple[int, Any]]:
         """Indices of tasks with their results; None where the process died."""
@@ -130,10 +132,11 @@ class _Pool:
         return False, None
 
     def _drop(self, worker: _Worker) -> bool:
-        """Forget a worker that died or hangs. Raises DatasetError if it never started."""
+        """Forget a worker that died or hangs. Raises DatasetError if none can be started."""
         self._workers.remove(worker)
         _end(worker)
-        if not worker.ready:
+        self._failed_starts = 0 if worker.ready else self._failed_starts + 1
+        if self._failed_starts >= _MAX_FAILED_STARTS:
             raise DatasetError(
                 f"a decoding process could not be started (exit code {worker.process.exitcode}); run with one worker, "
                 "and a script needs `if __name__ == '__main__':`"
