@@ -49,7 +49,7 @@ def outcomes(tasks, workers=2, limit_s=60.0) -> list:
         ),
         pytest.param(
             "hang",
-            "not decoded within 5 s",
+            "not decoded within 3 s",
             marks=condition(
                 Area.CONTAINERS, "decoder that never ends", "photo rejected after 120 s; the others taken", since=SINCE
             ),
@@ -59,7 +59,7 @@ def outcomes(tasks, workers=2, limit_s=60.0) -> list:
 def test_task_that_ends_its_process_fails_by_name_and_stops_nothing(what, reason):
     tasks = [("fine", i) for i in range(9)]
     tasks[4] = (what, "")
-    found = outcomes(tasks, limit_s=5.0)
+    found = outcomes(tasks, limit_s=3.0)
     assert isinstance(found[4], Failure)
     assert reason in found[4].reason
     assert [outcome for i, outcome in enumerate(found) if i != 4] == ["fine"] * 8

@@ -41,6 +41,9 @@ _OTHER_FORMATS = (
     (b"BM", "a BMP image"),
     (b"II*\0", "a TIFF or raw image"),
     (b"MM\0*", "a TIFF or raw image"),
+    (b"IIRO", "a raw image"),
+    (b"IIU\0", "a raw image"),
+    (b"FUJIFILM", "a raw image"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
     (b"\xff\x0a", "a JPEG XL image"),
     (b"\0\x05\x16\x07", "an AppleDouble file of macOS, which holds no picture"),
@@ -127,7 +130,7 @@ def _not_a_photo(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         found = "a WebP image"
     if is_heif(data):
-        found = "an AVIF image" if data[8:11] == b"avi" else "a film"
+        found = {b"avi": "an AVIF image", b"crx": "a raw image"}.get(data[8:11], "a film")
     return f"not a HEIC, JPEG or PNG image{f', but {found}' if found else ''}"
 
 
