@@ -116,7 +116,7 @@ def lock(folder):
         return
     here = os.open(folder, os.O_RDONLY)
     for _ in range(20):
-        os.mkdir("d" * 250, dir_fd=here)  # noqa: PTH102
+        os.mkdir("d" * 250, dir_fd=here)
         here, previous = os.open("d" * 250, os.O_RDONLY, dir_fd=here), here
         os.close(previous)
     os.close(here)

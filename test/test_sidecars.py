@@ -228,7 +228,9 @@ def _png_text(packet):
     return info
 
 
-@condition(Area.EXIF, "XMP file beside the photo (IMG_1.xmp, IMG_1.HEIC.xmp, .XMP)", "its position is used", since=SINCE)
+@condition(
+    Area.EXIF, "XMP file beside the photo (IMG_1.xmp, IMG_1.HEIC.xmp, .XMP)", "its position is used", since=SINCE
+)
 @pytest.mark.parametrize("sidecar", ["IMG_1.xmp", "IMG_1.HEIC.xmp", "IMG_1.XMP", "img_1.heic.xmp"])
 def test_an_xmp_file_is_read(folders, sidecar):
     bare(folders, "IMG_1.HEIC")
