@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.threads import wait_passively
 from training.console import console, fail, resumable
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 
@@ -185,6 +186,7 @@ def synthesize(
 
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
+    wait_passively()  # before a command imports torch
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for ours in ("training", "campus_visual_gps"):
