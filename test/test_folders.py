@@ -149,7 +149,9 @@ def test_where_the_only_folder_is_unreadable_the_error_says_so(tmp_path, monkeyp
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", denied)
-    with pytest.raises(DatasetError, match=r"no photos .* 1 of its folders cannot be read"):
+    with pytest.raises(
+        DatasetError, match=r"no photos .* 1 could not be read, the first is .*unreadable folder: Permission denied"
+    ):
         run((tmp_path / "photos", tmp_path / "set"))
 
 
@@ -221,6 +223,27 @@ def test_files_of_systems_are_no_photos(folders, name):
     (folders[0] / "a" / name).write_bytes(b"\xff\xd8")
     summary = run(folders)
     assert (summary.photos, summary.rejected) == (1, 0)
+
+
+@condition(Area.FOLDERS, "photo that iCloud Drive has removed to save space (.IMG_2.HEIC.icloud)", "named", since=SINCE)
+def test_a_photo_that_is_in_icloud_only_is_named(folders):
+    (folders[0] / "a" / ".IMG_2.HEIC.icloud").write_bytes(b"bplist00")
+    assert run(folders).photos == 1
+    (row,) = read_rejected(folders[1]).itertuples(index=False)
+    assert row.file == "a/.IMG_2.HEIC.icloud" and row.reason.startswith("in iCloud and not on this machine")
+
+
+@condition(Area.FOLDERS, "folder of archives that were not unpacked", "one line that says so", since=SINCE)
+def test_archives_are_pointed_at_where_there_are_no_photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "takeout-20251222-001.zip").write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"no photos .*; unpack the 1 archives, the first is 'takeout-2025"):
+        run((tmp_path / "photos", tmp_path / "set"))
+
+
+def test_a_link_of_a_skipped_name_is_not_walked(folders):
+    (folders[0] / ".thumbnails").symlink_to("/", target_is_directory=True)
+    assert listed(folders)[1].skipped == {".thumbnails": 0}
 
 
 def test_folders_keep_the_order_and_the_names_that_they_had(folders):

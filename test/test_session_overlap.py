@@ -185,6 +185,17 @@ def test_sessions_by_day(photo_dir, tmp_path):
     assert counts == {"2025-12-18": 2, "2025-12-19": 2, "2025-12-20": 2, "2025-12-22": 6, "all": 1}
 
 
+@condition(
+    Area.FOLDERS, "ingest again with another `--sessions-by`, or without it", "warning: run split again", since=SINCE
+)
+def test_changed_sessions_are_said(photo_dir, tmp_path):
+    sessions(photo_dir, tmp_path, SessionsBy.TIME)
+    _, warnings = sessions(photo_dir, tmp_path, SessionsBy.TIME)
+    assert len(warnings) == 1  # that one photo has no time
+    _, warnings = sessions(photo_dir, tmp_path, SessionsBy.FOLDER)
+    assert warnings[0] == "12 photos are in another session than before (--sessions-by folder): run `split` again"
+
+
 def test_the_command_prints_each_warning_in_one_line(photo_dir, tmp_path):
     arguments = ["ingest", str(photo_dir), str(tmp_path / "set")]
     done = CliRunner().invoke(app, arguments)

@@ -119,9 +119,21 @@ def overlap_warning(pairs: list[tuple[str, str]], consequence: str) -> str:
     )
 
 
-def session_warnings(photos: pd.DataFrame, sessions_by: SessionsBy) -> list[str]:
-    """What to know of the sessions of a new photos.csv, one line each."""
+def session_warnings(photos: pd.DataFrame, previous: Mapping[str, str], sessions_by: SessionsBy) -> list[str]:
+    """What to know of the sessions of a new photos.csv, one line each.
+
+    Args:
+        photos: The new photos.csv.
+        previous: The session that each photo had before.
+        sessions_by: What makes a session.
+    """
     messages = []
+    before = photos["photo_id"].map(previous)
+    moved = int((before.notna() & (before != photos["session"])).sum())
+    if moved:
+        messages.append(
+            f"{moved} photos are in another session than before (--sessions-by {sessions_by.value}): run `split` again"
+        )
     pairs = touching_sessions(photos)
     if pairs:
         messages.append(overlap_warning(pairs, "one would test what the other trained"))
