@@ -65,6 +65,13 @@ class NodeParameters:
         group=_NETWORKS,
         comment="auto is fp32 on a CPU, and bf16 or else fp16 on a GPU.",
     )
+    num_threads: int = parameter(
+        0,
+        "Threads of a CPU for the networks; 0: one, or more where a measurement at start shows that they pay.",
+        limits=(0, 1024),
+        comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
+        "back to one while that is so. OpenCV and numpy always run on one.",
+    )
     image_transport: str = parameter(
         RAW,
         "Transport of the images: raw (topic image) or compressed (image/compressed).",
@@ -161,11 +168,12 @@ class NodeParameters:
     )
     gps_assumed_sigma_m: float = parameter(
         _GPS.assumed_sigma_m,
-        "Standard deviation of a fix whose covariance the receiver leaves all zero.",
+        "Standard deviation of a fix whose covariance the receiver does not know.",
         unit="m",
         limits=_POSITIVE,
         group=_RECEIVER,
-        comment="A filter would take an all-zero covariance for certainty.",
+        comment="Unknown by its type, or with 0 or -1 as a horizontal variance. A filter would take an all-zero "
+        "covariance for certainty.",
     )
     gps_fault_min_count: int = parameter(
         _GPS.fault_min_count,
