@@ -9,6 +9,7 @@ import pytest
 from compatibility import Area, condition
 from helpers import textured_rgb
 from sensor_msgs.msg import CompressedImage, Image
+from test_pipeline import ESTIMATE
 
 from campus_visual_gps.ros.bit_depth import BitDepthTracker
 from campus_visual_gps.ros.image_conversion import RAW_ENCODINGS, to_rgb
@@ -154,6 +155,7 @@ def test_a_small_image_has_a_depth_too():
 
 def test_the_node_keeps_the_depth_of_its_stream():
     localizer = Mock()
+    localizer.localize.return_value = ESTIMATE
     pipeline = Pipeline(localizer)
     for exposure in (1.0, 0.1):
         pipeline(StampedImage(message_of(in_bits(12, exposure)), 1, 0.0))
