@@ -82,7 +82,7 @@ def parse_time(text: str) -> datetime | None:
 
     Day and month before the year are read where the order is certain.
     """
-    text = text.strip()
+    text = text.replace("\0", " ").strip()
     if match := _YEAR_FIRST.match(text) or _COMPACT.match(text):
         year, month, day, *rest = match.groups()
     elif match := _YEAR_LAST.match(text):
@@ -105,7 +105,7 @@ def parse_time(text: str) -> datetime | None:
 
 def parse_offset(text: str) -> timedelta | None:
     """An offset from UTC: +02:00, +0200, +2, Z, UTC+2 and the like; None for anything else."""
-    match = _ONLY_OFFSET.fullmatch(text)
+    match = _ONLY_OFFSET.fullmatch(text.replace("\0", " "))
     return _to_offset(match.groups()) if match else None
 
 
@@ -134,7 +134,7 @@ def text_of(value: Any) -> str:
         text = (value if isinstance(value, bytes) else value.encode("latin-1")).decode("utf-8")
     except UnicodeError:
         text = value.decode("latin-1") if isinstance(value, bytes) else value
-    return text.replace("\0", " ").strip()
+    return text.strip()
 
 
 def _other_texts(info: Mapping) -> list[str]:

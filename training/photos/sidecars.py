@@ -10,8 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from campus_visual_gps.errors import ImageError
 from training.photos.exif import PhotoExif
 from training.photos.metadata import PhotoMetadata, normal_name
+from training.photos.photo_file import read_file
 from training.photos.takeout import TakeoutFolder, read_takeout
 from training.photos.xmp import parse_xmp
 
@@ -91,8 +93,8 @@ def _sources(packet: bytes | None, sidecars: Sequence[Path]) -> Iterator[tuple[s
             yield path.name, read_takeout(path)
             continue
         try:
-            yield path.name, parse_xmp(path.read_bytes())
-        except OSError:
+            yield path.name, parse_xmp(read_file(path))
+        except (OSError, ImageError):
             yield path.name, None
 
 
