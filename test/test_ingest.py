@@ -203,7 +203,7 @@ def test_quite_other_photos_do_not_replace_a_data_set(folders, tmp_path):
     assert (folders[1] / "photos.csv").read_bytes() == before
 
 
-@condition(Area.FOLDERS, "ingest that was killed", "resumed; half-written files removed", since="2026-11-22")
+@condition(Area.FOLDERS, "ingest killed in the middle", "resumed; half-written files removed", since="2026-11-22")
 def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     write_photo(folders[0] / "a.heic", 0)
     write_photo(folders[0] / "b.heic", 1)
@@ -217,7 +217,7 @@ def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     assert sorted(path.name for path in (folders[1] / "images").iterdir()) == sorted([f"{first}.jpg", f"{second}.jpg"])
 
 
-@condition(Area.FOLDERS, "disk full during ingest", "one line; no half-written file", since="2026-11-22")
+@condition(Area.FOLDERS, "disk full during an ingest", "one clear line; no half-written file", since="2026-11-22")
 def test_full_disk_is_one_clear_line_and_leaves_no_half_written_file(folders, monkeypatch):
     write_photo(folders[0] / "a.jpg", 0)
 

@@ -136,7 +136,11 @@ def is_night(captured_at: str, latitude_deg: float, longitude_deg: float) -> boo
 
 
 def _parse(captured_at: str) -> datetime | None:
-    return datetime.fromisoformat(captured_at) if captured_at else None
+    """None for a text that is no time, as a person may have written it."""
+    try:
+        return datetime.fromisoformat(captured_at.replace("Z", "+00:00")) if captured_at else None
+    except ValueError:
+        return None
 
 
 def _offset_s(time: datetime | None) -> float:
