@@ -11,6 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".jpg", ".jpeg", ".png")
+# Names of other pictures. What is in them decides: most are rejected, each by name, so that none is missed.
+_OTHERS = ".avif .webp .gif .bmp .tif .tiff .jxl .jp2 .jpe .jfif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw"
+OTHER_IMAGE_SUFFIXES = (*_OTHERS.split(),)
 # Names in small letters. Folders whose names begin with a dot are skipped too: .thumbnails, .@__thumb (QNAP),
 # .Trash-1000, .stversions (Syncthing), .picasaoriginals, .dtrash (digiKam), .AppleDouble, .git and the like.
 _THUMBNAILS = """thumbnail thumbnails thumb thumbs _thumb _thumbs @__thumb *.lrdata *.lrcat-data appdata_*"""

@@ -94,11 +94,13 @@ def ingest(
     ]
     remove_partial_files(dataset_dir / "images")
     kept = _keep_usable(store_photos(tasks, progress, workers), labels, rejected)
+    photos, without_row = to_table(kept, labels, sessions_by)
+    kept = [photo for photo in kept if photo.file not in without_row]
+    rejected |= without_row
     _write_rejected(dataset_dir, rejected)
     if labels_csv is None and rejected:
         _hint_at_table(photo_dir)
     _check_kept(kept, rejected, known, photo_dir, dataset_dir)
-    photos = to_table(kept, labels, sessions_by)
     write_table(dataset_dir / "photos.csv", photos)
     return IngestSummary(
         photos=len(photos),

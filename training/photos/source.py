@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.folders import PHOTO_SUFFIXES, FolderListing, list_folder
+from training.photos.folders import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, FolderListing, list_folder
 from training.photos.sidecars import find_sidecars
 
 
@@ -15,7 +15,7 @@ class PhotoFolder:
     """What a photo folder holds. Names of files are paths below the folder.
 
     Attributes:
-        photos: Paths by file, sorted.
+        photos: Paths by file, sorted; also of pictures in formats that are not read.
         sidecars: The metadata files beside a photo, by file.
         other_files: Number of files that are neither.
         skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
@@ -40,7 +40,7 @@ def find_photos(photo_dir: Path, dataset_dir: Path) -> PhotoFolder:
     if photo_dir.resolve() in (dataset_dir.resolve(), (dataset_dir / "images").resolve()):
         raise DatasetError(f"{dataset_dir}: expected a directory apart from the photos, got the photo folder")
     listing = list_folder(photo_dir, dataset_dir)
-    photos = [path for path in listing.files if path.suffix.lower() in PHOTO_SUFFIXES]
+    photos = [path for path in listing.files if path.suffix.lower() in PHOTO_SUFFIXES + OTHER_IMAGE_SUFFIXES]
     skipped = {name: count for name, count in sorted(listing.skipped.items()) if count}
     if not photos:
         raise DatasetError(_no_photos(photo_dir, skipped, listing))
