@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from datetime import datetime
@@ -37,7 +38,9 @@ def parse_xmp(packet: bytes) -> PhotoMetadata | None:
     if len(packet) > MAX_XMP_BYTES:
         return None
     try:
-        root = ElementTree.fromstring(packet.strip(b"\0 \t\r\n"))
+        is_utf16 = packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = packet.decode("utf-16") if is_utf16 else packet.strip(b"\0 \t\r\n")
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError):
         return None
     properties = _properties(root)
