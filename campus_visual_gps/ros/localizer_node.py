@@ -39,8 +39,10 @@ from campus_visual_gps.ros.diagnostics import (
 )
 from campus_visual_gps.ros.image_queue import TIME_JUMP_NS, Worker
 from campus_visual_gps.ros.model_loader import ModelLoader
+from campus_visual_gps.ros.node_topics import DIAGNOSTICS_TOPIC, node_topics
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.publishers import FIX_TOPIC, FixPublishers
+from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.responsive_lifecycle import ACTIVATE, CONFIGURE, ResponsiveLifecycleNode
 from campus_visual_gps.ros.spin import spin
 
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
 
 NODE_NAME = "visual_gps"
-DIAGNOSTICS_TOPIC = "/diagnostics"
 DIAGNOSTICS_PERIOD_S = 1.0
 # Inference takes a second or two on a slow computer, and torch must not be torn down during it.
 WORKER_END_S = 10.0
@@ -76,7 +77,8 @@ class LocalizerNode(ResponsiveLifecycleNode):
         self._loader = ModelLoader(self.get_logger())
         self._error = ""
         self._enabled = True
-        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
+        qos = QosOverrides(self).publisher(DIAGNOSTICS_TOPIC, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, **qos)
         self.create_service(SetBool, "~/enable", self._on_enable)
         # a transition belongs on the executor's thread: the worker triggers this guard condition
         self._out_of_memory = self.create_guard_condition(self._stop_out_of_memory)
@@ -168,9 +170,17 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     def _configure(self) -> None:
         settings = self._declared.read()
+        self._check_qos(settings)
         image_conversion.bridge()
         localizer = self._loader.take(settings)
         self._configured = _Configured(settings, FixPublishers(self, settings), localizer)
+
+    def _check_qos(self, settings: NodeParameters) -> None:
+        """Raises ConfigError for a bad QoS override; warns of those that have no effect."""
+        overrides = QosOverrides(self)
+        overrides.check()
+        for line in overrides.without_effect(node_topics(self, settings)):
+            self.get_logger().warning(line)
 
     def _activate(self) -> None:
         configured = self._configured

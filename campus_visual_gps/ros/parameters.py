@@ -10,6 +10,7 @@ from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
 
 RAW, COMPRESSED = "raw", "compressed"
+AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
 
@@ -76,6 +77,13 @@ class NodeParameters:
         "Transport of the images: raw (topic image) or compressed (image/compressed).",
         choices=(RAW, COMPRESSED),
         in_file=False,
+    )
+    image_reliability: str = parameter(
+        AUTO,
+        "Reliability of the subscription to the images; auto: as their publishers offer.",
+        choices=(AUTO, RELIABLE, BEST_EFFORT),
+        comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
+        "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
     )
     max_rate_hz: float = parameter(
         2.0,

@@ -19,6 +19,7 @@ from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
 from campus_visual_gps.ros.fallback import Fallback
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.ros.tf_check import TfFrameMonitor
 
@@ -37,12 +38,17 @@ class FixPublishers:
     def __init__(self, node: LifecycleNode, settings: NodeParameters):
         self._node = node
         self._settings = settings
-        self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, 10)
+        self._qos = qos = QosOverrides(node)
+        self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, **qos.publisher(FIX_TOPIC, 10))
         self._poses = self._stream = None
         if settings.publish_pose:
-            self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, POSE_TOPIC, 10)
+            self._poses = node.create_lifecycle_publisher(
+                PoseWithCovarianceStamped, POSE_TOPIC, **qos.publisher(POSE_TOPIC, 10)
+            )
         if settings.output == FALLBACK:
-            self._stream = node.create_lifecycle_publisher(NavSatFix, FALLBACK_TOPIC, 10)
+            self._stream = node.create_lifecycle_publisher(
+                NavSatFix, FALLBACK_TOPIC, **qos.publisher(FALLBACK_TOPIC, 10)
+            )
         self._fallback: Fallback | None = None
         self._tf_monitor: TfFrameMonitor | None = None
         self._receiver: Subscription | None = None
@@ -57,9 +63,9 @@ class FixPublishers:
         self._fallback = Fallback(self._settings.monitor_settings(), site_altitude_m, self._stream.publish, self._log)
         # steady time, so that silence is detected also when a simulated clock stands still
         self._timer = self._node.create_timer(TICK_S, self._tick, clock=steady_clock)
-        self._receiver = self._node.create_subscription(
-            NavSatFix, self._settings.gps_topic, self._on_receiver, qos_profile_sensor_data
-        )
+        topic = self._settings.gps_topic
+        qos = self._qos.subscription(topic, qos_profile_sensor_data)
+        self._receiver = self._node.create_subscription(NavSatFix, topic, self._on_receiver, **qos)
 
     def close(self) -> None:
         """Unsubscribe."""

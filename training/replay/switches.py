@@ -15,7 +15,8 @@ from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import covariances_m2
-from training.replay.bags import Bag, Fixes
+from training.replay.bags import Bag
+from training.replay.fixes import Fixes
 
 _RECEIVER, _VISUAL, _TICK = range(3)
 
@@ -55,8 +56,7 @@ class FallbackRun:
 def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
     """All NavSatFix messages of a topic in the order in which they came."""
     arrivals = []
-    for message in bag.messages([topic]):
-        content = bag.decode(message)
+    for message, content in bag.contents(topic):
         stamp = stamp_to_ns(content.header.stamp)
         covariance = np.asarray(content.position_covariance).reshape(3, 3)
         position = (content.latitude, content.longitude, content.altitude)
