@@ -154,7 +154,7 @@ def test_a_picture_that_is_grey_is_not_taken_for_lost_blocks():
 def test_scan_of_a_component_that_does_not_exist_is_an_error():
     data = bytearray(encode("restart intervals")[:-2])
     data[data.index(b"\xff\xda") + 5] = 77
-    with pytest.raises(ImageError, match="truncated JPEG: .* no image data"):
+    with pytest.raises(ImageError, match=r"truncated JPEG: .* no image data"):
         complete_jpeg(bytes(data))
 
 
