@@ -82,7 +82,7 @@ def test_child_processes_inherit_the_wait_policy(monkeypatch):
         pytest.param("max 100000", "many", 8, id="OMP_NUM_THREADS that is no number"),
     ],
 )
-def test_usable_cores_are_those_of_affinity_quota_and_openmp(tmp_path, monkeypatch, quota, variable, expected):
+def test_threads_are_limited_by_affinity_quota_and_openmp(tmp_path, monkeypatch, quota, variable, expected):
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(threads, "_CGROUP_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
