@@ -8,7 +8,8 @@ from helpers import ROOT
 from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, merged, metrics_of, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.gnss.health import MonitorSettings, ReceiverFix
+from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.receiver_fix import ReceiverFix
 from training.replay.bags import open_bag
 from training.replay.drive_report import drive_lines
 from training.replay.fixes import Fixes, read_fixes
@@ -122,7 +123,7 @@ def test_what_passes_is_what_the_nodes_own_fallback_publishes():
     visual, visual_arrivals_ns = visual_at(np.arange(0, 120, 0.5))
     run = run_fallback(receiver, visual, visual_arrivals_ns)
     out = []
-    fallback = Fallback(MonitorSettings(), out.append, lambda *line: None)
+    fallback = Fallback(MonitorSettings(), 300.0, out.append, lambda *line: None)
     events = [(arrival.time_ns, 0, arrival.stamp_ns, arrival.fix.status) for arrival in receiver]
     rows = zip(visual_arrivals_ns.tolist(), visual.stamps_ns.tolist(), strict=True)
     events += [(time_ns, 1, stamp, 0) for time_ns, stamp in rows]

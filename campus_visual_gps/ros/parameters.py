@@ -10,6 +10,7 @@ from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
 
 RAW, COMPRESSED = "raw", "compressed"
+AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
 
@@ -19,6 +20,7 @@ _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
 _NETWORKS = ParameterGroup(
     "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
 )
+_IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
     "The receiver (`output: fallback`): its topic and limits",
@@ -64,11 +66,27 @@ class NodeParameters:
         group=_NETWORKS,
         comment="auto is fp32 on a CPU, and bf16 or else fp16 on a GPU.",
     )
+    num_threads: int = parameter(
+        0,
+        "Threads of a CPU for the networks; 0: one, or more where a measurement at start shows that they pay.",
+        limits=(0, 1024),
+        comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
+        "back to one while that is so. OpenCV and numpy always run on one.",
+    )
     image_transport: str = parameter(
         RAW,
         "Transport of the images: raw (topic image) or compressed (image/compressed).",
         choices=(RAW, COMPRESSED),
+        group=_IMAGES,
         in_file=False,
+    )
+    image_reliability: str = parameter(
+        AUTO,
+        "Reliability of the subscription to the images; auto: as their publishers offer.",
+        choices=(AUTO, RELIABLE, BEST_EFFORT),
+        group=_IMAGES,
+        comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
+        "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
     )
     max_rate_hz: float = parameter(
         2.0,
@@ -153,11 +171,12 @@ class NodeParameters:
     )
     gps_assumed_sigma_m: float = parameter(
         _GPS.assumed_sigma_m,
-        "Standard deviation of a fix whose covariance the receiver leaves all zero.",
+        "Standard deviation of a fix whose covariance the receiver does not know.",
         unit="m",
         limits=_POSITIVE,
         group=_RECEIVER,
-        comment="A filter would take an all-zero covariance for certainty.",
+        comment="Unknown by its type, or with 0 or -1 as a horizontal variance. A filter would take an all-zero "
+        "covariance for certainty.",
     )
     gps_fault_min_count: int = parameter(
         _GPS.fault_min_count,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
+import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,6 +25,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.threads import limit_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
@@ -60,9 +62,10 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """
     weights = run_dir / WEIGHTS
     _claim(run_dir, {"seed": seed, "data": data.fingerprint, **_relevant(config)})
-    if weights.is_file():
+    if weights.is_file() and _is_whole(weights):
         log.info("seed %d: already trained, %s is kept", seed, weights)
         return weights
+    limit_threads(config.trainer.num_threads or usable_cores())
     pl.seed_everything(seed, workers=True, verbose=False)
     module = _module(config, data)
     train, val = _datasets(config, data, image, module.frozen)
@@ -88,10 +91,23 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     return weights
 
 
+def _is_whole(weights: Path) -> bool:
+    try:
+        with safe_open(weights, "pt"):
+            return True
+    except (SafetensorError, OSError) as error:
+        log.warning("%s is damaged (%s) and is made again", weights, error)
+        return False
+
+
 def _claim(run_dir: Path, resolved: dict) -> None:
     path = run_dir / "config.yaml"
     if path.is_file():
-        if yaml.safe_load(path.read_text(encoding="utf-8")) != resolved:
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError):
+            found = None
+        if found != resolved:
             raise ConfigError(
                 f"{run_dir} holds a run of another configuration or of other photos; "
                 "choose another --out, or delete that directory"
@@ -106,15 +122,18 @@ def _last_checkpoint(run_dir: Path) -> str | None:
     path = run_dir / "checkpoints" / "last.ckpt"
     if not path.is_file():
         return None
-    if zipfile.is_zipfile(path):
-        return str(path)
+    with suppress(zipfile.BadZipFile, OSError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        if archive.testzip() is None:
+            return str(path)
     log.warning("%s is damaged; this member starts again", path)
     return None
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on; more seeds do not invalidate it."""
-    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it."""
+    kept = {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
+    return kept
 
 
 def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
@@ -164,7 +183,7 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
 
 
 def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     # On a small CPU machine worker processes only take the cores that the networks need.
     workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
 
@@ -176,6 +195,7 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
             drop_last=drop_last,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -183,6 +203,11 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
     # batch norm cannot learn from a last batch of one photo
     drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
     return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
+
+
+def _start_worker(worker: int) -> None:
+    """In a process of the data loader, one of several: one thread."""
+    limit_threads(1)
 
 
 def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
@@ -227,7 +252,13 @@ def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
 
 
 def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        raise DatasetError(
+            f"{checkpoint or weights.parent}: the best checkpoint is missing or damaged; delete {weights.parent} and "
+            "train this member again"
+        ) from error
     module.load_state_dict(state)
     state = module.merged_model().state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

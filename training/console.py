@@ -1,0 +1,45 @@
+"""The terminal: tables and lines of the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+# tables in a log file are not wrapped at 80 columns
+console = Console(width=None if sys.stdout.isatty() else 150)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C ends in one line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to resume")
+
+
+def fail(message: str) -> None:
+    """Print an error in one line and exit with code 1."""
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(1)
+
+
+def print_counts(title: str, counts: Mapping[str, int]) -> None:
+    """Print a table of numbers of photos; nothing without any."""
+    if not counts:
+        return
+    table = Table(title, "photos")
+    for name, count in counts.items():
+        table.add_row(escape(name), str(count))
+    console.print(table)
+
+
+def print_warnings(messages: Iterable[str]) -> None:
+    """Print each in one line, from which a command can be copied."""
+    for message in messages:
+        console.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
