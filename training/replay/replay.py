@@ -94,7 +94,11 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
     reference = read_fixes(bag, truth)
     images = extract_images(bag, images_topic, reference, bundle.image.stored_px, out_dir / IMAGES_DIR)
     receiver = read_positions(bag, gps) if gps else None
-    used = {images_topic: images.text, truth: reference.text(), gps or "": receiver.text() if receiver else ""}
+    used = {
+        images_topic: images.text,
+        truth: reference.text(),
+        gps or "": receiver.text() if receiver is not None else "",
+    }
     drive = Drive(
         bundle.frame,
         images.stamps_ns,
@@ -108,7 +112,7 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
             [*bag.notes.lines, *(f"{topic}: {text}" for topic, text in used.items() if text)],
             images.counts,
             reference.left_out,
-            receiver.left_out if receiver else {},
+            receiver.left_out if receiver is not None else {},
             dict(bag.lost),
         ),
     )
