@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from bag_helpers import TRUTH, bag_condition, row
+from bag_helpers import TRUTH, bag_condition, row, write_mcap
 from rosbags.rosbag2 import Writer
 from test_bags import STORE, T0, fix_message
 
 from campus_visual_gps.errors import DatasetError
 from training.replay.bags import open_bag, write_bag
 from training.replay.fixes import read_all_fixes, read_fixes, read_positions
+from training.replay.stamps import read_times
 from training.replay.switches import read_arrivals
 
 NAN = float("nan")
@@ -131,6 +132,18 @@ def test_stamps_that_go_backward_are_sorted(tmp_path):
     with bag_of(tmp_path, [*good(5, first=5), *late]) as bag:
         truth = read_fixes(bag, TRUTH)
     assert len(truth) == COUNT and (np.diff(truth.stamps_ns) > 0).all()
+
+
+@pytest.mark.parametrize("log_ns", [row("log", "log times of 0 or -1", "read; stamps count", 2**64 - 1), 0])
+def test_log_times_that_are_none_do_no_harm(tmp_path, log_ns):
+    messages = good()
+    messages[4] = messages[4]._replace(time_ns=log_ns)
+    path = write_mcap(tmp_path / "drive.mcap", messages)
+    with open_bag(path) as bag:
+        truth = read_fixes(bag, TRUTH)
+        assert len(read_times(bag, TRUTH).delays_s()) == COUNT
+        assert write_bag(tmp_path / "copy", bag.messages()) == COUNT
+    assert len(truth) == COUNT and not truth.left_out
 
 
 @bag_condition("topic of NavSatFix without messages", "one line")

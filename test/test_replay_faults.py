@@ -9,6 +9,7 @@ from test_replay import image_message
 
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import read_predictions
+from training.replay.bags import BagMessage
 from training.replay.recalibrate import recalibrate
 from training.replay.replay import replay
 from training.replay.topics import Topics
@@ -25,9 +26,9 @@ def bundle_dir(tmp_path_factory):
     return make_bundle(tmp_path_factory.mktemp("replay_faults") / "bundle", seeds=(42,))
 
 
-def drive(path, truth_status=0, recorded=False):
+def drive(path, truth_status=0, recorded=False, more=()):
     """A bare MCAP file: every image twice, truth with faults, a receiver without any fix, messages of an own type."""
-    messages = [*custom_messages()]
+    messages = [*custom_messages(), *more]
     for i in range(SECONDS):
         stamp = T0 + i * 10**9
         image = image_message(stamp, textured_rgb(seed=i))
@@ -45,9 +46,11 @@ def drive(path, truth_status=0, recorded=False):
 
 
 @bag_condition("drive with a receiver that never has a fix", "scored; the report counts what was left out")
-def test_the_report_counts_what_of_the_bag_was_left_out(tmp_path, bundle_dir):
-    bag = drive(tmp_path / "drive.mcap")
+def test_the_report_counts_what_of_the_bag_was_left_out(tmp_path, bundle_dir, caplog):
+    odometry = BagMessage("/odom", "nav_msgs/msg/Odometry", T0, b"no odometry")  # nobody asked for it
+    bag = drive(tmp_path / "drive.mcap", more=[odometry])
     summary = replay(bag, bundle_dir, progress=False)
+    assert "/odom cannot be decoded" in caplog.text and "the report does without it" in caplog.text
     assert summary.out_dir == tmp_path / "drive-replay"
     assert len(read_predictions(summary.predictions_path)) == SECONDS == summary.report["n_photos"]
     assert summary.report["bag.images.repeated_stamp"] == SECONDS
