@@ -24,6 +24,7 @@ Settings = Annotated[
 AreasCsv = Annotated[
     Path | None, typer.Option("--areas", help="CSV table of named areas: area, latitude_deg, longitude_deg")
 ]
+BagPath = Annotated[Path, typer.Argument(help="rosbag2 directory, or a .mcap, .db3 or .bag file")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag has several")]
@@ -107,7 +108,7 @@ def evaluate(
 
 @app.command()
 def play(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    bag: BagPath,
     rate: Annotated[float, typer.Option(help="playback speed")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="repeat until interrupted")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="publish /clock")] = False,
@@ -130,7 +131,7 @@ def play(
 
 @app.command()
 def replay(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    bag: BagPath,
     bundle: Annotated[Path, typer.Option(help="model bundle directory")],
     recorded: Annotated[str | None, typer.Option(help="NavSatFix topic to evaluate instead of the bundle")] = None,
     truth: TruthTopic = None,
