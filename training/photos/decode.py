@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from campus_visual_gps.errors import ImageError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import STORED_SIZE_PX, check_rgb, resize_square
 from training.photos.exif import PhotoExif, read_exif
+from training.photos.photo_id import photo_id_of
 
-PHOTO_ID_DIGITS = 16
 # Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
 # copy at quality 95 with halved chroma, and by 0.9 m with this setting. 90 KB a photo.
 STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
@@ -66,7 +65,7 @@ def store_photo(task: DecodeTask) -> DecodedPhoto:
         exif = read_exif(image)
         if not task.has_label and exif.position_problem:
             return DecodedPhoto(task.file, reject_reason=exif.position_problem)
-        photo_id = hashlib.sha256(data).hexdigest()[:PHOTO_ID_DIGITS]
+        photo_id = photo_id_of(data, task.images_dir)
         width_px, height_px = _upright_size(image)
         stored = task.images_dir / f"{photo_id}.jpg"
         rgb = None if _is_stored(stored) else _to_rgb(image)

@@ -16,6 +16,7 @@ from training.photos.exif import position_problem
 from training.photos.label_table import Label, match_files, read_label_table
 from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
+from training.photos.photo_id import photo_key
 from training.photos.photo_rows import has_position, position_of, to_table
 from training.photos.source import find_photos
 from training.photos.tables import write_table
@@ -96,7 +97,7 @@ def ingest(
         rejected=len(rejected),
         reject_reasons=_count_reasons(rejected),
         ignored_files=ignored,
-        removed=len(known - set(photos["photo_id"])),
+        removed=len(known - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
     )
 
@@ -141,7 +142,8 @@ def _hint_at_table(photo_dir: Path) -> None:
 
 
 def _known_photos(dataset_dir: Path) -> set[str]:
-    return set(read_photos(dataset_dir)["photo_id"]) if (dataset_dir / "photos.csv").exists() else set()
+    """Keys of the photos of the data set, whatever the form of their ids."""
+    return set(map(photo_key, read_photos(dataset_dir)["photo_id"])) if (dataset_dir / "photos.csv").exists() else set()
 
 
 def _write_rejected(dataset_dir: Path, rejected: dict[str, str]) -> None:
@@ -164,7 +166,7 @@ def _check_kept(
             f"{photo_dir}: none of {len(rejected)} photos can be used, {count} of them because of: {reason}; see "
             f"{dataset_dir / 'rejected.csv'}"
         )
-    if known and not known & {photo.photo_id for photo in kept}:
+    if known and not known & {photo_key(photo.photo_id) for photo in kept}:
         raise DatasetError(
             f"{dataset_dir}: expected some of its {len(known)} photos in {photo_dir}, got none; use another data set "
             "directory, or one photo folder with a sub-folder per session"
