@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
-from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.errors import VisualGpsError, printable
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-# tables in a log file are not wrapped at 80 columns
-console = Console(width=None if sys.stdout.isatty() else 150)
+# Tables in a log file are not wrapped at 80 columns; names of sessions and folders are no markup.
+console = Console(width=None if sys.stdout and sys.stdout.isatty() else 150, markup=False, emoji=False)
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
@@ -84,25 +85,28 @@ def split(
     seed: Annotated[int, typer.Option(help="random seed")] = 42,
 ) -> None:
     """Assign every photo to a subset, whole sessions by default."""
+    from training.photos.csv_text import name_in_tables
     from training.photos.splits import split as run
 
     summary = run(
         dataset_dir,
-        test_sessions=test or (),
-        val_sessions=val or (),
+        test_sessions=[name_in_tables(session) for session in test or ()],
+        val_sessions=[name_in_tables(session) for session in val or ()],
         val_fraction=val_fraction,
         random=random,
         allow_shared_sessions=allow_shared_sessions,
-        night_holdout_sessions=night_holdout_session or (),
+        night_holdout_sessions=[name_in_tables(session) for session in night_holdout_session or ()],
         night_holdout=night_holdout,
         seed=seed,
     )
     table = Table("subset", "photos", "sessions")
     for subset, photos in summary.photos.items():
-        table.add_row(subset, str(photos), ", ".join(summary.sessions.get(subset, ())))
+        table.add_row(subset, str(photos), printable(", ".join(summary.sessions.get(subset, ()))))
     console.print(table)
     if summary.shared_sessions:
-        console.print(f"in several subsets: {', '.join(summary.shared_sessions)} (validation errors will be too small)")
+        console.print(
+            f"in several subsets: {printable(', '.join(summary.shared_sessions))} (validation errors will be too small)"
+        )
 
 
 @app.command()
@@ -148,7 +152,7 @@ def cross_validate(
     table = Table("held-out session", "training photos", "bundle")
     with _resumable():
         for fold, summary in run(resolved):
-            table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
+            table.add_row(printable(fold.session), str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 
 
@@ -257,8 +261,8 @@ def synthesize(
 
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
-    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    _escape_what_the_terminal_lacks()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)
     try:
@@ -279,14 +283,32 @@ def _resumable() -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(printable(message))}", soft_wrap=True, emoji=False)
     sys.exit(1)
+
+
+class _OneLineHandler(logging.Handler):
+    """Prints a record on one line: the time and the message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+            console.print(f"{time} {printable(self.format(record))}", soft_wrap=True)
+        except Exception:  # as every handler of logging: a message that cannot be printed stops nothing
+            self.handleError(record)
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    """Characters that the encoding of the output lacks are printed as escapes, on ASCII and Windows terminals."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_counts(title: str, counts: dict[str, int]) -> None:
     table = Table(title, "photos")
     for name, count in counts.items():
-        table.add_row(name, str(count))
+        table.add_row(printable(name), str(count))
     console.print(table)
 
 

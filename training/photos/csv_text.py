@@ -1,14 +1,16 @@
 """CSV as text and bytes: one grammar and one encoding for all tables that are written and read.
 
-The grammar is RFC 4180 with any line end (LF, CRLF, CR) and any delimiter. The encoding is UTF-8, extended to texts that
-are not valid Unicode, such as file names: a byte that is no UTF-8 stands for U+DC00 + byte (PEP 383, "surrogateescape"),
-and the three bytes that UTF-8 would give a surrogate, if it allowed that, stand for the surrogate ("surrogatepass").
+The grammar is RFC 4180 with any line end (LF, CRLF, CR) and any delimiter. The encoding is UTF-8, extended to texts
+that are not valid Unicode, such as file names: a byte that is no UTF-8 stands for U+DC00 + byte (PEP 383,
+"surrogateescape"), and the three bytes that UTF-8 would give a surrogate stand for the surrogate ("surrogatepass").
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
@@ -32,7 +34,8 @@ def parse_records(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[s
     d = re.escape(delimiter)
     cell = re.compile(rf'(?: *"([^"]*(?:""[^"]*)*)" *|((?! *")[^{d}\r\n]*))({d}|\r\n|\n|\r|\Z)')
     position, line = 0, 1
-    start_line, cells, quoted = 1, [], False
+    start_line, quoted = 1, False
+    cells: list[str] = []
     while position < len(text) or cells:
         match = cell.match(text, position)
         if match is None:
@@ -74,17 +77,27 @@ def decode_utf8(data: bytes) -> str:
     return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", _ERRORS)
 
 
+def name_in_tables(name: str) -> str:
+    """A file name in tables: its bytes as UTF-8, also where the locale reads file names as ASCII (LC_ALL=C)."""
+    if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
+        return name
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
 def _surrogate_errors(error: UnicodeError) -> tuple[str | bytes, int]:
     if isinstance(error, UnicodeEncodeError):
         codes = [ord(char) for char in error.object[error.start : error.end]]
-        parts = [bytes([c - 0xDC00]) if 0xDC80 <= c <= 0xDCFF else chr(c).encode("utf-8", "surrogatepass") for c in codes]
-        return b"".join(parts), error.end
+        return b"".join(map(_encode_surrogate, codes)), error.end
     if isinstance(error, UnicodeDecodeError):
         match = _SURROGATE.match(error.object, error.start)
         if match:
             return match[0].decode("utf-8", "surrogatepass"), match.end()
         return chr(0xDC00 + error.object[error.start]), error.start + 1
     raise error
+
+
+def _encode_surrogate(code: int) -> bytes:
+    return bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else chr(code).encode("utf-8", "surrogatepass")
 
 
 _ERRORS = "campus_visual_gps.surrogates"

@@ -17,6 +17,7 @@ from training.photos.label_table import Label, match_files, read_label_table
 from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
 from training.photos.photo_id import photo_key
+from training.photos.photo_names import PhotoNames
 from training.photos.photo_rows import has_position, position_of, to_table
 from training.photos.source import find_photos
 from training.photos.tables import write_table
@@ -106,8 +107,8 @@ def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, L
     """The labels by file, and the reasons why some are rejected by file."""
     if labels_csv is None:
         return {}, {}
-    path = Path(labels_csv)
-    labels, missing = match_files(read_label_table(path), files, path)
+    path, names = Path(labels_csv), PhotoNames((file, file) for file in files)
+    labels, missing = match_files(read_label_table(path, names), names, path)
     rejected = {label.file: f"no such photo: listed in {path.name}, line {label.line}" for label in missing}
     for file, label in labels.items():
         problem = has_position(label) and position_problem(label.latitude_deg, label.longitude_deg)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from statistics import median
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.tables import Row, read_rows
+from training.photos.map_files import naming_cell, read_feature_rows
+from training.photos.photo_names import PhotoNames
+from training.photos.tables import Row
+from training.photos.user_tables import UserRow
 
 _REQUIRED = ("file", "latitude_deg", "longitude_deg")
-_SYNONYMS = {"latitude": "latitude_deg", "longitude": "longitude_deg"}
+# A site is much smaller. Latitude and longitude of a row are swapped if that brings it from far away to the others.
+_SITE_DEG = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Label:
     heading_deg: float
 
 
-def read_label_table(path: Path) -> list[Label]:
-    """Read a table with the columns file, latitude, longitude (degrees) and optional ones.
+def read_label_table(path: Path, names: PhotoNames) -> list[Label]:
+    """Read a table with the columns file, latitude, longitude (degrees) and optional ones, or the points of a map.
 
     Without a header line, the first three columns are these and others are ignored. Positions out of range are left to
     the caller to reject.
@@ -41,8 +45,9 @@ def read_label_table(path: Path) -> list[Label]:
     Raises:
         DatasetError: A row is invalid, or a file has two rows.
     """
-    rows = read_rows(path, _REQUIRED, _SYNONYMS, headerless=_REQUIRED)
-    labels = [_to_label(row) for row in rows]
+    rows = read_feature_rows(path, _REQUIRED, headerless=_REQUIRED, is_known=names.knows)
+    labels = [_to_label(row, names) for row in rows]
+    _check_not_swapped(path, labels)
     lines: dict[str, int] = {}
     for label in labels:
         if label.file in lines:
@@ -54,46 +59,69 @@ def read_label_table(path: Path) -> list[Label]:
     return labels
 
 
-def match_files(labels: list[Label], files: list[str], path: Path) -> tuple[dict[str, Label], list[Label]]:
-    """Find the photo of each label, by its path below the photo folder, or its file name if only one photo has it.
+def match_files(labels: list[Label], names: PhotoNames, path: Path) -> tuple[dict[str, Label], list[Label]]:
+    """Find the photo of each label (PhotoNames.find_file).
 
     Args:
         labels: Rows of the table.
-        files: Paths of the photos below the photo folder.
+        names: The photos; their ids are their paths below the photo folder.
         path: The table, for messages.
 
     Returns:
         The labels by file, and the labels without a file.
 
     Raises:
-        DatasetError: Several photos have the file name of a label.
+        DatasetError: Several photos have the file name of a label, or two labels mean one photo.
     """
-    by_name = defaultdict(list)
-    for file in files:
-        by_name[PurePosixPath(file).name].append(file)
-    known = set(files)
     matched: dict[str, Label] = {}
     missing: list[Label] = []
     for label in labels:
-        found = [label.file] if label.file in known else by_name.get(label.file, [])
+        found = names.find_file(label.file)
         if len(found) > 1:
             raise DatasetError(
-                f"{path}, line {label.line}: {len(found)} photos are named {label.file}; write the path, "
-                f"such as {found[0]}"
+                f"{path}, line {label.line}: {len(found)} photos are named {label.file}: {names.describe(found)}; "
+                "write the path"
             )
-        if found:
-            matched[found[0]] = label
-        else:
+        for file in found:
+            if file in matched:
+                first = matched[file]
+                raise DatasetError(
+                    f"{path}, line {label.line}: '{label.file}' is the photo {file}, as is '{first.file}' of line "
+                    f"{first.line}; delete one of the rows, or write the path below the photo folder"
+                )
+            matched[file] = label
+        if not found:
             missing.append(label)
     return matched, missing
 
 
-def _to_label(row: Row) -> Label:
+def _check_not_swapped(path: Path, labels: list[Label]) -> None:
+    """Raise DatasetError for a row whose latitude and longitude are in each other's column."""
+    placed = [label for label in labels if not math.isnan(label.latitude_deg)]
+    if not placed:
+        return
+    if all(abs(label.latitude_deg) > 90.0 and abs(label.longitude_deg) <= 90.0 for label in placed):
+        raise DatasetError(f"{path}: every latitude is beyond 90 degrees and no longitude is; swap the two columns")
+    centre = median(label.latitude_deg for label in placed), median(label.longitude_deg for label in placed)
+    for label in placed:
+        position = label.latitude_deg, label.longitude_deg
+        if _apart_deg(position, centre) > _SITE_DEG >= _apart_deg(position[::-1], centre):
+            raise DatasetError(
+                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {label.file} "
+                f"are swapped: the other rows are near {centre[0]:g}, {centre[1]:g}; correct the row"
+            )
+
+
+def _apart_deg(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def _to_label(row: UserRow, names: PhotoNames) -> Label:
     latitude, longitude = row.number("latitude_deg"), row.number("longitude_deg")
     if math.isnan(latitude) != math.isnan(longitude):
         raise row.error("only one of latitude and longitude is given; fill both or neither")
     return Label(
-        file=PurePosixPath(row.text("file", required=True).replace("\\", "/")).as_posix(),
+        file=naming_cell(row, names.knows) or row.text("file", required=True),
         line=row.line,
         latitude_deg=latitude,
         longitude_deg=longitude,

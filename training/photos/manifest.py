@@ -22,6 +22,7 @@ import yaml
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write, sha256_of
+from training.photos.correction_files import find_correction_files
 from training.photos.tables import read_table, write_table
 
 PHOTO_COLUMNS = {
@@ -104,7 +105,7 @@ def read_labels(dataset_dir: Path) -> pd.DataFrame:
     """
     dataset_dir = Path(dataset_dir)
     path = dataset_dir / "labels.csv"
-    if not path.exists() and not correction_batches(dataset_dir):
+    if not path.exists() and not find_correction_files(dataset_dir).batches:
         return read_photos(dataset_dir).assign(moved_m=0.0, decision="")
     if _recorded_sources(dataset_dir) != label_sources(dataset_dir):
         raise DatasetError(
@@ -119,15 +120,9 @@ def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str
     write_yaml(dataset_dir / "labels.yaml", {"made_from": sources})
 
 
-def correction_batches(dataset_dir: Path) -> list[Path]:
-    """The files of corrections in name order, in which they are applied."""
-    found = (Path(dataset_dir) / "corrections").glob("*")
-    return sorted(path for path in found if path.suffix.lower() == ".csv" and not path.name.startswith("."))
-
-
 def label_sources(dataset_dir: Path) -> dict[str, str]:
     """SHA-256 of each source of labels.csv, by name."""
-    paths = [dataset_dir / "photos.csv", *correction_batches(dataset_dir)]
+    paths = [dataset_dir / "photos.csv", *find_correction_files(dataset_dir).batches]
     return {path.relative_to(dataset_dir).as_posix(): sha256_of(path) for path in paths if path.exists()}
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
+from training.photos.csv_text import name_in_tables
 
 PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".jpg", ".jpeg", ".png")
 
@@ -27,7 +28,7 @@ def find_photos(photo_dir: Path, dataset_dir: Path) -> tuple[dict[str, Path], in
     ignored = 0
     for path in _walk(photo_dir, skipped=dataset_dir.resolve()):
         if path.suffix.lower() in PHOTO_SUFFIXES:
-            paths[path.relative_to(photo_dir).as_posix()] = path
+            paths[name_in_tables(path.relative_to(photo_dir).as_posix())] = path
         else:
             ignored += 1
     if not paths:

@@ -6,7 +6,7 @@ Tables of the user are read by user_tables.py, which is lenient where a cell has
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class Row:
         """The cell as a whole number of any size. Raises DatasetError."""
         value = self.text(column, required=True).strip()
         if not value.removeprefix("-").isdecimal():
-            raise self.error(f"column '{column}' holds '{value}', expected a whole number; correct the row")
+            what = "whole nanoseconds" if column.endswith("_ns") else "a whole number"
+            raise self.error(f"column '{column}' holds '{value}', expected {what}; correct the row")
         return int(value)
 
     def flag(self, column: str) -> bool | None:
@@ -116,7 +117,7 @@ def check_columns(path: Path, line: int, columns: Sequence[str], required: Seque
         raise DatasetError(f"{path}, line {line}: column '{doubled[0]}' exists twice; delete one")
 
 
-def _records(path: Path) -> Iterable[tuple[int, list[str]]]:
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         yield from parse_records(decode_utf8(read_bytes(path)))
     except CsvError as error:
@@ -183,7 +184,7 @@ def _check_ours(path: Path, first_column: str) -> None:
     """Raise DatasetError for a table of the user, such as the labels.csv that ingest reads."""
     if not path.exists():
         return
-    first = next(iter(_records(path)), None)
+    first = next(_records(path), None)
     if first is not None and first[1][0] != first_column:
         raise DatasetError(
             f"{path}: expected a table that begins with column '{first_column}', got another; move it elsewhere"
