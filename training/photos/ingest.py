@@ -13,7 +13,7 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import remove_partial_files
 from training.photos.decode import DecodedPhoto, DecodeTask
 from training.photos.exif import position_problem
-from training.photos.label_table import Label, match_files, read_label_table
+from training.photos.label_table import Label, check_against_exif, match_files, read_label_table
 from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
 from training.photos.photo_id import photo_key
@@ -85,7 +85,9 @@ def ingest(
         if file not in rejected
     ]
     remove_partial_files(dataset_dir / "images")
-    kept = _keep_usable(store_photos(tasks, progress, workers), labels, rejected)
+    stored = store_photos(tasks, progress, workers)
+    check_against_exif(Path(labels_csv or ""), labels, {photo.file: photo.exif for photo in stored})
+    kept = _keep_usable(stored, labels, rejected)
     _write_rejected(dataset_dir, rejected)
     if labels_csv is None and rejected:
         _hint_at_table(photo_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from campus_visual_gps.errors import DatasetError
+from training.photos.exif import PhotoExif
 from training.photos.map_files import naming_cell, read_feature_rows
 from training.photos.photo_names import PhotoNames
 from training.photos.tables import Row
@@ -109,6 +110,18 @@ def _check_not_swapped(path: Path, labels: list[Label]) -> None:
             raise DatasetError(
                 f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {label.file} "
                 f"are swapped: the other rows are near {centre[0]:g}, {centre[1]:g}; correct the row"
+            )
+
+
+def check_against_exif(path: Path, labels: dict[str, Label], exif: dict[str, PhotoExif]) -> None:
+    """Raise DatasetError for a label whose latitude and longitude are swapped, by the position in the photo's EXIF."""
+    for file, label in labels.items():
+        camera = exif.get(file, PhotoExif())
+        own, position = (camera.latitude_deg, camera.longitude_deg), (label.latitude_deg, label.longitude_deg)
+        if _apart_deg(position, own) > _SITE_DEG >= _apart_deg(position[::-1], own):
+            raise DatasetError(
+                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {file} are swapped: "
+                f"its EXIF has {own[0]:g}, {own[1]:g}; correct the row, or swap the columns"
             )
 
 

@@ -115,6 +115,8 @@ def _kml_members(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [info for info in archive.infolist() if info.filename.lower().endswith(".kml")]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
+        if path.suffix.lower() != ".kmz":
+            return []
         raise DatasetError(f"{path}: damaged archive ({error}); export it again") from error
     return sorted(members, key=lambda info: (info.filename.lower() != "doc.kml", info.filename))
 
