@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.preprocess import prepare
 from campus_visual_gps.retrieval.index import RetrievalIndex
 from campus_visual_gps.retrieval.ood import OodDetector
+from campus_visual_gps.threads import torch_threads
 
 MODEL_VARIABLE = "CAMPUS_VISUAL_GPS_MODEL"
 
@@ -50,6 +52,8 @@ class PositionEstimate:
         rejection_reason: None, or the gate that says that the estimate must not be used.
         transform_s: Seconds of the evaluation transform.
         ensemble_s: Seconds of the SiteModel.
+        ensemble_processor_s: Processor seconds of all threads of this process meanwhile. Less than `ensemble_s` times
+            the number of threads: they waited for each other, for a core, or for a GPU.
     """
 
     mean_enu_m: np.ndarray
@@ -69,6 +73,15 @@ class PositionEstimate:
     rejection_reason: RejectionReason | None
     transform_s: float
     ensemble_s: float
+    ensemble_processor_s: float
+
+
+class _Times(NamedTuple):
+    """Seconds of one image, named as in PositionEstimate."""
+
+    transform_s: float
+    ensemble_s: float
+    ensemble_processor_s: float
 
 
 class Localizer:
@@ -103,12 +116,29 @@ class Localizer:
 
     @classmethod
     def load(
-        cls, model_dir: Path | str, device: str = "auto", precision: str = "auto", warm_up: bool = True
+        cls,
+        model_dir: Path | str,
+        device: str = "auto",
+        precision: str = "auto",
+        warm_up: bool = True,
+        num_threads: int = 0,
     ) -> Localizer:
-        """Load a bundle directory. Raises BundleError for a bad bundle, ConfigError for a bad device or precision."""
+        """Load a bundle directory.
+
+        Args:
+            model_dir: The directory.
+            device: auto, cpu, cuda or cuda:N.
+            precision: auto, fp32, bf16 or fp16.
+            warm_up: Run on grey images first. Without it the number of threads is not measured.
+            num_threads: Threads of a CPU for one image; 0 measures whether more than one pays.
+
+        Raises:
+            BundleError: the bundle is bad.
+            ConfigError: the device does not exist, or the precision is unknown.
+        """
         bundle = load_bundle(model_dir)
         reference = bundle.load_reference()
-        engine = TorchEngine(bundle.load_site_model(reference.extractor), device, precision)
+        engine = TorchEngine(bundle.load_site_model(reference.extractor), device, precision, num_threads)
         if warm_up:
             engine.warm_up()
         detector = OodDetector(reference.ood_features) if len(reference.ood_features) else None
@@ -124,7 +154,8 @@ class Localizer:
         Raises:
             ImageError: the image is of another type or shape, or too small.
         """
-        return self.localize_batch([rgb], [repeat_count])[0]
+        with torch_threads(1):  # of all but the networks: its parallel regions are too small for more
+            return self.localize_batch([rgb], [repeat_count])[0]
 
     def localize_batch(
         self, images: Sequence[np.ndarray], repeat_counts: Sequence[int] | None = None
@@ -132,9 +163,10 @@ class Localizer:
         """Locate several images in one pass of the networks; times are shared evenly. Raises ImageError."""
         start = perf_counter()
         inputs = np.stack([prepare(rgb, self.bundle.image) for rgb in images])
-        transformed = perf_counter()
+        transformed, processor_start = perf_counter(), process_time()
         outputs = self.engine.run(inputs)
-        times = ((transformed - start) / len(images), (perf_counter() - transformed) / len(images))
+        seconds = (transformed - start, perf_counter() - transformed, process_time() - processor_start)
+        times = _Times(*(own / len(images) for own in seconds))
         seen = [integrity.brightness_and_sharpness(input_rgb) for input_rgb in inputs]
         posterior = self._posterior(outputs, np.array([brightness for brightness, _ in seen]))
         ood_scores = self._ood_scores(outputs)
@@ -165,7 +197,7 @@ class Localizer:
         ood_score: float,
         seen: tuple[float, float],
         repeat_count: int,
-        times: tuple[float, float],
+        times: _Times,
     ) -> PositionEstimate:
         bundle, mean, cov = self.bundle, posterior.mean_enu_m[row], posterior.cov_enu_m2[row]
         modes: tuple[Mode, ...] = ()
@@ -202,13 +234,13 @@ class Localizer:
             radius90_m=float(posterior.radius90_m[row]),
             radius95_m=float(posterior.radius95_m[row]),
             rejection_reason=reason,
-            transform_s=times[0],
-            ensemble_s=times[1],
+            **times._asdict(),
         )
 
     def on_cpu(self) -> Localizer:
         """The same model moved to the CPU; this localizer must not be used any more. Reads no file of the bundle."""
         engine = TorchEngine(self.engine.model, "cpu")
+        engine.warm_up()
         return Localizer(self.bundle, engine, self.index, self._ood_detector, self.gates)
 
 

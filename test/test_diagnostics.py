@@ -126,7 +126,8 @@ def test_overwritten_and_stale_images_are_counted():
 
 
 LOCALIZER = SimpleNamespace(
-    bundle=SimpleNamespace(model_id="model-1"), engine=SimpleNamespace(device="cpu", precision="fp32")
+    bundle=SimpleNamespace(model_id="model-1"),
+    engine=SimpleNamespace(device="cpu", precision="fp32", threads=SimpleNamespace(current=1)),
 )
 
 

@@ -44,6 +44,7 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "rejection_reason": None,
         "transform_s": 0.0,
         "ensemble_s": 0.0,
+        "ensemble_processor_s": 0.0,
     }
     return PositionEstimate(**(values | overrides))
 

@@ -34,6 +34,7 @@ ESTIMATE = PositionEstimate(
     rejection_reason=None,
     transform_s=0.0,
     ensemble_s=0.0,
+    ensemble_processor_s=0.0,
 )
 
 

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError, printable
+from campus_visual_gps.threads import wait_passively
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -261,6 +262,7 @@ def synthesize(
 
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
+    wait_passively()  # before a command imports torch
     _escape_what_the_terminal_lacks()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):

@@ -148,6 +148,7 @@ class TrainerSettings:
         cached_views: Number of augmented views of each photo whose frozen features are computed once and kept on disk;
             0 computes them anew in every epoch.
         workers: Processes of the data loader; None chooses by the number of cores.
+        num_threads: Threads of torch on a CPU; 0 takes all usable cores. It may differ when a run is resumed.
         precision: `auto` takes bf16 or fp16 where the device supports it, else fp32.
         accelerator, devices, num_nodes, strategy: Passed to the Lightning trainer.
     """
@@ -158,6 +159,7 @@ class TrainerSettings:
     batch_size: PositiveInt = 24
     cached_views: NonNegativeInt = 0
     workers: NonNegativeInt | None = None
+    num_threads: NonNegativeInt = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     accelerator: str = "auto"
     devices: int | str = "auto"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from campus_visual_gps.engines import thread_count
+from campus_visual_gps.engines.thread_count import ThreadCount
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.models.site_model import (
@@ -19,7 +23,10 @@ from campus_visual_gps.models.site_model import (
     POOLED_FEATURES,
     SiteModel,
 )
+from campus_visual_gps.threads import torch_threads, usable_cores
 
+# From so many images on, the parallel regions are large enough for a thread on every core.
+LARGE_BATCH = 4
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -53,15 +60,20 @@ class TorchEngine:
         model: Is moved to the device.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, bf16 or fp16.
+        num_threads: Threads of a CPU for fewer than LARGE_BATCH images; 0 takes one, or what `warm_up` measures to be
+            better. Larger batches take all usable cores.
 
     Raises:
         ConfigError: the device does not exist, or the precision is unknown.
     """
 
-    def __init__(self, model: SiteModel, device: str = "auto", precision: str = "auto"):
+    def __init__(self, model: SiteModel, device: str = "auto", precision: str = "auto", num_threads: int = 0):
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         model.autocast_dtype = PRECISIONS[self.precision]
+        self.threads = ThreadCount(num_threads or 1)
+        self._measures_threads = num_threads == 0 and self.device.type == "cpu"
+        self._batch_threads = num_threads or usable_cores()
         self.model = model.eval().to(memory_format=torch.channels_last).to(self.device)
 
     @property
@@ -69,17 +81,34 @@ class TorchEngine:
         """How many members the ensemble has."""
         return self.model.member_count
 
-    @torch.inference_mode()
     def run(self, images: np.ndarray) -> ModelOutputs:
         """uint8 RGB images (N, S, S, 3), 0..255, as `preprocess.prepare` makes them -> their outputs."""
-        outputs = self.model(torch.from_numpy(images).to(self.device, non_blocking=True))
-        return to_model_outputs({name: _to_numpy(tensor) for name, tensor in outputs.items()})
+        if len(images) >= LARGE_BATCH:
+            return self._run(images, self._batch_threads)
+        start_s = perf_counter()
+        outputs = self._run(images, self.threads.current)
+        self.threads.record(perf_counter() - start_s)
+        return outputs
 
     def warm_up(self, runs: int = 2) -> None:
-        """Run on a grey image, so that the first real one does not pay for memory plans and kernels."""
+        """Run on a grey image, so that the first real one does not pay for memory plans and kernels.
+
+        Also measures how many threads one image takes, unless the number was given.
+        """
         size = self.model.image.size_px
+        image = np.full((1, size, size, 3), 127, dtype=np.uint8)
         for _ in range(runs):
-            self.run(np.full((1, size, size, 3), 127, dtype=np.uint8))
+            self.run(image)
+        counts = thread_count.candidates(self._batch_threads)
+        if self._measures_threads and len(counts) > 1:
+            seconds = thread_count.measure(lambda count: self._run(image, count), counts)
+            self.threads = ThreadCount(thread_count.choose(seconds), single_s=seconds[1])
+
+    @torch.inference_mode()
+    def _run(self, images: np.ndarray, threads: int) -> ModelOutputs:
+        with torch_threads(threads):
+            outputs = self.model(torch.from_numpy(images).to(self.device, non_blocking=True))
+        return to_model_outputs({name: _to_numpy(tensor) for name, tensor in outputs.items()})
 
 
 def to_model_outputs(outputs: dict[str, np.ndarray]) -> ModelOutputs:

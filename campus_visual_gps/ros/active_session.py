@@ -147,7 +147,11 @@ class ActiveSession:
         end_s = monotonic()
         fix_age_s = (self._node.get_clock().now().nanoseconds - result.image.stamp_ns) / NS_PER_S
         stages = (result.decode_s, estimate.transform_s, estimate.ensemble_s, end_s - start_s)
-        times = StageTimes(*stages, latency_s=end_s - result.image.received_s)
+        times = StageTimes(
+            *stages,
+            latency_s=end_s - result.image.received_s,
+            ensemble_processor_s=estimate.ensemble_processor_s,
+        )
         self._statistics.record_fix(times, {**estimate_values(estimate), "fix_age_s": fix_age_s})
         return None
 

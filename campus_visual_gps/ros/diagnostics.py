@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from time import monotonic
+from time import monotonic, process_time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,13 +36,18 @@ _DROP_CAUSES = {
 
 
 class StageTimes(NamedTuple):
-    """Seconds that one image spent in each stage; `latency_s` is from its arrival to the published fix."""
+    """Seconds that one image spent in each stage.
+
+    `latency_s` is from its arrival to the published fix; `ensemble_processor_s` is what all threads of the process
+    computed during the ensemble.
+    """
 
     decode_s: float
     transform_s: float
     ensemble_s: float
     publish_s: float
     latency_s: float
+    ensemble_processor_s: float = 0.0
 
     @property
     def overhead_s(self) -> float:
@@ -61,9 +66,15 @@ class DiagnosticReport(NamedTuple):
 class NodeStatistics:
     """Counters of one activation of the node. Thread-safe: the executor's thread and the worker share it."""
 
-    def __init__(self, image_topic: str = "", clock: Callable[[], float] = monotonic):
+    def __init__(
+        self,
+        image_topic: str = "",
+        clock: Callable[[], float] = monotonic,
+        processor_clock: Callable[[], float] = process_time,
+    ):
         self._lock = threading.Lock()
-        self._clock = clock
+        self._clock, self._processor_clock = clock, processor_clock
+        self._processor_s = processor_clock()
         self.image_topic = image_topic
         self._started_s = self._reported_s = clock()
         self._last_image_s: float | None = None
@@ -139,8 +150,14 @@ class NodeStatistics:
                 "image_age_s": self._last_age_s,
                 "image_silence_s": idle_s,
                 "repeated_images": self._repeat_count,
+                "processor_ratio": self._processor_ratio(elapsed_s),
             }
             return DiagnosticReport(level, message, {**self._values(), **arrivals})
+
+    def _processor_ratio(self, elapsed_s: float) -> float:
+        """Processor seconds of the whole process per second since the last report."""
+        before_s, self._processor_s = self._processor_s, self._processor_clock()
+        return (self._processor_s - before_s) / elapsed_s if elapsed_s > 0.0 else 0.0
 
     def _judge(self, new: Counter[str]) -> tuple[int, str]:
         if new["fixes"]:
@@ -172,6 +189,10 @@ class NodeStatistics:
         for column, field in enumerate(StageTimes._fields):
             stage = field.removesuffix("_s")
             values[f"{stage}_ms"], values[f"{stage}_p95_ms"] = float(medians[column]), float(percentiles[column])
+        wall_s = sum(times.ensemble_s for times in self._times)
+        if wall_s > 0.0:
+            # near the number of threads; less where they wait for a core that another process has
+            values["ensemble_processor_ratio"] = sum(times.ensemble_processor_s for times in self._times) / wall_s
         values["overhead_ms"] = 1e3 * float(np.median([times.overhead_s for times in self._times]))
         return values
 
@@ -186,6 +207,7 @@ def active_report(statistics: NodeStatistics, localizer: Localizer, warning: str
         "model_id": localizer.bundle.model_id,
         "device": localizer.engine.device,
         "precision": localizer.engine.precision,
+        "num_threads": localizer.engine.threads.current,
         "image_bridge": image_conversion.bridge().name,
     }
     return DiagnosticReport(level, message, {**model, **values})

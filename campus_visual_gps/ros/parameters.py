@@ -64,6 +64,13 @@ class NodeParameters:
         group=_NETWORKS,
         comment="auto is fp32 on a CPU, and bf16 or else fp16 on a GPU.",
     )
+    num_threads: int = parameter(
+        0,
+        "Threads of a CPU for the networks; 0: one, or more where a measurement at start shows that they pay.",
+        limits=(0, 1024),
+        comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
+        "back to one while that is so. OpenCV and numpy always run on one.",
+    )
     image_transport: str = parameter(
         RAW,
         "Transport of the images: raw (topic image) or compressed (image/compressed).",

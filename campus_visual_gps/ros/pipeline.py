@@ -15,6 +15,7 @@ from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.parameters import CPU
+from campus_visual_gps.threads import limit_threads, usable_cores, wait_passively
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -109,21 +110,25 @@ class Pipeline:
 
 def load_localizer(settings: NodeParameters, logger) -> Localizer:
     """The localizer that the parameters ask for; torch is imported only here. Raises VisualGpsError."""
+    wait_passively()  # before torch is imported
     from campus_visual_gps.localizer import Localizer
 
     start = perf_counter()
+    limit_threads()
     try:
-        localizer = Localizer.load(settings.model_dir, settings.device, settings.precision)
+        localizer = Localizer.load(
+            settings.model_dir, settings.device, settings.precision, num_threads=settings.num_threads
+        )
     except Exception as error:
         if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
             raise
         logger.warning(f"out of memory on device {settings.device}: loading the model on the CPU, which is slower")
-        localizer = Localizer.load(settings.model_dir, CPU, "auto")
+        localizer = Localizer.load(settings.model_dir, CPU, "auto", num_threads=settings.num_threads)
     localizer.gates = settings.gates(localizer.bundle.gates)
     engine = localizer.engine
     logger.info(
         f"model {localizer.bundle.model_id}: {engine.member_count} members on {engine.device} in {engine.precision}, "
-        f"loaded in {perf_counter() - start:.1f} s"
+        f"{engine.threads.current} of {usable_cores()} threads, loaded in {perf_counter() - start:.1f} s"
     )
     return localizer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.threads import limit_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
@@ -63,6 +63,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     if weights.is_file():
         log.info("seed %d: already trained, %s is kept", seed, weights)
         return weights
+    limit_threads(config.trainer.num_threads or usable_cores())
     pl.seed_everything(seed, workers=True, verbose=False)
     module = _module(config, data)
     train, val = _datasets(config, data, image, module.frozen)
@@ -113,8 +114,10 @@ def _last_checkpoint(run_dir: Path) -> str | None:
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on; more seeds do not invalidate it."""
-    return {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it."""
+    kept = {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
+    return kept
 
 
 def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
@@ -164,7 +167,7 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
 
 
 def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     # On a small CPU machine worker processes only take the cores that the networks need.
     workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
 
@@ -176,6 +179,7 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
             drop_last=drop_last,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -183,6 +187,11 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
     # batch norm cannot learn from a last batch of one photo
     drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
     return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
+
+
+def _start_worker(worker: int) -> None:
+    """In a process of the data loader, one of several: one thread."""
+    limit_threads(1)
 
 
 def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
