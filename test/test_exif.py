@@ -97,7 +97,7 @@ UTC_STAMP = {GPS.GPSDateStamp: "2025:12:22", GPS.GPSTimeStamp: (7.0, 47.0, 9.24)
         ("2025:12:22 09:47:11", "+02:00", UTC_STAMP, "2025-12-22T09:47:11+02:00"),
         ("2025:12:22 09:47:11", "-03:30", {}, "2025-12-22T09:47:11-03:30"),
         ("2025:12:22 09:47:11", "Z", {}, "2025-12-22T09:47:11+00:00"),
-        ("2025:12:22 09:47:11", None, UTC_STAMP, "2025-12-22T07:47:09+00:00"),
+        ("2025:12:22 09:47:11", None, UTC_STAMP, "2025-12-22T09:47:11+02:00"),
         (None, None, UTC_STAMP, "2025-12-22T07:47:09+00:00"),
         ("2025:12:22 09:47:11", None, {}, "2025-12-22T09:47:11"),
         ("2025:12:22 09:47:11", "   :  ", {}, "2025-12-22T09:47:11"),
@@ -105,7 +105,7 @@ UTC_STAMP = {GPS.GPSDateStamp: "2025:12:22", GPS.GPSTimeStamp: (7.0, 47.0, 9.24)
         (None, None, {GPS.GPSTimeStamp: (7.0, 47.0, 9.24)}, ""),
     ],
 )
-def test_capture_time_prefers_the_offset_then_the_gps_then_the_naive_clock(tmp_path, taken, offset, gps, expected):
+def test_capture_time_has_the_offset_of_the_exif_or_else_of_the_gps_or_none(tmp_path, taken, offset, gps, expected):
     assert read_back(tmp_path, taken=taken, offset=offset, gps=gps).captured_at == expected
 
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.threads import wait_passively
+from training.console import OneLineHandler, console, escape_what_the_terminal_lacks, fail, resumable
+from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-# Tables in a log file are not wrapped at 80 columns; names of sessions and folders are no markup.
-console = Console(width=None if sys.stdout and sys.stdout.isatty() else 150, markup=False, emoji=False)
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
@@ -34,80 +27,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag has several")]
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
-DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
 
-@app.command()
-def ingest(
-    photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
-    dataset_dir: DatasetDir,
-    labels: Annotated[Path | None, typer.Option(help="CSV table of positions, for photos without GPS in EXIF")] = None,
-) -> None:
-    """Read photos and their positions into a data set directory. A second run reads only new files."""
-    from training.photos.ingest import ingest as run
-
-    with _resumable():
-        summary = run(photo_dir, dataset_dir, labels, progress=console.is_terminal)
-    _print_counts("photos by session", summary.sessions)
-    if summary.reject_reasons:
-        _print_counts("rejected (see rejected.csv)", summary.reject_reasons)
-    console.print(
-        f"{dataset_dir}: {summary.photos} photos ({summary.decoded} read now), {summary.rejected} rejected, "
-        f"{summary.ignored_files} other files ignored, {summary.removed} no longer there"
-    )
-
-
-@app.command()
-def apply_corrections(dataset_dir: DatasetDir) -> None:
-    """Apply all files in corrections/ to the labels and list the photos to review."""
-    from training.photos.corrections import apply_corrections as run
-
-    summary = run(dataset_dir)
-    console.print(
-        f"{dataset_dir}: {len(summary.batches)} files of corrections, {summary.moved} of {summary.photos} labels moved "
-        f"(mean {summary.mean_moved_m:.1f} m, median {summary.median_moved_m:.1f} m, max {summary.max_moved_m:.1f} m), "
-        f"{summary.excluded} photos excluded, {summary.to_train} moved to training"
-    )
-    console.print(f"{len(summary.review)} photos with a reported accuracy worse than 20 m are in review.csv")
-
-
-@app.command()
-def split(
-    dataset_dir: DatasetDir,
-    test: Annotated[list[str] | None, typer.Option(help="test session (repeat for more)")] = None,
-    val: Annotated[list[str] | None, typer.Option(help="validation session (repeat for more)")] = None,
-    val_fraction: Annotated[float, typer.Option(help="fraction of the remaining photos for validation")] = 0.15,
-    random: Annotated[bool, typer.Option("--random", help="draw validation photos instead of sessions")] = False,
-    allow_shared_sessions: Annotated[
-        bool, typer.Option("--allow-shared-sessions", help="allow a session in several subsets")
-    ] = False,
-    night_holdout_session: Annotated[list[str] | None, typer.Option(help="session of the night_holdout subset")] = None,
-    night_holdout: Annotated[int, typer.Option(help="number of night photos to draw for night_holdout")] = 0,
-    seed: Annotated[int, typer.Option(help="random seed")] = 42,
-) -> None:
-    """Assign every photo to a subset, whole sessions by default."""
-    from training.photos.csv_text import name_in_tables
-    from training.photos.splits import split as run
-
-    summary = run(
-        dataset_dir,
-        test_sessions=[name_in_tables(session) for session in test or ()],
-        val_sessions=[name_in_tables(session) for session in val or ()],
-        val_fraction=val_fraction,
-        random=random,
-        allow_shared_sessions=allow_shared_sessions,
-        night_holdout_sessions=[name_in_tables(session) for session in night_holdout_session or ()],
-        night_holdout=night_holdout,
-        seed=seed,
-    )
-    table = Table("subset", "photos", "sessions")
-    for subset, photos in summary.photos.items():
-        table.add_row(subset, str(photos), printable(", ".join(summary.sessions.get(subset, ()))))
-    console.print(table)
-    if summary.shared_sessions:
-        console.print(
-            f"in several subsets: {printable(', '.join(summary.shared_sessions))} (validation errors will be too small)"
-        )
+for command in (ingest, apply_corrections, split):
+    app.command()(command)
 
 
 @app.command()
@@ -126,7 +49,7 @@ def train(
     resolved = load_config(config, settings or (), dataset=_text(dataset), out=_text(out))
     from training.fit.ensemble import train_ensemble
 
-    with _resumable():
+    with resumable():
         summary = train_ensemble(resolved, calibrate_on)
     console.print(
         f"{summary.bundle_dir}: {len(resolved.seeds)} members, mean error {summary.val_mean_error_m:.2f} m on "
@@ -151,7 +74,7 @@ def cross_validate(
     from training.fit.cross_validation import cross_validate as run
 
     table = Table("held-out session", "training photos", "bundle")
-    with _resumable():
+    with resumable():
         for fold, summary in run(resolved):
             table.add_row(printable(fold.session), str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
@@ -263,55 +186,17 @@ def synthesize(
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
     wait_passively()  # before a command imports torch
-    _escape_what_the_terminal_lacks()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_OneLineHandler()])
+    escape_what_the_terminal_lacks()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)
     try:
         app()
     except VisualGpsError as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; make room or fix the permissions, and run the same command again")
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to resume")
-
-
-def _fail(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(printable(message))}", soft_wrap=True, emoji=False)
-    sys.exit(1)
-
-
-class _OneLineHandler(logging.Handler):
-    """Prints a record on one line: the time and the message."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-            console.print(f"{time} {printable(self.format(record))}", soft_wrap=True)
-        except Exception:  # as every handler of logging: a message that cannot be printed stops nothing
-            self.handleError(record)
-
-
-def _escape_what_the_terminal_lacks() -> None:
-    """Characters that the encoding of the output lacks are printed as escapes, on ASCII and Windows terminals."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _print_counts(title: str, counts: dict[str, int]) -> None:
-    table = Table(title, "photos")
-    for name, count in counts.items():
-        table.add_row(printable(name), str(count))
-    console.print(table)
+        fail(f"{where}{error.strerror or error}; make room or fix the permissions, and run the same command again")
 
 
 def _text(path: Path | None) -> str | None:

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from campus_visual_gps.errors import ConfigError, ImageError
+from campus_visual_gps.jpeg import check_not_filled, complete_jpeg, is_jpeg
 
 MAX_SIDE_PX = 1 << 15  # cv2.remap's own limit; a larger side is a damaged message
 
@@ -152,13 +153,26 @@ def _from_compressed(message) -> np.ndarray:
         raise ImageError(f"expected a colour or grey image, got {_describe(message)}")
     original, _, compressed = message.format.partition(";")
     mosaic = _PACKED[original].conversion if original.startswith("bayer_") and original in _PACKED else None
-    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"cannot decode {_describe(message)}: it is truncated, or not a JPEG or PNG")
+    image = _decode(message, data, cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
     if isinstance(mosaic, str):
         return bridge().convert(image, mosaic)
     # "compressed rgb8": the encoder got RGB where it expects BGR, so the decoded channels are RGB already
     return image if "compressed rgb" in compressed else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode(message, data: np.ndarray, flags: int) -> np.ndarray:
+    """Decode whole images only: OpenCV's versions differ in what they make of a JPEG that was cut."""
+    image = None
+    try:
+        whole = complete_jpeg(data.tobytes()) if is_jpeg(data[:2].tobytes()) else b""
+        image = cv2.imdecode(np.frombuffer(whole, dtype=np.uint8) if whole else data, flags)
+        if whole and image is not None:
+            check_not_filled(whole, image)
+    except ImageError as error:
+        raise ImageError(f"cannot decode {_describe(message)}: {error}") from error
+    if image is None:
+        raise ImageError(f"cannot decode {_describe(message)}: it is truncated, or not a JPEG or PNG")
+    return image
 
 
 class Bridge(NamedTuple):

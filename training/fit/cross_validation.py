@@ -25,6 +25,7 @@ from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutp
 from training.fit.folds import FOLDS, Fold, read_folds
 from training.fit.site_data import TrainingSite, directories, load_site
 from training.photos.manifest import TRAIN, VAL, write_yaml
+from training.photos.session_overlap import MEND, overlap_warning, touching_sessions
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,12 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     if len(sessions) < 3:
         raise DatasetError(
             f"{site.dataset_dir} has {len(sessions)} sessions besides the held-out ones: cross-validation takes three, "
-            "one to predict, one to train on and one to calibrate on"
+            "one to predict, one to train on and one to calibrate on; capture another walk, hold out fewer sessions in "
+            f"`split`, or, if a session holds several walks, `{MEND}`"
         )
+    touching = touching_sessions(photos)
+    if touching:
+        log.warning("%s", overlap_warning(touching, "a fold tests what it trained"))
     folds = [Fold(session, out / f"fold-{number}" / "bundle") for number, session in enumerate(sessions, start=1)]
     store = PhotoOutputStore() if describes_alike(config) else None
     trained = [_train(config, site, photos, fold, store) for fold in folds]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from PIL import ExifTags, Image
 
-_DATE_TIME = re.compile(r"(\d{4})\D(\d{2})\D(\d{2})\D(\d{2})\D(\d{2})\D(\d{2})")
-_DATE = re.compile(r"(\d{4})\D(\d{2})\D(\d{2})")
-_OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
+from training.photos.capture_time import captured_at
+
 # EXIF 2.3 has 0 (above sea level) and 1 (below); EXIF 3.0 adds 2 and 3, the same for the ellipsoid.
 _BELOW_REFERENCES = (1, 3)
 
@@ -28,9 +25,9 @@ class PhotoExif:
         altitude_m: Negative below its reference.
         gps_accuracy_m: Horizontal positioning error as the camera reported it.
         heading_deg: Clockwise from north, 0 to 360, true or magnetic as the camera wrote it.
-        captured_at: ISO 8601: DateTimeOriginal with its offset, else the GPS time in UTC, else DateTimeOriginal without
-            an offset.
+        captured_at: ISO 8601, see capture_time.
         camera: Make and model.
+        position_source: "exif", or where the position was found that the EXIF lacks.
     """
 
     latitude_deg: float = math.nan
@@ -41,6 +38,7 @@ class PhotoExif:
     heading_deg: float = math.nan
     captured_at: str = ""
     camera: str = ""
+    position_source: str = "exif"
 
 
 def read_exif(image: Image.Image) -> PhotoExif:
@@ -51,8 +49,14 @@ def read_exif(image: Image.Image) -> PhotoExif:
             base = image.getexif()
             gps = base.get_ifd(ExifTags.IFD.GPSInfo)
             details = base.get_ifd(ExifTags.IFD.Exif)
-    except Exception:  # Pillow's EXIF parser raises struct, Key, Value, Syntax and other errors
+            return _to_exif(base, details, gps, image.info)
+    except (
+        Exception
+    ):  # Pillow's EXIF parser raises struct, Key, Value, Syntax and other errors, some when a tag is read
         return PhotoExif(position_problem="the EXIF is damaged")
+
+
+def _to_exif(base: Image.Exif, details: dict, gps: dict, info: dict) -> PhotoExif:
     latitude, longitude, problem = _position(gps)
     return PhotoExif(
         latitude_deg=latitude,
@@ -61,7 +65,7 @@ def read_exif(image: Image.Image) -> PhotoExif:
         altitude_m=_altitude_m(gps),
         gps_accuracy_m=_positive(_number(gps.get(ExifTags.GPS.GPSHPositioningError))),
         heading_deg=_number(gps.get(ExifTags.GPS.GPSImgDirection)) % 360.0,
-        captured_at=_captured_at(details, gps),
+        captured_at=captured_at(base, details, gps, info, longitude),
         camera=_camera(base),
     )
 
@@ -85,9 +89,9 @@ def _position(gps: dict) -> tuple[float, float, str]:
     east = _hemisphere(gps.get(ExifTags.GPS.GPSLongitudeRef), "E", "W")
     if north is None or east is None:
         return math.nan, math.nan, "the EXIF position lacks its N/S or E/W reference"
-    latitude = north * _degrees(gps.get(ExifTags.GPS.GPSLatitude))
-    longitude = east * _degrees(gps.get(ExifTags.GPS.GPSLongitude))
-    problem = position_problem(latitude, longitude)
+    latitude, problem = _degrees(gps.get(ExifTags.GPS.GPSLatitude), north, "latitude")
+    longitude, other_problem = _degrees(gps.get(ExifTags.GPS.GPSLongitude), east, "longitude")
+    problem = problem or other_problem or position_problem(latitude, longitude)
     return (math.nan, math.nan, problem) if problem else (latitude, longitude, "")
 
 
@@ -96,13 +100,33 @@ def _hemisphere(reference: Any, positive: str, negative: str) -> float | None:
     return {positive: 1.0, negative: -1.0}.get(_text(reference).upper()[:1])
 
 
-def _degrees(dms: Any) -> float:
-    """Degrees, minutes, seconds -> degrees; NaN for anything else, such as a rational 0/0."""
-    try:
-        degrees, minutes, seconds = (float(value) for value in dms)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return math.nan
-    return degrees + minutes / 60.0 + seconds / 3600.0
+def _degrees(dms: Any, hemisphere: float, name: str) -> tuple[float, str]:
+    """Degrees, minutes, seconds and their hemisphere -> signed degrees; and the problem, with NaN, or "".
+
+    EXIF 2.32, section 4.6.7: three unsigned rationals, the sign by the reference. Software writes signed ones too: a
+    minus that says the same as the reference is taken, one that contradicts it is a problem, and so is a fraction that
+    would count twice (31.5 deg 30 min).
+    """
+    found = f"{name} {dms!r:.60}"
+    if not isinstance(dms, (tuple, list)) or len(dms) != 3:
+        return math.nan, f"position is not a number: {found}, expected degrees, minutes and seconds"
+    numbers = [_number(value) for value in dms]
+    if not all(map(math.isfinite, numbers)):
+        return math.nan, f"position is not a number: {found}"
+    if min(numbers) < 0:
+        first, *others = [number for number in numbers if number]
+        if first > 0 or hemisphere > 0 or (others and min(others) < 0 < max(others)):
+            return math.nan, f"position is ambiguous: {found} has a minus that contradicts its reference or its degrees"
+    degrees, minutes, seconds = map(abs, numbers)
+    if minutes > 60 or seconds > 60:
+        return math.nan, f"position out of range: {found}, expected minutes and seconds up to 60"
+    if (_has_fraction(degrees) and (minutes or seconds)) or (_has_fraction(minutes) and seconds):
+        return math.nan, f"position is ambiguous: {found} has a fraction that its minutes or seconds repeat"
+    return hemisphere * (degrees + minutes / 60.0 + seconds / 3600.0), ""
+
+
+def _has_fraction(number: float) -> bool:
+    return abs(number - round(number)) > 1e-6
 
 
 def _altitude_m(gps: dict) -> float:
@@ -111,45 +135,6 @@ def _altitude_m(gps: dict) -> float:
     if isinstance(reference, bytes):
         reference = reference[0] if reference else 0
     return -altitude if reference in _BELOW_REFERENCES else altitude
-
-
-def _captured_at(details: dict, gps: dict) -> str:
-    local = _date_time(_text(details.get(ExifTags.Base.DateTimeOriginal)))
-    offset = _OFFSET.fullmatch(_text(details.get(ExifTags.Base.OffsetTimeOriginal)).replace("Z", "+00:00"))
-    if local and offset:
-        sign = -1 if offset[1] == "-" else 1
-        shift = sign * timedelta(hours=int(offset[2]), minutes=int(offset[3]))
-        if abs(shift) < timedelta(hours=24):
-            return local.replace(tzinfo=timezone(shift)).isoformat()
-    utc = _gps_time(gps)
-    if utc:
-        return utc.isoformat()
-    return local.isoformat() if local else ""
-
-
-def _gps_time(gps: dict) -> datetime | None:
-    """The time of the GPS fix, UTC, whole seconds."""
-    date = _DATE.match(_text(gps.get(ExifTags.GPS.GPSDateStamp)))
-    if not date:
-        return None
-    try:
-        hours, minutes, seconds = (float(value) for value in gps.get(ExifTags.GPS.GPSTimeStamp, ()))
-        midnight = datetime(int(date[1]), int(date[2]), int(date[3]), tzinfo=timezone.utc)
-        since_midnight = timedelta(hours=hours, minutes=minutes, seconds=int(seconds))
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-        return None
-    return midnight + since_midnight
-
-
-def _date_time(text: str) -> datetime | None:
-    match = _DATE_TIME.match(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second = map(int, match.groups())
-    try:
-        return datetime(year, month, day, hour, minute, second)
-    except ValueError:  # cameras without a set clock write 0000:00:00 00:00:00
-        return None
 
 
 def _camera(base: Image.Exif) -> str:

@@ -18,7 +18,9 @@ from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
 from training.photos.photo_id import photo_key
 from training.photos.photo_names import PhotoNames
-from training.photos.photo_rows import has_position, position_of, to_table
+from training.photos.photo_rows import has_position, position_of, position_sources, to_table
+from training.photos.session_overlap import session_warnings
+from training.photos.sessions import SessionsBy
 from training.photos.source import find_photos
 from training.photos.tables import write_table
 
@@ -34,9 +36,11 @@ class IngestSummary:
         decoded: Photos that had no stored copy before.
         rejected: Rows of rejected.csv.
         reject_reasons: Files by reason, the most common first.
-        ignored_files: Files in the folder that are not photos.
+        ignored_files: Files in the folder that are neither photos nor metadata of one.
+        skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
         removed: Photos that were in photos.csv before and are not any more.
         sessions: Photos by session.
+        warnings: What to know of the positions and the sessions, one line each.
     """
 
     photos: int
@@ -44,8 +48,10 @@ class IngestSummary:
     rejected: int
     reject_reasons: dict[str, int]
     ignored_files: int
+    skipped: dict[str, int]
     removed: int
     sessions: dict[str, int]
+    warnings: tuple[str, ...]
 
 
 def ingest(
@@ -54,11 +60,13 @@ def ingest(
     labels_csv: Path | None = None,
     progress: bool = True,
     workers: int | None = None,
+    sessions_by: SessionsBy = SessionsBy.FOLDER,
 ) -> IngestSummary:
     """Read all photos with a known position into a data set.
 
-    Each column comes from the photo's row in `labels_csv`, else from its EXIF. Sessions come from the table, else from
-    the sub-folder, else from gaps in time. Photos that cannot be used are listed with a reason in rejected.csv.
+    Each column comes from the photo's row in `labels_csv`, else from its EXIF, else from its XMP or its Google Takeout
+    JSON. Sessions come from the table, else from the sub-folder, else from gaps in time. Photos that cannot be used and
+    folders that cannot be read are listed with a reason in rejected.csv.
 
     photos.csv always describes the current folder and table: another run adds new photos, takes changed labels and
     drops removed photos (their stored copies stay). Only photos without a stored copy, identified by their content, are
@@ -70,38 +78,44 @@ def ingest(
         labels_csv: Table of positions and other columns.
         progress: Show a progress bar.
         workers: Decoding processes; None takes one per core.
+        sessions_by: What makes a session, where the table has none.
 
     Raises:
         DatasetError: The folder has no photos or the table an invalid row: nothing is written. No photo can be used, or
             the data set has none of these photos: photos.csv is not changed.
     """
     photo_dir, dataset_dir = Path(photo_dir), Path(dataset_dir)
-    paths, ignored = find_photos(photo_dir, dataset_dir)
-    labels, rejected = _read_labels(labels_csv, list(paths))
+    folder = find_photos(photo_dir, dataset_dir)
+    labels, rejected = _read_labels(labels_csv, list(folder.photos))
+    rejected |= folder.unreadable
     known = _known_photos(dataset_dir)
     tasks = [
-        DecodeTask(path, file, has_position(labels.get(file)), dataset_dir / "images")
-        for file, path in paths.items()
+        DecodeTask(path, file, has_position(labels.get(file)), dataset_dir / "images", folder.sidecars.get(file, ()))
+        for file, path in folder.photos.items()
         if file not in rejected
     ]
     remove_partial_files(dataset_dir / "images")
     stored = store_photos(tasks, progress, workers)
     check_against_exif(Path(labels_csv or ""), labels, {photo.file: photo.exif for photo in stored})
     kept = _keep_usable(stored, labels, rejected)
+    photos, without_row = to_table(kept, labels, sessions_by)
+    kept = [photo for photo in kept if photo.file not in without_row]
+    rejected |= without_row
     _write_rejected(dataset_dir, rejected)
     if labels_csv is None and rejected:
         _hint_at_table(photo_dir)
     _check_kept(kept, rejected, known, photo_dir, dataset_dir)
-    photos = to_table(kept, labels)
     write_table(dataset_dir / "photos.csv", photos)
     return IngestSummary(
         photos=len(photos),
         decoded=sum(photo.is_new for photo in kept),
         rejected=len(rejected),
         reject_reasons=_count_reasons(rejected),
-        ignored_files=ignored,
+        ignored_files=folder.other_files,
+        skipped=folder.skipped,
         removed=len(known - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
+        warnings=(*position_sources(photos), *session_warnings(photos, sessions_by)),
     )
 
 

@@ -120,8 +120,8 @@ def check_against_exif(path: Path, labels: dict[str, Label], exif: dict[str, Pho
         own, position = (camera.latitude_deg, camera.longitude_deg), (label.latitude_deg, label.longitude_deg)
         if _apart_deg(position, own) > _SITE_DEG >= _apart_deg(position[::-1], own):
             raise DatasetError(
-                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {file} are swapped: "
-                f"its EXIF has {own[0]:g}, {own[1]:g}; correct the row, or swap the columns"
+                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {file} are "
+                f"swapped: its EXIF has {own[0]:g}, {own[1]:g}; correct the row, or swap the columns"
             )
 
 

@@ -39,7 +39,7 @@ PHOTO_COLUMNS = {
     "night": "flag",
     "width_px": "integer",  # of the upright original
     "height_px": "integer",
-    "label_source": "text",  # exif or table; in labels.csv also the file of the correction
+    "label_source": "text",  # exif, xmp, takeout or table; in labels.csv also the file of the correction
 }
 LABEL_COLUMNS = PHOTO_COLUMNS | {"moved_m": "number", "decision": "text"}
 SPLIT_COLUMNS = {"photo_id": "key", "session": "text", "subset": "text"}

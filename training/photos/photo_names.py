@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from training.photos.folders import PHOTO_SUFFIXES
 from training.photos.photo_id import photo_key
-from training.photos.source import PHOTO_SUFFIXES
 from training.photos.spreadsheet_numbers import spreadsheet_candidates
 
 _Index = dict[str, set[str]]

@@ -10,7 +10,8 @@ from training.photos.decode import DecodedPhoto
 from training.photos.exif import PhotoExif
 from training.photos.label_table import Label
 from training.photos.manifest import PHOTO_COLUMNS
-from training.photos.sessions import folder_session, gap_sessions, is_night
+from training.photos.photo_file import one_line
+from training.photos.sessions import SessionsBy, assign_sessions, instants_s, is_night
 
 _EXIF_COLUMNS = ("captured_at", "camera", "altitude_m", "gps_accuracy_m", "heading_deg")
 
@@ -26,31 +27,55 @@ def position_of(photo: DecodedPhoto, label: Label | None) -> tuple[float, float]
     return source.latitude_deg, source.longitude_deg
 
 
-def to_table(photos: list[DecodedPhoto], labels: dict[str, Label]) -> pd.DataFrame:
-    """The table photos.csv (PHOTO_COLUMNS), in the order of the photos."""
-    table = pd.DataFrame([_to_row(photo, labels.get(photo.file)) for photo in photos])
-    by_gap = table["session"] == ""
-    if by_gap.any():
-        rest = table[by_gap]
-        table.loc[by_gap, "session"] = gap_sessions(list(rest["captured_at"]), list(rest["longitude_deg"]))
+def to_table(
+    photos: list[DecodedPhoto], labels: dict[str, Label], sessions_by: SessionsBy = SessionsBy.FOLDER
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table photos.csv (PHOTO_COLUMNS), in the order of the photos; and reasons by file for those without a row.
+
+    A session in the table of labels counts.
+    """
+    rows, rejected = [], {}
+    for photo in photos:
+        try:
+            rows.append(_to_row(photo, labels.get(photo.file)))
+        except Exception as error:  # no photo stops an ingest, whatever its date or position does to a library
+            rejected[photo.file] = f"no row can be made of it: {type(error).__name__}: {one_line(error)}"
+    table = pd.DataFrame(rows, columns=list(PHOTO_COLUMNS))
+    unnamed = table["session"] == ""
+    if unnamed.any():
+        files, times, longitudes = (list(table[unnamed][name]) for name in ("file", "captured_at", "longitude_deg"))
+        table.loc[unnamed, "session"] = assign_sessions(files, times, longitudes, sessions_by)
     table["night"] = table["night"].astype("boolean")
-    return table[list(PHOTO_COLUMNS)]
+    return table, rejected
+
+
+def position_sources(photos: pd.DataFrame) -> list[str]:
+    """One line for each source that gave positions which the EXIF lacks."""
+    counts = photos["label_source"].value_counts()
+    names = {"takeout": "the JSON files of Google Takeout", "xmp": "XMP"}
+    return [
+        f"{counts[source]} photos have no position in the EXIF: taken from {name} (label_source {source})"
+        for source, name in names.items()
+        if source in counts
+    ]
 
 
 def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
     latitude, longitude = position_of(photo, label)
     row = {column: _first_known(label, photo.exif, column) for column in _EXIF_COLUMNS}
+    captured_at = str(row["captured_at"])
+    instants_s([captured_at], [longitude])  # raises for a time that cannot be compared with others
     night = label.night if label else None
     return row | {
         "photo_id": photo.photo_id,
         "file": photo.file,
-        "session": (label.session if label else "") or folder_session(photo.file),
+        "session": label.session if label else "",
         "latitude_deg": latitude,
         "longitude_deg": longitude,
-        "night": is_night(str(row["captured_at"]), latitude, longitude) if night is None else night,
+        "night": is_night(captured_at, latitude, longitude) if night is None else night,
         "width_px": photo.width_px,
         "height_px": photo.height_px,
-        "label_source": "table" if has_position(label) else "exif",
+        "label_source": "table" if has_position(label) else photo.exif.position_source,
     }
 
 

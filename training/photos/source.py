@@ -1,47 +1,69 @@
-"""The photo folder: finds the photos in it."""
+"""The photo folder: the photos in it, and what it holds beside them."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.csv_text import name_in_tables
+from training.photos.folders import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, list_folder
+from training.photos.sidecars import find_sidecars
 
-PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".jpg", ".jpeg", ".png")
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """What a photo folder holds. Names of files are paths below the folder.
+
+    Attributes:
+        photos: Paths by file, sorted; also of pictures in formats that are not read.
+        sidecars: The metadata files beside a photo, by file.
+        other_files: Number of files that are neither.
+        skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
+        unreadable: Reasons by folder.
+    """
+
+    photos: dict[str, Path]
+    sidecars: dict[str, tuple[Path, ...]]
+    other_files: int
+    skipped: dict[str, int]
+    unreadable: dict[str, str]
 
 
-def find_photos(photo_dir: Path, dataset_dir: Path) -> tuple[dict[str, Path], int]:
+def find_photos(photo_dir: Path, dataset_dir: Path) -> PhotoFolder:
     """Find all photos below a folder.
 
-    Returns:
-        Paths by their name below the folder, sorted; and the number of other files.
-
     Raises:
-        DatasetError: The folder is missing, has no photos, or is the data set itself.
+        DatasetError: The folder is missing, cannot be read, has no photos, or is the data set itself.
     """
     if not photo_dir.is_dir():
         raise DatasetError(f"{photo_dir}: no such folder; give the folder that holds the photos")
     if photo_dir.resolve() in (dataset_dir.resolve(), (dataset_dir / "images").resolve()):
         raise DatasetError(f"{dataset_dir}: expected a directory apart from the photos, got the photo folder")
-    paths: dict[str, Path] = {}
-    ignored = 0
-    for path in _walk(photo_dir, skipped=dataset_dir.resolve()):
-        if path.suffix.lower() in PHOTO_SUFFIXES:
-            paths[name_in_tables(path.relative_to(photo_dir).as_posix())] = path
-        else:
-            ignored += 1
-    if not paths:
-        raise DatasetError(f"{photo_dir}: no photos in this folder (looked for {', '.join(PHOTO_SUFFIXES)})")
-    return dict(sorted(paths.items())), ignored
+    listing = list_folder(photo_dir, dataset_dir)
+    photos = [path for path in listing.files if path.suffix.lower() in PHOTO_SUFFIXES + OTHER_IMAGE_SUFFIXES]
+    skipped = {name: count for name, count in sorted(listing.skipped.items()) if count}
+    if not photos:
+        raise DatasetError(_no_photos(photo_dir, skipped, listing.unreadable))
+    sidecars = find_sidecars(photos, listing.files)
+    return PhotoFolder(
+        photos=dict(sorted((_name(path, photo_dir), path) for path in photos)),
+        sidecars={_name(path, photo_dir): found for path, found in sidecars.items()},
+        other_files=len(listing.files) - len(photos) - len({path for found in sidecars.values() for path in found}),
+        skipped=skipped,
+        unreadable=listing.unreadable,
+    )
 
 
-def _walk(folder: Path, skipped: Path) -> list[Path]:
-    """Files below a folder, also through links (each folder once), without hidden ones such as thumbnails."""
-    files: list[Path] = []
-    seen = {skipped}
-    for root, folders, names in os.walk(folder, followlinks=True):
-        seen.add(Path(root).resolve())
-        folders[:] = [f for f in folders if not f.startswith(".") and (Path(root) / f).resolve() not in seen]
-        files += [Path(root) / name for name in names if not name.startswith(".")]
-    return files
+def _name(path: Path, photo_dir: Path) -> str:
+    return name_in_tables(path.relative_to(photo_dir).as_posix())
+
+
+def _no_photos(photo_dir: Path, skipped: dict[str, int], unreadable: dict[str, str]) -> str:
+    message = f"{photo_dir}: no photos in this folder (looked for {', '.join(PHOTO_SUFFIXES)})"
+    if unreadable:
+        message += f"; {len(unreadable)} of its folders cannot be read, the first is '{next(iter(unreadable))}'"
+    if skipped:
+        name, count = next(iter(skipped.items()))
+        message += f"; {count} photos in '{name}' were skipped, as it looks like a folder of a program: rename it"
+    return message

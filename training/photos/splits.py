@@ -22,6 +22,7 @@ from training.photos.manifest import (
     read_labels,
     write_yaml,
 )
+from training.photos.session_overlap import MEND, divided_pairs, groups_of, overlap_warning, touching_sessions
 from training.photos.tables import write_table
 
 
@@ -34,12 +35,14 @@ class SplitSummary:
         sessions: Sessions by subset.
         shared_sessions: Sessions with photos in several subsets.
         moved_to_train: Photos that a correction moved to training.
+        warnings: Sessions of one walk in several subsets, in one line.
     """
 
     photos: dict[str, int]
     sessions: dict[str, tuple[str, ...]]
     shared_sessions: tuple[str, ...]
     moved_to_train: int
+    warnings: tuple[str, ...] = ()
 
 
 def split(
@@ -78,10 +81,11 @@ def split(
     named = {TEST: test_sessions, NIGHT_HOLDOUT: night_holdout_sessions, VAL: val_sessions}
     _check_settings(usable, named, val_fraction, random, night_holdout)
     rng = np.random.default_rng(seed)
+    touching = touching_sessions(usable)
     subsets = _assign_named(usable, named)
     _draw_night(usable, subsets, night_holdout, rng)
     if not val_sessions:
-        _draw_validation(usable, subsets, val_fraction, random, rng)
+        _draw_validation(usable, subsets, val_fraction, random, rng, touching)
     shared = _shared_sessions(usable, subsets)
     if not allow_shared_sessions:
         _check_not_shared(dataset_dir, shared)
@@ -90,7 +94,7 @@ def split(
     _check_not_empty(dataset_dir, subsets, val_fraction)
     table = labels[["photo_id", "session"]].assign(subset=subsets.reindex(labels.index, fill_value=EXCLUDED))
     write_table(dataset_dir / "splits.csv", table[list(SPLIT_COLUMNS)])
-    summary = _summarise(table, shared, int(moved))
+    summary = _summarise(table, shared, int(moved), touching)
     settings = {f"{subset}_sessions": list(sessions) for subset, sessions in named.items()} | {
         "val_fraction": val_fraction,
         "random": random,
@@ -150,7 +154,12 @@ def _draw_night(labels: pd.DataFrame, subsets: pd.Series, count: int, rng: np.ra
 
 
 def _draw_validation(
-    labels: pd.DataFrame, subsets: pd.Series, fraction: float, random: bool, rng: np.random.Generator
+    labels: pd.DataFrame,
+    subsets: pd.Series,
+    fraction: float,
+    random: bool,
+    rng: np.random.Generator,
+    touching: Sequence[tuple[str, str]],
 ) -> None:
     if fraction == 0.0:
         return
@@ -159,7 +168,7 @@ def _draw_validation(
     if random:
         subsets[_draw(rest, min(count, len(rest)), rng)] = VAL
     else:
-        subsets[rest.index[rest["session"].isin(_choose_sessions(rest, count, rng))]] = VAL
+        subsets[rest.index[rest["session"].isin(_choose_sessions(rest, count, rng, touching))]] = VAL
 
 
 def _draw(labels: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.Index:
@@ -168,17 +177,24 @@ def _draw(labels: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.Inde
     return ordered[np.sort(rng.permutation(len(ordered))[:count])]
 
 
-def _choose_sessions(labels: pd.DataFrame, count: int, rng: np.random.Generator) -> list[str]:
+def _choose_sessions(
+    labels: pd.DataFrame, count: int, rng: np.random.Generator, touching: Sequence[tuple[str, str]]
+) -> list[str]:
     """Whole sessions with about `count` photos in total: at least one session, and never all.
 
     Sessions are tried in random order and chosen if that brings the total closer to `count`; if all are too large, the
-    smallest is chosen.
+    smallest is chosen. Those that touch stay together, unless all do.
     """
-    sizes = labels["session"].value_counts().sort_index()
+    names = labels["session"].unique()
+    group = groups_of(names, touching)
+    if len(set(group.values())) < 2:
+        group = groups_of(names, ())
+    sizes = labels["session"].map(group).value_counts().sort_index()
     if len(sizes) < 2:
         raise DatasetError(
             f"only session '{', '.join(sizes.index)}' is left to train and validate; name fewer for the test, "
-            "capture another, or split at random and allow shared sessions"
+            "capture another, split at random and allow shared sessions, or, if it holds several walks, "
+            f"`{MEND}`"
         )
     chosen: list[str] = []
     total = 0
@@ -187,7 +203,8 @@ def _choose_sessions(labels: pd.DataFrame, count: int, rng: np.random.Generator)
         if abs(total + size - count) < abs(total - count) and len(chosen) < len(sizes) - 1:
             chosen.append(session)
             total += size
-    return chosen or [sizes.idxmin()]
+    chosen = chosen or [sizes.idxmin()]
+    return [name for name in names if group[name] in chosen]
 
 
 def _shared_sessions(labels: pd.DataFrame, subsets: pd.Series) -> tuple[str, ...]:
@@ -211,9 +228,13 @@ def _check_not_empty(dataset_dir: Path, subsets: pd.Series, val_fraction: float)
         raise DatasetError(f"{dataset_dir}: no photo is left for subset '{empty[0]}'; hold out fewer sessions")
 
 
-def _summarise(table: pd.DataFrame, shared: tuple[str, ...], moved: int) -> SplitSummary:
+def _summarise(
+    table: pd.DataFrame, shared: tuple[str, ...], moved: int, touching: Sequence[tuple[str, str]]
+) -> SplitSummary:
     photos = {subset: int((table["subset"] == subset).sum()) for subset in SUBSETS}
     sessions = {
         subset: tuple(sorted(set(table["session"][table["subset"] == subset]))) for subset in SUBSETS if photos[subset]
     }
-    return SplitSummary(photos, sessions, shared, moved)
+    divided = divided_pairs(touching, {name: own for name, own in sessions.items() if name != EXCLUDED})
+    warnings = (overlap_warning(divided, "one tests what the other trains"),) if divided else ()
+    return SplitSummary(photos, sessions, shared, moved, warnings)

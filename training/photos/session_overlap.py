@@ -1,0 +1,139 @@
+"""Sessions that are one walk: taken at the same time and place, so that one tests what the other trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from campus_visual_gps.geodesy import SPHERE_RADIUS_M
+from training.photos.sessions import SESSION_GAP, SessionsBy, instants_s
+
+# Photos of one walk that a camera or a person put into two folders lie closer than this.
+TOUCH_GAP = timedelta(minutes=30)
+TOUCH_DISTANCE_M = 100.0
+_METRES_PER_DEGREE = np.radians(1.0) * SPHERE_RADIUS_M
+MEND = "ingest PHOTOS DATASET --sessions-by time"
+
+
+def touching_sessions(photos: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs of sessions that overlap, or of which one begins less than TOUCH_GAP after a photo of the other.
+
+    Both must have photos less than TOUCH_DISTANCE_M from the area of the other in that time. Photos without a time do
+    not count.
+
+    Args:
+        photos: Table with the columns session, captured_at, latitude_deg and longitude_deg, all of one site.
+    """
+    times_s = instants_s(list(photos["captured_at"]), list(photos["longitude_deg"]))
+    timed = np.isfinite(times_s)
+    if not timed.any():
+        return []
+    photos, times_s = photos[timed], times_s[timed]
+    # accurate to a percent, and for any positions: photos of another site are rejected by `split` only
+    scale = np.array([np.cos(np.radians(photos["latitude_deg"].median())), 1.0]) * _METRES_PER_DEGREE
+    positions_m = photos[["longitude_deg", "latitude_deg"]].to_numpy(dtype=float) * scale
+    rows = {name: own[np.argsort(times_s[own])] for name, own in photos.groupby("session").indices.items()}
+    return [
+        (first, second)
+        for first, second in combinations(sorted(rows), 2)
+        if _touch(times_s, positions_m, rows[first], rows[second])
+    ]
+
+
+def _touch(times_s: np.ndarray, positions_m: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool:
+    gap_s = TOUCH_GAP.total_seconds()
+    if max(times_s[first[0]], times_s[second[0]]) - min(times_s[first[-1]], times_s[second[-1]]) > gap_s:
+        return False
+    near_first = positions_m[first[_near(times_s[first], times_s[second], gap_s)]]
+    near_second = positions_m[second[_near(times_s[second], times_s[first], gap_s)]]
+    if not len(near_first) or not len(near_second):
+        return False
+    apart = np.maximum(near_first.min(0), near_second.min(0)) - np.minimum(near_first.max(0), near_second.max(0))
+    return bool(np.hypot(*np.maximum(apart, 0.0)) <= TOUCH_DISTANCE_M)
+
+
+def _near(own_s: np.ndarray, other_s: np.ndarray, gap_s: float) -> np.ndarray:
+    """Which of the sorted times are within a gap of one of the sorted others."""
+    place = np.searchsorted(other_s, own_s)
+    before = np.abs(own_s - other_s[np.maximum(place - 1, 0)])
+    after = np.abs(other_s[np.minimum(place, len(other_s) - 1)] - own_s)
+    return np.minimum(before, after) <= gap_s
+
+
+def groups_of(sessions: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The group of each session, named by its first: sessions that touch, directly or through others."""
+    group = {session: session for session in sorted(sessions)}
+    for first, second in pairs:
+        if first in group and second in group:
+            low, high = sorted((group[first], group[second]))
+            group = {session: low if name == high else name for session, name in group.items()}
+    return group
+
+
+def divided_pairs(pairs: Iterable[tuple[str, str]], sessions_of: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    """The pairs of which one session is in another subset than the other.
+
+    Args:
+        pairs: Sessions that touch.
+        sessions_of: Sessions by subset.
+    """
+    subsets: dict[str, set[str]] = {}
+    for subset, sessions in sessions_of.items():
+        for session in sessions:
+            subsets.setdefault(session, set()).add(subset)
+    return [(a, b) for a, b in pairs if a in subsets and b in subsets and len(subsets[a] | subsets[b]) > 1]
+
+
+def sessions_of_several_days(photos: pd.DataFrame) -> dict[str, int]:
+    """The number of days of the sessions that hold several walks of several days."""
+    times_s = instants_s(list(photos["captured_at"]), list(photos["longitude_deg"]))
+    days = photos["captured_at"].str[:10].to_numpy()
+    found = {}
+    for session, own in photos.groupby("session").indices.items():
+        own = own[np.isfinite(times_s[own])]
+        own = own[np.argsort(times_s[own])]
+        begins = np.diff(times_s[own], prepend=-np.inf) > SESSION_GAP.total_seconds()
+        count = len(set(days[own[begins]]))
+        if count > 1:
+            found[str(session)] = count
+    return found
+
+
+def overlap_warning(pairs: list[tuple[str, str]], consequence: str) -> str:
+    """One line on sessions that touch.
+
+    Args:
+        pairs: One or more.
+        consequence: What comes of it.
+    """
+    first = f"{pairs[0][0]} and {pairs[0][1]}"
+    which = f"sessions {first}" if len(pairs) == 1 else f"{len(pairs)} pairs of sessions, such as {first},"
+    return (
+        f"{which} overlap in time or follow within {TOUCH_GAP.seconds // 60} minutes, at the same place: if they are "
+        f"one walk, {consequence}; `{MEND}` makes them one session"
+    )
+
+
+def session_warnings(photos: pd.DataFrame, sessions_by: SessionsBy) -> list[str]:
+    """What to know of the sessions of a new photos.csv, one line each."""
+    messages = []
+    pairs = touching_sessions(photos)
+    if pairs:
+        messages.append(overlap_warning(pairs, "one would test what the other trained"))
+    if sessions_by is SessionsBy.FOLDER:
+        messages += [
+            f"session {session} holds photos of {days} days: `{MEND}` makes a session of every walk"
+            for session, days in sessions_of_several_days(photos).items()
+        ]
+    else:
+        sessions = photos["session"][photos["captured_at"] == ""]
+        if len(sessions):
+            messages.append(
+                f"{len(sessions)} photos have no time: they are in the sessions of their folders "
+                f"({', '.join(sorted(set(sessions)))})"
+            )
+    return messages
