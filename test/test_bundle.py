@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from compatibility import Area, condition
 from helpers import make_bundle, make_members, make_reference, textured_rgb
 from safetensors import safe_open
 
@@ -20,6 +21,8 @@ from campus_visual_gps.models.stages import stage_names
 from campus_visual_gps.preprocess import ImageSpec
 
 pytestmark = pytest.mark.slow  # builds networks
+
+SINCE = "2026-11-22"
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +148,7 @@ def test_nothing_but_the_bundle_is_left_in_the_directory(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+@condition(Area.BUNDLES, "umask 077 where the bundle is made", "all users may read it", since=SINCE)
 def test_every_file_may_be_read_by_everybody(tmp_path):
     previous = os.umask(0o077)
     try:
@@ -156,6 +160,7 @@ def test_every_file_may_be_read_by_everybody(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o644}
 
 
+@condition(Area.BUNDLES, "directory of something else as the bundle's", "never replaced", since=SINCE)
 def test_another_directory_is_never_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
@@ -164,6 +169,7 @@ def test_another_directory_is_never_replaced(tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+@condition(Area.BUNDLES, "disk full while a bundle is saved", "the old bundle stays", since=SINCE)
 def test_a_failed_save_leaves_the_old_bundle(bundle_dir, monkeypatch):
     before = (bundle_dir / MANIFEST).read_text()
 
@@ -179,6 +185,7 @@ def test_a_failed_save_leaves_the_old_bundle(bundle_dir, monkeypatch):
     assert [path.name for path in bundle_dir.parent.iterdir()] == ["bundle"]
 
 
+@condition(Area.BUNDLES, "a flipped bit in the weights or reference photos", "error that names the file", since=SINCE)
 @pytest.mark.parametrize("name", ["member-42.safetensors", REFERENCE, SHARED_STAGES])
 def test_a_flipped_byte_is_found(tmp_path, name):
     path = make_bundle(tmp_path / "bundle", members=_sharing_members(2)) / name
@@ -189,6 +196,7 @@ def test_a_flipped_byte_is_found(tmp_path, name):
         Localizer.load(path.parent, device="cpu", warm_up=False)
 
 
+@condition(Area.BUNDLES, "a file of the bundle is missing", "error that names it", since=SINCE)
 @pytest.mark.parametrize("name", ["member-123.safetensors", REFERENCE, SHARED_STAGES])
 def test_a_missing_file_is_named(tmp_path, name):
     path = make_bundle(tmp_path / "bundle", members=_sharing_members(2)) / name
@@ -197,6 +205,7 @@ def test_a_missing_file_is_named(tmp_path, name):
         Localizer.load(path.parent, device="cpu", warm_up=False)
 
 
+@condition(Area.BUNDLES, "a file of the bundle may not be read", "one line that names it", since="2026-11-26")
 @pytest.mark.parametrize("name", ["member-42.safetensors", REFERENCE])
 def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name, monkeypatch):
     if os.geteuid() == 0:  # root may read everything
@@ -213,6 +222,7 @@ def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name,
     assert "\n" not in str(caught.value)
 
 
+@condition(Area.BUNDLES, "bundle of an earlier format", "one line: train it again", since=SINCE)
 def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle_dir):
     _edit(bundle_dir, lambda data: data.update(format_version=3))
     with pytest.raises(BundleError, match=r"format version 3, this program reads 4; train the bundle again") as caught:
@@ -220,6 +230,10 @@ def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle
     assert "\n" not in str(caught.value)
 
 
+@condition(
+    Area.BUNDLES, "bundle.yaml with a missing, unknown or impossible value", "one line that names it", since=SINCE
+)
+@condition(Area.BUNDLES, "bundle.yaml that leads out of the bundle (../../etc/passwd)", "not followed", since=SINCE)
 @pytest.mark.parametrize(
     "change, says",
     [
@@ -250,6 +264,7 @@ def test_a_bad_manifest_is_one_line_that_names_the_file(bundle_dir, change, says
     assert "\n" not in str(caught.value)
 
 
+@condition(Area.BUNDLES, "weights of another architecture", "one line that names both", since=SINCE)
 def test_weights_of_another_architecture_are_one_line(bundle_dir):
     _edit(bundle_dir, lambda data: data["members"][0].update(backbone="efficientnet_b0"))
     with pytest.raises(BundleError, match=r"member-42.*does not fit efficientnet_b0/linear") as caught:
@@ -257,6 +272,7 @@ def test_weights_of_another_architecture_are_one_line(bundle_dir):
     assert "\n" not in str(caught.value)
 
 
+@condition(Area.BUNDLES, "bundle.yaml empty, cut off, binary or text", "error that names it", since=SINCE)
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xfe\x00", b"just text"])
 def test_a_manifest_that_is_no_yaml_table_is_an_error(bundle_dir, content):
     (bundle_dir / MANIFEST).write_bytes(content)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import yaml
+from compatibility import Area, condition
 from helpers import ROOT, make_bundle
 from photo_helpers import make_exif, write_photo
 
@@ -71,6 +72,7 @@ def test_the_stages_run_one_after_the_other(tmp_path, photo_dir):
     assert {"predictions.csv", "report.json", "report.md"} <= {path.name for path in (tmp_path / "report").iterdir()}
 
 
+@condition(Area.BUNDLES, "Ctrl-C while a network trains", "one line: run it again to resume", since="2026-11-22")
 def test_an_interrupted_training_says_how_to_go_on(tmp_path, photo_dir):
     dataset = tmp_path / "set"
     run("ingest", photo_dir, dataset)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from compatibility import Area, condition
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.grid import POINT_ESTIMATORS
@@ -57,6 +58,7 @@ def test_the_command_line_replaces_what_the_file_says(tmp_path):
     assert (config.trainer.max_epochs, config.optimizer.lr) == (4, 1e-3)
 
 
+@condition(Area.BUNDLES, "number in the configuration as 1e-4, 1E-4, +1e-4 or .1e-3", "a number", since="2026-11-22")
 @pytest.mark.parametrize("number", ["1e-4", "1.0e-4", "1E-4", "0.0001", "+1e-4", "10.e-5", ".1e-3"])
 def test_every_notation_of_a_number_is_a_number(tmp_path, number):
     assert load_config(_write(tmp_path, f"optimizer: {{lr: {number}}}")).optimizer.lr == pytest.approx(1e-4)
@@ -72,6 +74,12 @@ def test_the_point_estimators_are_those_of_the_grid():
     assert {BundleSettings(point_estimator=name).point_estimator for name in POINT_ESTIMATORS} == set(POINT_ESTIMATORS)
 
 
+@condition(
+    Area.BUNDLES,
+    "unknown key, wrong type or value out of range in the configuration",
+    "one line with the file, the key, what was expected and what came",
+    since="2026-11-22",
+)
 @pytest.mark.parametrize(
     "text, says",
     [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from compatibility import Area, condition
 from photo_helpers import make_exif, write_photo
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -144,6 +145,7 @@ def test_what_the_folds_predicted_is_read_back_for_the_final_calibration(folds, 
     assert bundle.calibration.measured["sessions"] == ["walk-0", "walk-1", "walk-2"]
 
 
+@condition(Area.BUNDLES, "calibration on folds of another configuration", "one line", since="2026-11-26")
 def test_folds_of_another_configuration_are_an_error(folds, dataset_dir, tmp_path):
     config, _, _ = folds
     other = dataclasses.replace(config, size_px=96, out=str(tmp_path / "final"))
@@ -151,17 +153,24 @@ def test_folds_of_another_configuration_are_an_error(folds, dataset_dir, tmp_pat
         train_ensemble(other, config.out)
 
 
+@condition(Area.BUNDLES, "cross-validation that was interrupted", "one line that says what to run", since="2026-11-26")
 def test_a_directory_without_folds_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no complete folds"):
         read_folds(tmp_path)
 
 
+@condition(
+    Area.FOLDERS,
+    "cross-validation of one or two sessions",
+    "one line that says what to do, with `--sessions-by time`",
+    since="2026-11-26",
+)
 def test_two_sessions_are_too_few(dataset_dir, tmp_path):
     copied = tmp_path / "set"
     copied.symlink_to(dataset_dir)
     split(dataset_dir, test_sessions=["walk-3", "walk-2"], val_sessions=["walk-1"])
     try:
-        with pytest.raises(DatasetError, match="takes three"):
+        with pytest.raises(DatasetError, match=r"has 2 sessions .* takes three.*--sessions-by time"):
             cross_validate(_config(tmp_path, copied))
     finally:
         split(dataset_dir, test_sessions=["walk-3"], val_sessions=["walk-2"])

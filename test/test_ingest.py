@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 from photo_helpers import blocks, make_exif, write_photo
 from PIL import Image
 
@@ -181,6 +182,7 @@ def test_changed_label_of_a_known_photo_is_taken_over(folders):
     assert read_photos(folders[1])["latitude_deg"].to_list() == [31.2]
 
 
+@condition(Area.FOLDERS, "photo renamed or removed since the last ingest", "followed", since="2026-11-22")
 def test_photo_removed_from_the_folder_leaves_the_manifest(folders):
     write_photo(folders[0] / "a.jpg", 0)
     write_photo(folders[0] / "b.jpg", 1).with_name("b.jpg")
@@ -190,6 +192,7 @@ def test_photo_removed_from_the_folder_leaves_the_manifest(folders):
     assert read_photos(folders[1])["file"].to_list() == ["a.jpg"]
 
 
+@condition(Area.FOLDERS, "quite other photos for a data set", "one line; the data set stays", since="2026-11-22")
 def test_quite_other_photos_do_not_replace_a_data_set(folders, tmp_path):
     write_photo(folders[0] / "a.jpg", 0)
     write_photo(tmp_path / "other" / "b.jpg", 1)
@@ -200,6 +203,7 @@ def test_quite_other_photos_do_not_replace_a_data_set(folders, tmp_path):
     assert (folders[1] / "photos.csv").read_bytes() == before
 
 
+@condition(Area.FOLDERS, "ingest that was killed", "resumed; half-written files removed", since="2026-11-22")
 def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     write_photo(folders[0] / "a.heic", 0)
     write_photo(folders[0] / "b.heic", 1)
@@ -213,6 +217,7 @@ def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     assert sorted(path.name for path in (folders[1] / "images").iterdir()) == sorted([f"{first}.jpg", f"{second}.jpg"])
 
 
+@condition(Area.FOLDERS, "disk full during ingest", "one line; no half-written file", since="2026-11-22")
 def test_full_disk_is_one_clear_line_and_leaves_no_half_written_file(folders, monkeypatch):
     write_photo(folders[0] / "a.jpg", 0)
 
@@ -226,6 +231,7 @@ def test_full_disk_is_one_clear_line_and_leaves_no_half_written_file(folders, mo
     assert list((folders[1] / "images").iterdir()) == []
 
 
+@condition(Area.FOLDERS, "folder without photos, or missing", "one line", since="2026-11-22")
 def test_folders_without_photos_are_errors(folders, tmp_path):
     with pytest.raises(DatasetError, match=r"no photos in this folder"):
         run(folders)

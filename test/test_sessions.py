@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.photos.sessions import folder_session, gap_sessions, is_night
+from training.photos.sessions import SessionsBy, assign_sessions, folder_session, gap_sessions, instants_s, is_night
 
 
 def test_sub_folder_is_the_session():
@@ -39,3 +39,38 @@ def test_photos_without_a_time_share_a_session_of_their_own():
 )
 def test_night_is_the_sun_below_the_horizon(captured_at, latitude_deg, longitude_deg, night):
     assert is_night(captured_at, latitude_deg, longitude_deg) is night
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_a_clock_that_was_never_set_gives_sessions_and_no_error(year):
+    times = [f"{year}-01-01T00:00:00+14:00", f"{year}-12-31T23:59:59-12:00", "2025-12-22T09:47:11+02:00"]
+    assert len(set(gap_sessions(times, [34.8] * 3))) == 3
+    assert gap_sessions(times, [34.8] * 3)[0] == f"{year}-01-01T0000"
+    for time in times:
+        is_night(time, 31.262, 34.802)
+
+
+def test_a_time_without_an_offset_has_that_of_the_photo_beside_it():
+    # summer time: the longitude alone would say +02:00, and the gap would be over two hours
+    times = ["2025-07-22T09:00:00+03:00", "2025-07-22T10:30:00", "2025-07-22T11:30:00+03:00"]
+    assert set(gap_sessions(times, [34.8] * 3)) == {"2025-07-22T0900"}
+    alone = ["2025-07-20T09:00:00+03:00", "2025-07-22T10:30:00"]
+    assert instants_s(alone, [34.8] * 2)[1] == instants_s(["2025-07-22T10:30:00+02:00"], [34.8])[0]
+
+
+def test_two_sessions_never_have_one_name():
+    times = ["2025-12-22T09:00:00+02:00", "2025-12-22T09:00:00-05:00"]
+    assert gap_sessions(times, [34.8] * 2) == ["2025-12-22T0900", "2025-12-22T0900-2"]
+
+
+def test_a_walk_over_midnight_is_one_session_of_the_day_on_which_it_begins():
+    times = ["2025-12-22T23:30:00+02:00", "2025-12-23T00:30:00+02:00", "2025-12-23T09:00:00+02:00"]
+    assert gap_sessions(times, [34.8] * 3, by_day=True) == ["2025-12-22", "2025-12-22", "2025-12-23"]
+
+
+def test_sessions_by_time_do_not_look_at_folders_and_photos_without_a_time_stay_in_theirs():
+    files = ["a/1.jpg", "b/2.jpg", "a/3.jpg", "4.jpg"]
+    times = ["2025-12-22T09:00:00+02:00", "2025-12-22T09:10:00+02:00", "", ""]
+    assert assign_sessions(files, times, [34.8] * 4, SessionsBy.FOLDER) == ["a", "b", "a", "unknown-time"]
+    by_time = ["2025-12-22T0900", "2025-12-22T0900", "a", "unknown-time"]
+    assert assign_sessions(files, times, [34.8] * 4, SessionsBy.TIME) == by_time

@@ -1,12 +1,15 @@
 """A few tiny members are trained for real: from photos to a bundle that localizes."""
 
+import io
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from compatibility import Area, condition
 from photo_helpers import make_exif, write_photo
 
 from campus_visual_gps import Localizer
@@ -92,6 +95,7 @@ def test_the_bundle_localizes_its_own_photos(trained, dataset_dir):
     assert cosine == pytest.approx(1.0, abs=5e-3)
 
 
+@condition(Area.BUNDLES, "training run again when it is complete", "kept; nothing is trained", since="2026-11-22")
 def test_a_second_call_trains_nothing_again(trained, dataset_dir):
     tmp_path, first = trained
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("seed-*/member.safetensors")}
@@ -100,12 +104,14 @@ def test_a_second_call_trains_nothing_again(trained, dataset_dir):
     assert again == first
 
 
+@condition(Area.BUNDLES, "another configuration in the directory of a run", "one line", since="2026-11-22")
 def test_another_configuration_in_the_same_directory_is_an_error(trained, dataset_dir):
     tmp_path, _ = trained
     with pytest.raises(ConfigError, match="another configuration"):
         train_ensemble(_config(tmp_path, dataset_dir, loss={"huber_delta_m": 2.0}))
 
 
+@condition(Area.BUNDLES, "training interrupted", "resumed from its last epoch", since="2026-11-22")
 def test_an_interrupted_member_goes_on_from_its_last_epoch(tmp_path, dataset_dir):
     short = SETTINGS["trainer"] | {"max_epochs": 1}
     train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=short))
@@ -130,15 +136,58 @@ def test_the_last_epoch_is_kept_also_when_it_is_not_the_best(tmp_path, dataset_d
     assert last["epoch"] == pd.read_csv(run / "metrics.csv")["epoch"].max() == 2
 
 
-def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path, dataset_dir):
+def _zip_with_a_wrong_checksum():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("data", b"weights " * 100)
+    return content.getvalue().replace(b"weights ", b"weightS ", 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(content, marks=condition(Area.BUNDLES, f"checkpoint {text}", "trained again", since=since))
+        for text, content, since in (
+            ("that was cut off", b"PK\x03\x04 half a checkpoint", "2026-11-22"),
+            ("of zero bytes", b"", "2026-11-26"),
+            ("with a damaged tensor", _zip_with_a_wrong_checksum(), "2026-11-26"),
+        )
+    ],
+)
+def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path, dataset_dir, content, caplog):
     checkpoint = tmp_path / "run" / "seed-1" / "checkpoints" / "last.ckpt"
     checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(b"PK\x03\x04 half a checkpoint")
+    checkpoint.write_bytes(content)
     short = SETTINGS["trainer"] | {"max_epochs": 1}
     train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=short))
     assert (tmp_path / "run" / "seed-1" / "member.safetensors").is_file()
+    assert "last.ckpt is damaged" in caplog.text
 
 
+@condition(
+    Area.BUNDLES, "weights of a trained member cut off or empty", "made again of the checkpoint", since="2026-11-26"
+)
+def test_damaged_weights_of_a_member_are_made_again(trained, dataset_dir):
+    tmp_path, first = trained
+    weights = tmp_path / "run" / "seed-1" / "member.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b""):
+        weights.write_bytes(damaged)
+        assert train_ensemble(_config(tmp_path, dataset_dir)) == first
+        assert weights.read_bytes() == whole
+
+
+@condition(Area.BUNDLES, "configuration of a run damaged", "one line that says what to delete", since="2026-11-26")
+@pytest.mark.parametrize("content", [b"", b"seed: [", b"\xff\xfe"])
+def test_a_run_whose_configuration_is_damaged_is_one_line(tmp_path, dataset_dir, content):
+    path = tmp_path / "run" / "seed-1" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="or delete that directory"):
+        train_ensemble(_config(tmp_path, dataset_dir))
+
+
+@condition(Area.BUNDLES, "data set without a split", "one line that says what to run", since="2026-11-22")
 def test_a_data_set_without_a_split_says_what_to_run(tmp_path, dataset_dir):
     unsplit = tmp_path / "set"
     shutil.copytree(dataset_dir, unsplit)
@@ -148,6 +197,7 @@ def test_a_data_set_without_a_split_says_what_to_run(tmp_path, dataset_dir):
         train_ensemble(_config(tmp_path, unsplit))
 
 
+@condition(Area.BUNDLES, "stored photo damaged or missing", "one line that names it", since="2026-11-22")
 def test_a_damaged_stored_photo_is_named(tmp_path):
     path = tmp_path / "x.jpg"
     path.write_bytes(b"\xff\xd8 no picture")

@@ -20,10 +20,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from campus_visual_gps.io_utils import atomic_write
+from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
+from training.data.array_cache import read_array, write_array
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
 
@@ -61,7 +62,7 @@ class FeatureRecipe:
 
 
 def cached_features(recipe: FeatureRecipe, paths: Sequence[Path], frozen: FrozenStages) -> np.ndarray:
-    """Features of N photos, mapped from disk; computed first if the cache file is missing.
+    """Features of N photos, mapped from disk; computed first if the cache file is missing or damaged.
 
     Args:
         recipe: What the features depend on.
@@ -71,11 +72,14 @@ def cached_features(recipe: FeatureRecipe, paths: Sequence[Path], frozen: Frozen
     Returns:
         (1 + views, N, C, s, s) float16; view 0 is not augmented.
     """
-    file = recipe.file(paths)
-    if not file.is_file():
-        with atomic_write(file) as partial:
-            _write(partial, recipe, paths, frozen)
-    return np.load(file, mmap_mode="r")
+    file, shape = recipe.file(paths), (1 + recipe.views, len(paths), None, None, None)
+    features = read_array(file, shape, np.float16)
+    if features is None:
+        write_array(file, lambda partial: _write(partial, recipe, paths, frozen))
+        features = read_array(file, shape, np.float16)
+    if features is None:
+        raise DatasetError(f"{file}: damaged again after it was written; check the disk, or set cached_views to 0")
+    return features
 
 
 def _write(file: Path, recipe: FeatureRecipe, paths: Sequence[Path], frozen: FrozenStages) -> None:

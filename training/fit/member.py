@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
@@ -60,7 +62,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """
     weights = run_dir / WEIGHTS
     _claim(run_dir, {"seed": seed, "data": data.fingerprint, **_relevant(config)})
-    if weights.is_file():
+    if weights.is_file() and _is_whole(weights):
         log.info("seed %d: already trained, %s is kept", seed, weights)
         return weights
     limit_threads(config.trainer.num_threads or usable_cores())
@@ -89,10 +91,23 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     return weights
 
 
+def _is_whole(weights: Path) -> bool:
+    try:
+        with safe_open(weights, "pt"):
+            return True
+    except (SafetensorError, OSError) as error:
+        log.warning("%s is damaged (%s) and is made again", weights, error)
+        return False
+
+
 def _claim(run_dir: Path, resolved: dict) -> None:
     path = run_dir / "config.yaml"
     if path.is_file():
-        if yaml.safe_load(path.read_text(encoding="utf-8")) != resolved:
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError):
+            found = None
+        if found != resolved:
             raise ConfigError(
                 f"{run_dir} holds a run of another configuration or of other photos; "
                 "choose another --out, or delete that directory"
@@ -107,8 +122,9 @@ def _last_checkpoint(run_dir: Path) -> str | None:
     path = run_dir / "checkpoints" / "last.ckpt"
     if not path.is_file():
         return None
-    if zipfile.is_zipfile(path):
-        return str(path)
+    with suppress(zipfile.BadZipFile, OSError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        if archive.testzip() is None:
+            return str(path)
     log.warning("%s is damaged; this member starts again", path)
     return None
 
@@ -236,7 +252,13 @@ def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
 
 
 def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        raise DatasetError(
+            f"{checkpoint or weights.parent}: the best checkpoint is missing or damaged; delete {weights.parent} and "
+            "train this member again"
+        ) from error
     module.load_state_dict(state)
     state = module.merged_model().state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

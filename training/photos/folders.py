@@ -39,7 +39,7 @@ class FolderListing:
     Attributes:
         files: All files but hidden ones and those in skipped folders.
         skipped: Number of photos in skipped folders, by the name of the folder; some may hold none.
-        unreadable: Reasons by folder, below the listed one.
+        unreadable: Reasons by folder, or by file in iCloud, below the listed one.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -97,10 +97,12 @@ def _read(current: _Folder, top: Path, listing: FolderListing) -> Iterator[tuple
         if not _is_folder(entry):
             if library:
                 listing.skipped[library] += _is_photo(entry.name)
+            elif _is_in_icloud(entry.name):
+                listing.unreadable[path.relative_to(top).as_posix()] = "in iCloud and not on this machine: download it"
             elif not entry.name.startswith("."):
                 listing.files.append(path)
         elif entry.name == own_images or entry.name.startswith(".") or _matches(entry.name, SKIPPED_FOLDERS):
-            listing.skipped[entry.name] += _count_photos(path)
+            listing.skipped[entry.name] += 0 if entry.is_symlink() else _count_photos(path)
         else:
             is_link = entry.is_symlink()
             real = os.path.realpath(path) if is_link else os.path.join(current.real, entry.name)  # noqa: PTH118
@@ -130,6 +132,11 @@ def _contains(folder: str, other: str) -> bool:
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+
+
+def _is_in_icloud(name: str) -> bool:
+    """Whether a file stands for a photo that iCloud Drive has removed to save space: ".IMG_1.HEIC.icloud"."""
+    return name.startswith(".") and name.endswith(".icloud") and _is_photo(name[: -len(".icloud")])
 
 
 def _is_photo(name: str) -> bool:

@@ -113,9 +113,9 @@ def ingest(
         reject_reasons=_count_reasons(rejected),
         ignored_files=folder.other_files,
         skipped=folder.skipped,
-        removed=len(known - set(map(photo_key, photos["photo_id"]))),
+        removed=len(known.keys() - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
-        warnings=(*position_sources(photos), *session_warnings(photos, sessions_by)),
+        warnings=(*position_sources(photos), *session_warnings(photos, known, sessions_by)),
     )
 
 
@@ -158,9 +158,12 @@ def _hint_at_table(photo_dir: Path) -> None:
             return
 
 
-def _known_photos(dataset_dir: Path) -> set[str]:
-    """Keys of the photos of the data set, whatever the form of their ids."""
-    return set(map(photo_key, read_photos(dataset_dir)["photo_id"])) if (dataset_dir / "photos.csv").exists() else set()
+def _known_photos(dataset_dir: Path) -> dict[str, str]:
+    """Sessions of the photos of the previous run, by the key of the photo, whatever the form of its id."""
+    if not (dataset_dir / "photos.csv").exists():
+        return {}
+    photos = read_photos(dataset_dir)
+    return dict(zip(map(photo_key, photos["photo_id"]), photos["session"], strict=True))
 
 
 def _write_rejected(dataset_dir: Path, rejected: dict[str, str]) -> None:
@@ -174,7 +177,7 @@ def _count_reasons(rejected: dict[str, str]) -> dict[str, int]:
 
 
 def _check_kept(
-    kept: list[DecodedPhoto], rejected: dict[str, str], known: set[str], photo_dir: Path, dataset_dir: Path
+    kept: list[DecodedPhoto], rejected: dict[str, str], known: dict[str, str], photo_dir: Path, dataset_dir: Path
 ) -> None:
     """Raise DatasetError if the data set would be empty, or replaced by one with other photos."""
     if not kept:
@@ -183,7 +186,7 @@ def _check_kept(
             f"{photo_dir}: none of {len(rejected)} photos can be used, {count} of them because of: {reason}; see "
             f"{dataset_dir / 'rejected.csv'}"
         )
-    if known and not known & {photo_key(photo.photo_id) for photo in kept}:
+    if known and not known.keys() & {photo_key(photo.photo_id) for photo in kept}:
         raise DatasetError(
             f"{dataset_dir}: expected some of its {len(known)} photos in {photo_dir}, got none; use another data set "
             "directory, or one photo folder with a sub-folder per session"

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.geodesy import SPHERE_RADIUS_M
-from training.photos.sessions import SESSION_GAP, SessionsBy, instants_s
+from training.photos.photo_id import photo_key
+from training.photos.sessions import SESSION_GAP, SessionsBy, folder_session, instants_s
 
 # Photos of one walk that a camera or a person put into two folders lie closer than this.
 TOUCH_GAP = timedelta(minutes=30)
@@ -89,12 +90,13 @@ def divided_pairs(pairs: Iterable[tuple[str, str]], sessions_of: Mapping[str, It
 
 
 def sessions_of_several_days(photos: pd.DataFrame) -> dict[str, int]:
-    """The number of days of the sessions that hold several walks of several days."""
+    """The number of days of the folders that are a session and hold walks of several days."""
     times_s = instants_s(list(photos["captured_at"]), list(photos["longitude_deg"]))
     days = photos["captured_at"].str[:10].to_numpy()
     found = {}
+    is_folder = (photos["session"] == photos["file"].map(folder_session)).to_numpy()
     for session, own in photos.groupby("session").indices.items():
-        own = own[np.isfinite(times_s[own])]
+        own = own[np.isfinite(times_s[own]) & is_folder[own]]
         own = own[np.argsort(times_s[own])]
         begins = np.diff(times_s[own], prepend=-np.inf) > SESSION_GAP.total_seconds()
         count = len(set(days[own[begins]]))
@@ -114,13 +116,25 @@ def overlap_warning(pairs: list[tuple[str, str]], consequence: str) -> str:
     which = f"sessions {first}" if len(pairs) == 1 else f"{len(pairs)} pairs of sessions, such as {first},"
     return (
         f"{which} overlap in time or follow within {TOUCH_GAP.seconds // 60} minutes, at the same place: if they are "
-        f"one walk, {consequence}; `{MEND}` makes them one session"
+        f"one walk, {consequence}; `{MEND}` makes them one session, unless a table of labels names them"
     )
 
 
-def session_warnings(photos: pd.DataFrame, sessions_by: SessionsBy) -> list[str]:
-    """What to know of the sessions of a new photos.csv, one line each."""
+def session_warnings(photos: pd.DataFrame, previous: Mapping[str, str], sessions_by: SessionsBy) -> list[str]:
+    """What to know of the sessions of a new photos.csv, one line each.
+
+    Args:
+        photos: The new photos.csv.
+        previous: The session that each photo had before, by `photo_key`.
+        sessions_by: What makes a session.
+    """
     messages = []
+    before = photos["photo_id"].map(photo_key).map(previous)
+    moved = int((before.notna() & (before != photos["session"])).sum())
+    if moved:
+        messages.append(
+            f"{moved} photos are in another session than before (--sessions-by {sessions_by.value}): run `split` again"
+        )
     pairs = touching_sessions(photos)
     if pairs:
         messages.append(overlap_warning(pairs, "one would test what the other trained"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.csv_text import name_in_tables
-from training.photos.folders import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, list_folder
+from training.photos.folders import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, FolderListing, list_folder
 from training.photos.sidecars import find_sidecars
 
 
@@ -20,7 +20,7 @@ class PhotoFolder:
         sidecars: The metadata files beside a photo, by file.
         other_files: Number of files that are neither.
         skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
-        unreadable: Reasons by folder.
+        unreadable: Reasons by folder, or by file in iCloud.
     """
 
     photos: dict[str, Path]
@@ -44,7 +44,7 @@ def find_photos(photo_dir: Path, dataset_dir: Path) -> PhotoFolder:
     photos = [path for path in listing.files if path.suffix.lower() in PHOTO_SUFFIXES + OTHER_IMAGE_SUFFIXES]
     skipped = {name: count for name, count in sorted(listing.skipped.items()) if count}
     if not photos:
-        raise DatasetError(_no_photos(photo_dir, skipped, listing.unreadable))
+        raise DatasetError(_no_photos(photo_dir, skipped, listing))
     sidecars = find_sidecars(photos, listing.files)
     return PhotoFolder(
         photos=dict(sorted((_name(path, photo_dir), path) for path in photos)),
@@ -59,11 +59,15 @@ def _name(path: Path, photo_dir: Path) -> str:
     return name_in_tables(path.relative_to(photo_dir).as_posix())
 
 
-def _no_photos(photo_dir: Path, skipped: dict[str, int], unreadable: dict[str, str]) -> str:
+def _no_photos(photo_dir: Path, skipped: dict[str, int], listing: FolderListing) -> str:
     message = f"{photo_dir}: no photos in this folder (looked for {', '.join(PHOTO_SUFFIXES)})"
-    if unreadable:
-        message += f"; {len(unreadable)} of its folders cannot be read, the first is '{next(iter(unreadable))}'"
+    if listing.unreadable:
+        first, reason = next(iter(listing.unreadable.items()))
+        message += f"; {len(listing.unreadable)} could not be read, the first is '{first}': {reason}"
     if skipped:
         name, count = next(iter(skipped.items()))
         message += f"; {count} photos in '{name}' were skipped, as it looks like a folder of a program: rename it"
+    archives = [path.name for path in listing.files if path.suffix.lower() in (".zip", ".tgz", ".gz", ".7z", ".rar")]
+    if archives:
+        message += f"; unpack the {len(archives)} archives, the first is '{archives[0]}'"
     return message

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.io_utils import atomic_write
+from campus_visual_gps.errors import ConfigError, DatasetError
+from training.data.array_cache import read_array, write_array
 from training.synthetic.campus import build_campus
 from training.synthetic.light import Light
 from training.synthetic.render import Renderer, View
@@ -45,20 +45,34 @@ class RenderCache:
         digest = hashlib.sha256(f"{self._version} {task!r}".encode()).hexdigest()[:24]
         return self._directory / f"{digest}.npy"
 
+    def holds(self, task: RenderTask) -> bool:
+        """Whether an image was rendered, and its file is whole."""
+        return self._read(task) is not None
+
     def load(self, task: RenderTask) -> np.ndarray:
-        """(H, W, 3) float32 linear radiance of an image that was rendered."""
-        return np.load(self.path(task), allow_pickle=False).astype(np.float32)
+        """(H, W, 3) float32 linear radiance of an image that was rendered. Raises DatasetError."""
+        radiance = self._read(task)
+        if radiance is None:
+            raise DatasetError(f"{self.path(task)}: the rendered image is missing or damaged; run again")
+        return radiance.astype(np.float32)
+
+    def _read(self, task: RenderTask) -> np.ndarray | None:
+        return read_array(self.path(task), (task.view.height_px, task.view.width_px, 3), np.float16)
 
     def store(self, task: RenderTask, radiance: np.ndarray) -> None:
         """Write the radiance (H, W, 3) of an image. Raises DatasetError."""
-        with atomic_write(self.path(task)) as partial, partial.open("wb") as file:
-            np.save(file, np.minimum(radiance, 6e4).astype(np.float16))
+
+        def fill(partial: Path) -> None:
+            with partial.open("wb") as file:
+                np.save(file, np.minimum(radiance, 6e4).astype(np.float16))
+
+        write_array(self.path(task), fill)
 
 
 def render_missing(
     tasks: Iterable[RenderTask], cache: RenderCache, threads: int = 0, done: Callable[[], None] = lambda: None
 ) -> None:
-    """Render the images that are not in the cache.
+    """Render the images that are not in the cache, or damaged there.
 
     Args:
         tasks: Images, those of the same day one after the other.
@@ -72,7 +86,7 @@ def render_missing(
     for (light, cars_seed), group in groupby(tasks, key=lambda task: (task.light, task.cars_seed)):
         renderer = Renderer(build_campus(cars_seed), light, threads)
         for task in group:
-            if not cache.path(task).exists():
+            if not cache.holds(task):
                 _require_mitsuba()
                 cache.store(task, renderer.render(task.view))
             done()
