@@ -1,4 +1,4 @@
-"""Tables of positions as spreadsheets, map programs and exiftool write them: read, or one line that says what was found."""
+"""Tables of positions as spreadsheets, map programs and exiftool write them: read, or one line of what was found."""
 
 import unicodedata
 
@@ -9,6 +9,7 @@ from table_helpers import LATITUDE, LONGITUDE, Folder
 from campus_visual_gps.errors import DatasetError
 
 HERE = {"a.jpg": (LATITUDE, LONGITUDE), "b.jpg": (31.262, 34.8025)}
+NEW = "2026-11-26"
 PLAIN = "file,latitude,longitude\na.jpg,31.262145,34.802533\nb.jpg,31.262,34.8025\n"
 SEMICOLONS = PLAIN.replace(",", ";").replace(".jpg", "_jpg").replace(".", ",").replace("_jpg", ".jpg")
 
@@ -93,36 +94,63 @@ def test_hemisphere_in_a_column_of_its_own_is_used(folder):
     )
 
 
-def error(content, message, text):
-    outcome = "one line that names the file and line; nothing is written"
-    return pytest.param(content, message, marks=condition(Area.TABLES, text, outcome, since="2026-11-26"), id=text)
+TEXT, TWICE = "31.262145", "31.262145,34.802533"
+AMBIGUOUS = {
+    "decimal commas in a comma-separated table": ("a.jpg,31,262145,34,802533\n", r"line 1: .*decimal commas"),
+    "decimal comma in one row of a comma-separated table": (
+        PLAIN.replace(TEXT, "31,262145"),
+        r"line 2: 4 fields, expected 3",
+    ),
+    "whole degrees that may be halves of numbers": (
+        "file,lat,lon,altitude_m\na.jpg,31,26,34\n",
+        r"line 2: .*two meanings",
+    ),
+    "decimal point that a spreadsheet took for thousands": (
+        PLAIN.replace(TEXT, "31.262.145"),
+        r"line 2: .*thousands separators",
+    ),
+    "altitude 1,234": (
+        'file,lat,lon,altitude_m\na.jpg,31.2,34.8,"1,234"\n',
+        r"line 2: .*may be 1\.234 or 1234",
+    ),
+    "letter O for east or west": (PLAIN.replace("34.802533", "34.8 O"), r"line 2: .*letter O"),
+    "longitude with its letter in the column of latitudes": (PLAIN.replace(TEXT, "34.8 E"), r"line 2: .*swapped"),
+    "sign and letter that contradict each other": (PLAIN.replace(TEXT, "-31.2 N"), r"line 2: .*contradict"),
+    "latitude and longitude swapped in one row": (
+        PLAIN.replace(TWICE, "34.802533,31.262145") + "c.jpg,31.2,34.8\n",
+        r"line 2: .*swapped",
+    ),
+    "latitude and longitude swapped in every row": (
+        "file,lat,lon\na.jpg,121.5,31.2\nb.jpg,121.6,31.3\n",
+        r"every latitude is beyond 90",
+    ),
+    "two rows for one photo": (
+        PLAIN + "A.JPG,31.2,34.8\n",
+        r"line 4: 'A.JPG' is the photo a.jpg, as is 'a.jpg' of line 2",
+    ),
+    "letters of an encoding that cannot be told": (
+        PLAIN.encode().replace(b"a.jpg", b"\xf1\xf2\xf3\xf4.jpg"),
+        r"not UTF-8.*save it as CSV UTF-8",
+    ),
+    "workbook of a spreadsheet named .csv": (b"PK\x03\x04 xl/workbook.xml", r"got a workbook"),
+    "old workbook of Excel named .csv": (b"\xd0\xcf\x11\xe0 Excel 97", r"got a workbook of Excel"),
+    "table with NUL bytes": (PLAIN.encode().replace(b"\n", b"\0"), r"binary data"),
+    "table separated by blanks": (PLAIN.replace(",", " "), r"line 1: missing column .*delimiter comma"),
+    "quotation mark without an end": (PLAIN.replace("a.jpg", '"a.jpg'), r"line \d: .*quoted cell"),
+    "empty table": ("sep=;\n", r"the table is empty"),
+    "row with more cells than the header": (PLAIN + "c.jpg,1,2,3\n", r"line 4: 4 fields, expected 3"),
+    "unit other than degrees": (PLAIN.replace("latitude", "Latitude (rad)"), r"missing column latitude_deg"),
+}
+NOTHING_WRITTEN = "one line that names the file and the line; nothing is written"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        error("a.jpg,31,262145,34,802533\n", r"line 1: .*decimal commas", "decimal commas in a comma-separated table"),
-        error(PLAIN.replace("31.262145", "31,262145"), r"line 2: 4 fields, expected 3", "decimal comma in one row of a comma-separated table"),
-        error("file,lat,lon,altitude_m\na.jpg,31,26,34\n", r"line 2: .*two meanings", "whole degrees that may be halves of numbers"),
-        error(PLAIN.replace("31.262145", "31.262.145"), r"line 2: .*thousands separators", "decimal point that a spreadsheet took for thousands"),
-        error("file,lat,lon,altitude_m\na.jpg,31.2,34.8,\"1,234\"\n", r"line 2: .*may be 1\.234 or 1234", "altitude 1,234"),
-        error(PLAIN.replace("34.802533", "34.8 O"), r"line 2: .*letter O", "letter O for east or west"),
-        error(PLAIN.replace("31.262145", "34.8 E"), r"line 2: .*swapped", "longitude with its letter in the column of latitudes"),
-        error(PLAIN.replace("31.262145", "-31.2 N"), r"line 2: .*contradict", "sign and letter that contradict each other"),
-        error(PLAIN.replace("31.262145,34.802533", "34.802533,31.262145") + "B.jpg,31.2,34.8\n", r"line [23]: .*swapped", "latitude and longitude swapped in one row"),
-        error("file,lat,lon\na.jpg,121.5,31.2\nb.jpg,121.6,31.3\n", r"every latitude is beyond 90", "latitude and longitude swapped in every row"),
-        error(PLAIN + "A.JPG,31.2,34.8\n", r"line 4: 'A.JPG' is the photo a.jpg, as is 'a.jpg' of line 2", "two rows for one photo"),
-        error(PLAIN.encode().replace(b"a.jpg", b"\xf1\xf2\xf3\xf4.jpg"), r"not UTF-8.*save it as CSV UTF-8", "letters of an encoding that cannot be told"),
-        error(b"PK\x03\x04 xl/workbook.xml", r"got a workbook", "workbook of a spreadsheet named .csv"),
-        error(b"\xd0\xcf\x11\xe0 Excel 97", r"got a workbook of Excel", "old workbook of Excel named .csv"),
-        error(PLAIN.encode().replace(b"\n", b"\0"), r"binary data", "table with NUL bytes"),
-        error(PLAIN.replace(",", " "), r"line 1: missing column .*delimiter comma", "table separated by blanks"),
-        error(PLAIN.replace("a.jpg", '"a.jpg'), r"line \d: .*quoted cell", "quotation mark without an end"),
-        error("sep=;\n", r"the table is empty", "empty table"),
-        error("file,latitude,longitude\n" + "x" * 3 + ",1,2,3\n", r"line 2: 4 fields, expected 3", "row with more cells than the header"),
-        error(PLAIN.replace("latitude", "Latitude (rad)"), r"missing column latitude_deg", "unit other than degrees"),
+        pytest.param(*case, marks=condition(Area.TABLES, f"label table: {text}", NOTHING_WRITTEN, since=NEW), id=text)
+        for text, case in AMBIGUOUS.items()
     ],
-)  # fmt: skip
+)
 def test_table_with_two_meanings_is_one_clear_line(folder, content, message):
     with pytest.raises(DatasetError, match=message) as caught:
         folder.ingest(content)
@@ -140,8 +168,16 @@ def test_composed_and_decomposed_names_are_one_name(tmp_path, written, stored):
 
 @pytest.mark.parametrize(
     ("name", "encoding"),
-    [("Café.jpg", "cp1252"), ("Café.jpg", "mac_roman"), ("Straße.jpg", "latin-1"), ("Žluť.jpg", "cp1250")]
-    + [("מסלול.jpg", "cp1255"), ("тропа.jpg", "cp1251"), ("写真.jpg", "cp932"), ("caf\udce9.jpg", "utf-8")],
+    [
+        ("Café.jpg", "cp1252"),
+        ("Café.jpg", "mac_roman"),
+        ("Straße.jpg", "latin-1"),
+        ("Žluť.jpg", "cp1250"),
+        ("מסלול.jpg", "cp1255"),
+        ("тропа.jpg", "cp1251"),
+        ("写真.jpg", "cp932"),
+        ("caf\udce9.jpg", "utf-8"),
+    ],
 )
 @condition(Area.TABLES, "label table in a code page", "the encoding that spells names of photos", since="2026-11-26")
 def test_encoding_is_the_one_that_spells_names_of_photos(tmp_path, name, encoding, caplog):

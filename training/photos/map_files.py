@@ -182,6 +182,8 @@ def _parse_xml(path: Path, data: bytes, inside: str) -> Element:
         where = f"{path} ({inside})" if inside else str(path)
         what = expat.errors.messages[error.code]
         raise DatasetError(f"{where}, line {error.lineno}: not valid XML: {what}; export it again") from error
+    except (LookupError, ValueError) as error:  # an encoding that does not exist, or has several bytes a character
+        raise DatasetError(f"{path}: not valid XML: {error}; export it again") from error
 
 
 def _placemark(path: Path, place: Element, line: int, inside: str) -> UserRow:
