@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from campus_visual_gps.errors import VisualGpsError, printable
+from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
-from training.console import OneLineHandler, console, escape_what_the_terminal_lacks, fail, resumable
+from training.console import OneLineHandler, console, fail, resumable
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
@@ -186,7 +187,7 @@ def synthesize(
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
     wait_passively()  # before a command imports torch
-    escape_what_the_terminal_lacks()
+    escape_unencodable_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,13 +28,6 @@ class OneLineHandler(logging.Handler):
             console.print(f"{time} {printable(self.format(record))}", soft_wrap=True)
         except Exception:
             self.handleError(record)
-
-
-def escape_what_the_terminal_lacks() -> None:
-    """Print characters that the output's encoding lacks as escapes: on ASCII and Windows terminals, and in pipes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
