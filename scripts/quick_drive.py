@@ -78,7 +78,8 @@ def run() -> tuple[str, str]:
 def images_with_truth() -> Iterator[tuple]:
     """Every EVERY-th image of the drive, and the true latitude and longitude at its stamp."""
     from campus_visual_gps.ros.stamps import stamp_to_ns
-    from training.replay.bags import open_bag, read_fixes
+    from training.replay.bags import open_bag
+    from training.replay.fixes import read_fixes
 
     with open_bag(DRIVE) as bag:
         truth = read_fixes(bag, TRUTH_TOPIC)

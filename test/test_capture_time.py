@@ -167,7 +167,11 @@ def stamp(date: str, *time: float) -> dict:
             f"{LOCAL}+02:00",
         ),
         row(
-            "no offset, a fix a minute old", "gives the offset", stamp("2025:12:22", 7, 46, 11), SITE, f"{LOCAL}+02:00"
+            "no offset, camera and GPS 2 minutes apart",
+            "gives the offset",
+            stamp("2025:12:22", 7, 45, 11),
+            SITE,
+            f"{LOCAL}+02:00",
         ),
         row(
             "no offset, Nepal's quarter of an hour",

@@ -9,11 +9,11 @@ import pytest
 from campus_visual_gps.geodesy import LocalFrame
 from training.evaluate.report_metrics import SiteOutline
 from training.replay.availability import fresh_share
-from training.replay.bags import Fixes
 from training.replay.drive import Drive
 from training.replay.drive_errors import compute_drive_errors
 from training.replay.drive_metrics import DriveMetrics, compute_drive_metrics
 from training.replay.drive_report import drive_addition
+from training.replay.fixes import Fixes
 from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import dead_reckoned_m, find_outages, fit_rigid, hold_last_fix_m
 from training.replay.tracks import Track
@@ -40,6 +40,14 @@ def fixes_at(seconds, offset_m=(0.0, 0.0), status=0) -> Fixes:
     positions = np.stack([latitude, longitude, np.full(len(seconds), 300.0)], axis=1)
     covariances = np.tile(np.eye(3) * 4.0, (len(seconds), 1, 1))
     return Fixes(stamps(seconds), positions, covariances, np.full(len(seconds), status))
+
+
+def merged(*fixes: Fixes) -> Fixes:
+    """By stamp."""
+    columns = ("stamps_ns", "positions", "covariances_enu_m2", "status")
+    both = [np.concatenate([getattr(item, name) for item in fixes]) for name in columns]
+    order = np.argsort(both[0])
+    return Fixes(*(column[order] for column in both))
 
 
 def odometry_at(seconds) -> Track:
@@ -89,10 +97,7 @@ def metrics_of(table: pd.DataFrame, drive: Drive) -> DriveMetrics:
 
 def test_an_outage_lasts_from_the_last_good_fix_to_the_next_good_one():
     told = fixes_at(range(61, 80), status=-1)  # the receiver says that it has none, then nothing
-    both = [np.concatenate(pair) for pair in zip(vars(RECEIVER).values(), vars(told).values(), strict=True)]
-    order = np.argsort(both[0])
-    receiver = Fixes(*(column[order] for column in both))
-    (outage,) = find_outages(receiver, *stamps([0, 120]))
+    (outage,) = find_outages(merged(RECEIVER, told), *stamps([0, 120]))
     assert (outage.start_ns, outage.end_ns) == tuple(stamps([60, 100]))
     assert outage.duration_s == 40.0
     assert outage.contains(stamps([60, 60.5, 99.9, 100])).tolist() == [False, True, True, False]
@@ -117,11 +122,12 @@ def test_odometry_of_a_robot_that_stood_still_gives_no_heading():
     assert dead_reckoned_m(outage, RECEIVER, standing, FRAME, stamps([70])) is None
 
 
-def test_a_receiver_that_says_0_0_has_a_fix_but_no_place_on_the_site():
+def test_a_receiver_that_says_0_0_has_no_fix():
     wild = Fixes(RECEIVER.stamps_ns, RECEIVER.positions.copy(), RECEIVER.covariances_enu_m2, RECEIVER.status)
     wild.positions[60] = 0.0
-    assert np.isnan(hold_last_fix_m(wild, FRAME, stamps([60.5]))).all()
+    np.testing.assert_allclose(hold_last_fix_m(wild, FRAME, stamps([60.5])), way_m([59.0]), atol=0.05)
     (outage,) = find_outages(wild, *stamps([0, 120]))
+    assert outage.start_ns == stamps([59.0])[0]
     track = dead_reckoned_m(outage, wild, ODOMETRY, FRAME, stamps([80]))
     np.testing.assert_allclose(track, way_m([80]), atol=0.05)
 

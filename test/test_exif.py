@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from compatibility import Area, condition
 from helpers import shared_data
 from photo_helpers import blocks, make_exif, write_photo
 from PIL import ExifTags, Image
@@ -40,17 +41,20 @@ def test_all_fields_of_a_phone_are_read_from_a_heic(tmp_path):
     assert (exif.captured_at, exif.camera) == ("2025-12-22T09:47:11+02:00", "Acme Phone 1")
 
 
+@condition(Area.EXIF, "altitude below sea level", "negative", since="2026-11-22")
 def test_altitude_below_its_reference_is_negative(tmp_path):
     exif = read_back(tmp_path, gps={GPS.GPSAltitude: 392.0, GPS.GPSAltitudeRef: b"\1"})
     assert exif.altitude_m == -392.0
 
 
+@condition(Area.EXIF, "no position", "rejected by name, unless a table has one", since="2026-11-22")
 def test_photo_without_gps_says_so(tmp_path):
     exif = read_back(tmp_path, position=None)
     assert math.isnan(exif.latitude_deg)
     assert exif.position_problem == "no position in the EXIF"
 
 
+@condition(Area.EXIF, "position without N/S or E/W", "rejected by name", since="2026-11-22")
 @pytest.mark.parametrize("missing", [GPS.GPSLatitudeRef, GPS.GPSLongitudeRef])
 def test_position_without_a_reference_is_an_error(tmp_path, missing):
     exif = read_back(tmp_path, gps={missing: None})
@@ -75,11 +79,13 @@ def test_degenerate_position_is_rejected_with_the_reason(tmp_path, tag, value, p
     assert problem in exif.position_problem
 
 
+@condition(Area.EXIF, "position 0, 0", "rejected: the camera had no fix", since="2026-11-22")
 def test_null_island_is_a_camera_without_a_fix(tmp_path):
     assert "0, 0" in read_back(tmp_path, position=(0.0, 0.0)).position_problem
     assert position_problem(0.0, 34.8) == ""
 
 
+@condition(Area.EXIF, "altitude, accuracy or heading 0/0", "unknown; the position is used", since="2026-11-22")
 def test_degenerate_numbers_next_to_the_position_count_as_unknown(tmp_path):
     nothing = IFDRational(0, 0)
     tags = {GPS.GPSAltitude: nothing, GPS.GPSHPositioningError: nothing, GPS.GPSImgDirection: nothing}

@@ -16,6 +16,7 @@ from campus_visual_gps.ros.diagnostics import OK, WARN
 from campus_visual_gps.ros.fallback import Fallback
 
 VISUAL_FRAME, RECEIVER_FRAME = "camera", "antenna"
+SITE_ALTITUDE_M = 280.0
 
 
 def message(stamp_s: float, frame_id: str = RECEIVER_FRAME, **fields) -> NavSatFix:
@@ -40,7 +41,9 @@ class Stream:
     def __init__(self):
         self.out: list[NavSatFix] = []
         self.log: list[tuple[str, bool]] = []
-        self.fallback = Fallback(MonitorSettings(), self.out.append, lambda *line: self.log.append(line))
+        self.fallback = Fallback(
+            MonitorSettings(), SITE_ALTITUDE_M, self.out.append, lambda *line: self.log.append(line)
+        )
 
     def run(self, start_s: float, end_s: float, receiver) -> None:
         """Receiver at 5 Hz, visual fixes at 2 Hz that are 0.3 s old when they come, ticks at 10 Hz."""

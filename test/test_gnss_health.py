@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gnss.health import (
-    GnssFault,
-    GpsMonitor,
-    GpsState,
-    MonitorSettings,
-    ReceiverFix,
-    Transition,
-    distance_m,
-)
+from campus_visual_gps.gnss.health import GpsMonitor, GpsState, MonitorSettings, Transition, distance_m
+from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
 
 HEALTHY, DEGRADED, LOST, WAITING = GpsState.HEALTHY, GpsState.DEGRADED, GpsState.LOST, GpsState.WAITING
 METRE_DEG = 1.0 / 111_195.0  # along a meridian
@@ -52,7 +45,7 @@ FAULTS = {
     "not_finite": ({"latitude_deg": math.nan}, LOST),
     "off_the_globe": ({"longitude_deg": 181.0}, LOST),
     "null_island": ({"latitude_deg": 0.0, "longitude_deg": 0.0}, LOST),
-    "bad_covariance": ({"cov_enu_m2": NAN_COV}, DEGRADED),
+    "covariance_not_finite": ({"cov_enu_m2": NAN_COV}, DEGRADED),
     "uncertain": ({"cov_enu_m2": 400.0 * np.eye(3)}, DEGRADED),
 }
 
@@ -184,14 +177,16 @@ def test_settings_out_of_their_range_are_errors(bad):
 
 
 number = st.floats(allow_nan=True, allow_infinity=True)
+element = st.one_of(number, st.sampled_from([math.nan, -1.0, 0.0]), st.floats(0.0, 50.0))
 wild_fixes = st.builds(
-    lambda step_s, status, lat, lon, alt, cov: (step_s, status, lat, lon, alt, np.array(cov).reshape(3, 3)),
+    lambda step_s, status, lat, lon, alt, cov, kind: (step_s, status, lat, lon, alt, np.reshape(cov, (3, 3)), kind),
     st.floats(0.0, 5.0),
     st.integers(-2, 2),
     st.one_of(number, st.floats(31.0, 31.001)),
     st.one_of(number, st.floats(34.0, 34.001)),
     st.one_of(number, st.just(300.0)),
-    st.one_of(st.lists(number, min_size=9, max_size=9), st.just([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0])),
+    st.one_of(st.lists(element, min_size=9, max_size=9), st.just([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0])),
+    st.integers(0, 4),
 )
 
 
@@ -210,9 +205,27 @@ def test_whatever_comes_transitions_chain_and_only_sound_fixes_are_good(rows):
         state = monitor.state
         if monitor.fault is None:
             assert item.status >= 0
-            assert all(map(math.isfinite, (item.latitude_deg, item.longitude_deg, item.altitude_m)))
-            assert np.all(np.isfinite(item.cov_enu_m2))
+            assert abs(item.latitude_deg) <= 90.0 and abs(item.longitude_deg) <= 180.0
             assert monitor.sigma_m(item) <= SETTINGS.max_sigma_m
+            completed, _ = complete(item, SETTINGS.assumed_sigma_m, 300.0)
+            assert math.isfinite(completed.altitude_m)
+            np.linalg.cholesky(completed.cov_enu_m2)
+
+
+@given(st.one_of(number, st.floats(-500.0, 9000.0)), st.lists(element, min_size=9, max_size=9), st.integers(0, 4))
+def test_whatever_altitude_and_covariance_come_a_fix_without_fault_is_harmless_once_completed(altitude_m, values, kind):
+    given_fix = fix(1.0, altitude_m=altitude_m, cov_enu_m2=np.reshape(values, (3, 3)), covariance_type=kind)
+    monitor = GpsMonitor()
+    with np.errstate(all="ignore"):
+        monitor.fix(given_fix, 1.0)
+    if monitor.fault is None:
+        completed, replaced = complete(given_fix, SETTINGS.assumed_sigma_m, 300.0)
+        assert -1000.0 <= completed.altitude_m <= 10_000.0
+        assert np.linalg.eigvalsh(completed.cov_enu_m2)[0] > 0.0 or completed.cov_enu_m2.diagonal().min() < 1e-6
+        assert completed.cov_enu_m2.diagonal().min() > 0.0 and np.abs(completed.cov_enu_m2).max() <= 1e4
+        assert bool(replaced) is (completed is not given_fix)
+    else:
+        assert monitor.fault in (*(item for item in GnssFault if item.startswith("covariance")), GnssFault.UNCERTAIN)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200))

@@ -203,7 +203,7 @@ def test_quite_other_photos_do_not_replace_a_data_set(folders, tmp_path):
     assert (folders[1] / "photos.csv").read_bytes() == before
 
 
-@condition(Area.FOLDERS, "ingest that was killed", "resumed; half-written files removed", since="2026-11-22")
+@condition(Area.FOLDERS, "ingest killed in the middle", "resumed; half-written files removed", since="2026-11-22")
 def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     write_photo(folders[0] / "a.heic", 0)
     write_photo(folders[0] / "b.heic", 1)
@@ -217,7 +217,7 @@ def test_killed_run_is_resumed_and_its_half_written_file_removed(folders):
     assert sorted(path.name for path in (folders[1] / "images").iterdir()) == sorted([f"{first}.jpg", f"{second}.jpg"])
 
 
-@condition(Area.FOLDERS, "disk full during ingest", "one line; no half-written file", since="2026-11-22")
+@condition(Area.FOLDERS, "disk full during an ingest", "one clear line; no half-written file", since="2026-11-22")
 def test_full_disk_is_one_clear_line_and_leaves_no_half_written_file(folders, monkeypatch):
     write_photo(folders[0] / "a.jpg", 0)
 
@@ -259,6 +259,7 @@ def test_data_set_inside_the_photo_folder_is_not_ingested_itself(folders):
     assert (run(inside).photos, run(inside).rejected) == (1, 0)
 
 
+@condition(Area.FOLDERS, "links to photos and folders, also in a loop", "followed once", since="2026-11-22")
 def test_linked_photos_and_folders_are_followed_once(folders, tmp_path):
     write_photo(tmp_path / "elsewhere" / "a.jpg", 0)
     write_photo(tmp_path / "b.jpg", 1)
@@ -279,6 +280,7 @@ def test_processes_give_the_same_as_one(folders, tmp_path):
         assert (tmp_path / "parallel" / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
+@condition(Area.FOLDERS, "file name that is no Unicode", "kept byte for byte", since="2026-11-22")
 def test_file_name_that_is_no_unicode_survives(folders):
     write_photo(folders[0] / "a.jpg").rename(os.fsdecode(os.fsencode(folders[0]) + b"/caf\xe9.jpg"))
     run(folders)

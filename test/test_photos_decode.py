@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 from helpers import shared_data
 from photo_helpers import blocks, make_exif, write_photo
 from PIL import Image
@@ -13,6 +14,7 @@ from campus_visual_gps.errors import ImageError
 from training.photos.decode import DecodeTask, load_rgb, store_photo
 
 
+@condition(Area.CONTAINERS, "EXIF orientation in HEIC, JPEG and PNG", "turned upright, once", since="2026-11-22")
 @pytest.mark.parametrize("suffix", [".heic", ".jpg", ".png"])
 @pytest.mark.parametrize(
     ("orientation", "shape", "red", "black"),
@@ -41,6 +43,7 @@ def test_size_in_the_manifest_is_that_of_the_upright_photo(tmp_path, suffix):
     assert (photo.width_px, photo.height_px) == (48, 80)
 
 
+@condition(Area.CONTAINERS, "HEIC, JPEG or PNG cut near its end", "rejected as truncated", since="2026-11-22")
 @pytest.mark.parametrize("suffix", [".heic", ".jpg", ".png"])
 def test_truncated_photo_is_an_error_not_padded(tmp_path, suffix):
     path = write_photo(tmp_path / f"photo{suffix}", blocks(0, 320, 240))
@@ -97,6 +100,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
     assert np.array_equal(rgb[..., 0], (ramp // 257).astype(np.uint8))
 
 
+@condition(Area.CONTAINERS, "PNG that claims 60000 x 60000 px", "rejected in one line", since="2026-11-22")
 def test_decompression_bomb_is_an_error(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(_png_that_claims(60000, 60000))

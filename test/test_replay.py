@@ -12,7 +12,8 @@ from test_bags import STORE, T0, fix_message
 from campus_visual_gps import Localizer
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
-from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
+from training.replay.bags import BagMessage, open_bag, write_bag
+from training.replay.fixes import read_fixes
 from training.replay.replay import replay
 from training.replay.topics import Topics
 

@@ -13,10 +13,11 @@ from campus_visual_gps.bundle import Altitude
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.evaluate.predict import read_predictions
-from training.replay.bags import BagMessage, open_bag, read_fixes, write_bag
+from training.replay.bags import BagMessage, open_bag, write_bag
+from training.replay.fixes import read_fixes
 from training.replay.replay import replay
+from training.replay.stamps import read_times
 from training.replay.topics import Topics, odometry_topic, receiver_topic
-from training.replay.tracks import delays_s
 from training.replay.with_fixes import BAG, FIX_TOPIC, write_with_fixes
 
 pytestmark = pytest.mark.slow
@@ -112,7 +113,7 @@ def test_the_pictures_show_the_drive(summary):
 def test_a_copy_of_the_bag_has_the_fixes_of_the_library(summary, bag_dir, bundle_dir):
     with open_bag(bag_dir) as bag, open_bag(summary.out_dir / BAG) as copy:
         fixes = read_fixes(copy, FIX_TOPIC)
-        delays = delays_s(copy, FIX_TOPIC)
+        delays = read_times(copy, FIX_TOPIC).delays_s()
         assert list(copy.messages(bag.topics())) == list(bag.messages())
         message = copy.decode(next(copy.messages([FIX_TOPIC])))
     estimate = Localizer.load(bundle_dir).localize(textured_rgb(seed=0))

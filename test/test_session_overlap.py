@@ -162,7 +162,17 @@ def test_ingest_warns_of_what_folders_hide(photo_dir, tmp_path):
     counts, warnings = sessions(photo_dir, tmp_path, SessionsBy.FOLDER)
     assert counts == {"100APPLE": 3, "101APPLE": 3, "all": 7}
     assert len(warnings) == 2 and all(MEND in warning for warning in warnings)
-    assert "100APPLE and 101APPLE" in warnings[0] and "session all holds photos of 3 days" in warnings[1]
+    assert "100APPLE and 101APPLE" in warnings[0] and "several days: all (3 days);" in warnings[1]
+
+
+@condition(Area.FOLDERS, "walks of several days in the only folder", "a session each, told apart by time", since=SINCE)
+def test_several_days_in_the_only_folder_are_several_sessions(photo_dir, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "all").symlink_to(photo_dir / "all")
+    counts, warnings = sessions(tmp_path / "photos", tmp_path, SessionsBy.FOLDER)
+    assert counts == {"2025-12-18T1500": 2, "2025-12-19T1502": 2, "2025-12-20T1504": 2, "all": 1}
+    assert warnings[0].startswith("all photos are in one folder, of several days: as with --sessions-by time")
+    assert warnings[1].startswith("1 photos have no time")
 
 
 @condition(Area.FOLDERS, f"`{MEND}`", "a session for every gap of two hours, named by its first photo", since=SINCE)

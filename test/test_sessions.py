@@ -50,6 +50,12 @@ def test_a_clock_that_was_never_set_gives_sessions_and_no_error(year):
         is_night(time, 31.262, 34.802)
 
 
+def test_a_text_that_is_no_time_is_no_time():
+    times = ["noon", "2025-12-22T09:47:11Z", "22.12.2025 09:47"]
+    assert gap_sessions(times, [34.8] * 3) == ["unknown-time", "2025-12-22T0947", "unknown-time"]
+    assert is_night("noon", 31.262, 34.802) is None
+
+
 def test_a_time_without_an_offset_has_that_of_the_photo_beside_it():
     # summer time: the longitude alone would say +02:00, and the gap would be over two hours
     times = ["2025-07-22T09:00:00+03:00", "2025-07-22T10:30:00", "2025-07-22T11:30:00+03:00"]

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 from helpers import ROOT
-from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, metrics_of, predictions_at, stamps, way_m
+from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, merged, metrics_of, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.gnss.health import MonitorSettings, ReceiverFix
-from training.replay.bags import Fixes, open_bag, read_fixes
+from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.receiver_fix import ReceiverFix
+from training.replay.bags import open_bag
 from training.replay.drive_report import drive_lines
+from training.replay.fixes import Fixes, read_fixes
 from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import find_outages, fused_m, positions_m
 from training.replay.switch_metrics import SwitchMetrics, outage_switches
@@ -121,7 +123,7 @@ def test_what_passes_is_what_the_nodes_own_fallback_publishes():
     visual, visual_arrivals_ns = visual_at(np.arange(0, 120, 0.5))
     run = run_fallback(receiver, visual, visual_arrivals_ns)
     out = []
-    fallback = Fallback(MonitorSettings(), out.append, lambda *line: None)
+    fallback = Fallback(MonitorSettings(), 300.0, out.append, lambda *line: None)
     events = [(arrival.time_ns, 0, arrival.stamp_ns, arrival.fix.status) for arrival in receiver]
     rows = zip(visual_arrivals_ns.tolist(), visual.stamps_ns.tolist(), strict=True)
     events += [(time_ns, 1, stamp, 0) for time_ns, stamp in rows]
@@ -167,8 +169,6 @@ def test_fused_is_right_with_right_fixes_and_knows_nothing_of_the_future():
 def test_fused_follows_the_certain_fixes():
     certain, uncertain = fixes_at(np.arange(0, 60, 1.0)), fixes_at(np.arange(0.5, 60, 1.0), offset_m=(50.0, 0.0))
     uncertain.covariances_enu_m2[:] = np.eye(3) * 1e6
-    both = [np.concatenate(pair) for pair in zip(vars(certain).values(), vars(uncertain).values(), strict=True)]
-    order = np.argsort(both[0])
-    fixes = Fixes(*(column[order] for column in both))
+    fixes = merged(certain, uncertain)
     fused = fused_m(fixes, fixes.stamps_ns, ODOMETRY, FRAME, stamps([60.0]))
     np.testing.assert_allclose(fused, way_m([60.0]), atol=0.1)

@@ -39,7 +39,7 @@ def offer(client: Client, transforms, topic: str, parent: str, child: str):
     kind, message = transforms
     transform = TransformStamped(child_frame_id=child)
     transform.header.frame_id = parent
-    return client.node.create_publisher(kind, topic, tf_check._TOPICS[topic]), message(transform)
+    return client.node.create_publisher(kind, topic, tf_check.TF_TOPICS[topic]), message(transform)
 
 
 def in_tf(status: DiagnosticStatus) -> str | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, ReceiverFix, Transition
+from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, Transition
+from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
 # How often `FixArbiter.tick` has to be called, so that silence is detected in time.
 TICK_S = 0.1
 _TIME_JUMP_NS = round(TIME_JUMP_S * 1e9)
+_WRONG_STAMPS = (GnssFault.UNSTAMPED, GnssFault.FROM_FUTURE)
 _SOURCES = {
     GpsState.WAITING: NEITHER,
     GpsState.HEALTHY: RECEIVER,
@@ -61,10 +63,11 @@ class FixArbiter:
 
     def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float) -> Decision:
         """A fix of the receiver arrived at `now_s`."""
-        if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
-            self._newest_ns = 0
-        self._receiver_ns = stamp_ns
         change = self._update_source(self.monitor.fix(fix, now_s))
+        if self.monitor.fault not in _WRONG_STAMPS:
+            if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
+                self._newest_ns = 0
+            self._receiver_ns = stamp_ns
         if self.monitor.fault is not None:
             self.fault_counts[self.monitor.fault.value] += 1
             return Decision(False, change)

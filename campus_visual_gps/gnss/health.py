@@ -1,8 +1,9 @@
 """Health of a GNSS receiver, judged from its stream of fixes: healthy, degraded or lost, with the reason. Without ROS.
 
-Each fix is checked by itself (status, numbers, covariance), against the last good fix (a jump faster than the robot
-can drive) and against the clock (silence, delay). The state changes with hysteresis in both directions: a minimum
-number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it is a duration already.
+Each fix is checked by itself (status, horizontal position and covariance, see receiver_fix.py), against the last good
+fix (a jump faster than the robot can drive) and against the clock (silence, delay). The state changes with hysteresis
+in both directions: a minimum number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it
+is a duration already.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-import numpy as np
-
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.gnss.receiver_fix import (
+    GnssFault,
+    ReceiverFix,
+    covariance_fault,
+    horizontal_sigma_m,
+    position_fault,
+)
 
 EARTH_RADIUS_M = 6_371_000.0
 # A smaller step back in time is a receiver that delivers out of order; a larger one is a looping bag or a restarted
 # simulation.
 TIME_JUMP_S = 1.0
+# The clocks of two computers differ by less. A stamp further ahead, as of a receiver whose clock counts GPS time (18 s
+# ahead of UTC), would hold back every fix of the camera that follows on the same topic.
+MAX_FUTURE_S = 1.0
 # Two independent positions differ by more than this many sigmas about once in 3000 fixes (chi-square, two dimensions).
 JUMP_SIGMAS = 4.0
 
@@ -33,26 +42,10 @@ class GpsState(Enum):
     LOST = "lost"
 
 
-class GnssFault(str, Enum):
-    """Why a fix of the receiver, or its silence, counts against the receiver. The values are names in diagnostics."""
-
-    NO_FIX_STATUS = "no_fix_status"
-    NOT_FINITE = "not_finite"
-    OFF_THE_GLOBE = "off_the_globe"
-    NULL_ISLAND = "null_island"
-    BAD_COVARIANCE = "bad_covariance"
-    UNCERTAIN = "uncertain"
-    JUMP = "jump"
-    DELAYED = "delayed"
-    SILENT = "silent"
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
 _NO_POSITION = frozenset(
     {
         GnssFault.NO_FIX_STATUS,
+        GnssFault.STATUS_UNKNOWN,
         GnssFault.NOT_FINITE,
         GnssFault.OFF_THE_GLOBE,
         GnssFault.NULL_ISLAND,
@@ -71,7 +64,7 @@ class MonitorSettings:
             is not synchronised.
         max_sigma_m: Largest standard deviation along the worst horizontal direction.
         max_speed_mps: Highest speed of the robot; fixes that imply more are jumps.
-        assumed_sigma_m: Replaces a covariance that the receiver leaves all zero.
+        assumed_sigma_m: Replaces a covariance that the receiver does not know.
         fault_min_count: Consecutive faulty fixes after which a healthy receiver counts as failed.
         fault_min_duration_s: Time over which these faulty fixes must extend.
         recovery_min_count: Consecutive good fixes after which a failed receiver counts as healthy.
@@ -101,20 +94,6 @@ class MonitorSettings:
         for name in ("fault_min_count", "recovery_min_count"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"expected {name} to be 1 or more, got {getattr(self, name)}")
-
-
-class ReceiverFix(NamedTuple):
-    """One fix of the receiver, with the fields of sensor_msgs/NavSatFix.
-
-    A `status` below 0 is no fix. `cov_enu_m2` is (3, 3), east, north, up, all zero where the receiver knows none.
-    """
-
-    stamp_s: float
-    status: int
-    latitude_deg: float
-    longitude_deg: float
-    altitude_m: float
-    cov_enu_m2: np.ndarray
 
 
 class Transition(NamedTuple):
@@ -169,16 +148,20 @@ class GpsMonitor:
         A fix whose stamp is not newer than the last does not count as new: a receiver that repeats its fixes becomes
         SILENT. A stamp more than TIME_JUMP_S older resets the monitor.
         """
-        if fix.stamp_s < self._newest_stamp_s - TIME_JUMP_S:
+        fault = self._stamp_fault(fix.stamp_s, now_s)
+        if fault is None and fix.stamp_s < self._newest_stamp_s - TIME_JUMP_S:
             self.reset()
         # the receiver may have been silent for too long before this fix, with no tick in between
         transition = self.tick(now_s)
-        if fix.stamp_s <= self._newest_stamp_s:
-            self.fault = GnssFault.SILENT
+        if fault is None and fix.stamp_s <= self._newest_stamp_s:
+            self.fault = GnssFault.STAMP_NOT_NEWER
             return transition
-        self._newest_stamp_s, self._heard_s = fix.stamp_s, now_s
-        self.fault = self._check(fix, now_s)
-        if self.fault is None:
+        self._heard_s = now_s
+        if fault is None:  # otherwise one wrong stamp would make those that follow look old
+            self._newest_stamp_s = fix.stamp_s
+            fault = self._check(fix, now_s)
+        self.fault = fault
+        if fault is None:
             self._last_good = fix
         return self._update_state(now_s) or transition
 
@@ -198,29 +181,19 @@ class GpsMonitor:
 
     def sigma_m(self, fix: ReceiverFix) -> float:
         """Standard deviation along the worst horizontal direction, metres; NaN for an invalid covariance."""
-        covariance = np.asarray(fix.cov_enu_m2, dtype=np.float64)
-        if not np.all(np.isfinite(covariance)):
-            return math.nan
-        if is_unknown(covariance):
-            return self.settings.assumed_sigma_m
-        smallest_m2, largest_m2 = np.linalg.eigvalsh(covariance[:2, :2])
-        if smallest_m2 <= 0.0 or covariance[2, 2] < 0.0 or not np.allclose(covariance, covariance.T):
-            return math.nan
-        return math.sqrt(largest_m2)
+        return horizontal_sigma_m(fix, self.settings.assumed_sigma_m)
+
+    def _stamp_fault(self, stamp_s: float, now_s: float) -> GnssFault | None:
+        if stamp_s <= 0.0:
+            return GnssFault.UNSTAMPED
+        return GnssFault.FROM_FUTURE if stamp_s > now_s + MAX_FUTURE_S else None
 
     def _check(self, fix: ReceiverFix, now_s: float) -> GnssFault | None:
-        if fix.status < 0:
-            return GnssFault.NO_FIX_STATUS
-        if not all(math.isfinite(value) for value in (fix.latitude_deg, fix.longitude_deg, fix.altitude_m)):
-            return GnssFault.NOT_FINITE
-        if abs(fix.latitude_deg) > 90.0 or abs(fix.longitude_deg) > 180.0:
-            return GnssFault.OFF_THE_GLOBE
-        if abs(fix.latitude_deg) < 1e-6 and abs(fix.longitude_deg) < 1e-6:
-            return GnssFault.NULL_ISLAND
+        fault = position_fault(fix) or covariance_fault(fix)
+        if fault is not None:
+            return fault
         sigma_m = self.sigma_m(fix)
-        if math.isnan(sigma_m):
-            return GnssFault.BAD_COVARIANCE
-        if sigma_m > self.settings.max_sigma_m:
+        if not sigma_m <= self.settings.max_sigma_m:  # also where a number near the largest float overflows
             return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
             return GnssFault.DELAYED
@@ -270,11 +243,6 @@ class GpsMonitor:
         transition = Transition(self.state, state, reason)
         self.state, self.reason = state, reason
         return transition
-
-
-def is_unknown(cov_enu_m2: np.ndarray) -> bool:
-    """Whether both horizontal variances are zero, which is how a driver says that it knows no covariance."""
-    return bool(cov_enu_m2[0, 0] == 0.0 and cov_enu_m2[1, 1] == 0.0)
 
 
 def distance_m(one: ReceiverFix, other: ReceiverFix) -> float:

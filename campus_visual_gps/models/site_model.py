@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.folding import fold_batch_norms
 from campus_visual_gps.models.position_model import PositionModel
 from campus_visual_gps.models.stages import (
     feature_map_extractor,
@@ -32,7 +33,8 @@ class SiteModel(nn.Module):
     """uint8 RGB images (B, S, S, 3) -> named tensors, on the device that the images are on.
 
     Leading stages that all members share (those that training froze) run once, and every other stage once per member.
-    The members keep their own modules; nothing is set on them, so that several models may be built of the same members.
+    Batch norms are folded into copies of the convolutions. The members keep their own modules; nothing is set on them,
+    so that several models may be built of the same members.
 
     Args:
         members: M members with heads of one kind, whose grids, if any, have the same cells.
@@ -56,9 +58,10 @@ class SiteModel(nn.Module):
         shared_stages: int | None = None,
     ):
         super().__init__()
-        backbones = [member.backbone for member in members]
         self.image = image
+        backbones = [member.backbone for member in members]
         self.shared_stages = shared_stage_count(backbones) if shared_stages is None else shared_stages
+        backbones = [fold_batch_norms(backbone) for backbone in backbones]
         self.cells_enu_m = common_cells(members)
         self.heads = nn.ModuleList(member.head for member in members)
         self.extractor = extractor

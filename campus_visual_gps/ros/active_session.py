@@ -7,15 +7,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.ros.diagnostics import DiagnosticReport, NodeStatistics, StageTimes, active_report
+from campus_visual_gps.ros.drop_log import DropLog
 from campus_visual_gps.ros.image_queue import StampedImage, StampFilter, Worker
-from campus_visual_gps.ros.parameters import COMPRESSED, CPU, NodeParameters
+from campus_visual_gps.ros.image_subscription import ImageSubscription, image_topic
+from campus_visual_gps.ros.parameters import CPU, NodeParameters
 from campus_visual_gps.ros.pipeline import Pipeline, Rejection, Result, estimate_values
 from campus_visual_gps.ros.publishers import FixPublishers
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
@@ -47,18 +47,17 @@ class ActiveSession:
         enabled: bool,
         stop_node: Callable[[], None],
     ):
-        self._compressed = settings.image_transport == COMPRESSED
-        # as image_transport names its topics: remapping `image` also moves `image/compressed`
-        self.image_topic = node.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
+        self.image_topic = image_topic(node, settings)
         self._node, self._settings, self._publishers = node, settings, publishers
         self._enabled = enabled
         self._stop_node = stop_node
         self._moved_to_cpu = False
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
+        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
         self._worker = Worker(self._pipeline, self._deliver)
-        self._subscription: Subscription | None = None
+        self._images: ImageSubscription | None = None
 
     @property
     def localizer(self) -> Localizer:
@@ -71,13 +70,12 @@ class ActiveSession:
         `on_image` is the node's own callback, which calls `on_image` here. So rclpy never holds this session, and the
         model is freed by a deactivation.
         """
-        kind = CompressedImage if self._compressed else Image
-        self._subscription = self._node.create_subscription(kind, self.image_topic, on_image, qos_profile_sensor_data)
+        self._images = ImageSubscription(self._node, self._settings, on_image)
 
     def close(self) -> Worker:
         """Unsubscribe and stop the worker, which may still be processing an image when it is returned."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        if self._images is not None:
+            self._images.close()
         self._worker.stop()
         return self._worker
 
@@ -101,6 +99,12 @@ class ActiveSession:
             image = StampedImage(message, stamp_ns, monotonic(), stamp_filter.epoch)
             if self._worker.buffer.put(image):
                 self._statistics.record_overwritten()
+        elif line := self._drop_log.record(dropped, offset_s=(stamp_ns - now_ns) / NS_PER_S):
+            # two calls, because rclpy ties the severity to the line of code that logs
+            if line.warning:
+                self._node.get_logger().warning(line.text)
+            else:
+                self._node.get_logger().info(line.text)
 
     def on_time_jump(self) -> None:
         """ROS time jumped back: results of images from before the jump are dropped."""
@@ -116,7 +120,7 @@ class ActiveSession:
             warning = "slow: the GPU had no memory left, and the model runs on the CPU"
         report = active_report(self._statistics, self.localizer, warning)
         report.values.update(self._publishers.check_frame())
-        return report
+        return self._images.complete(report) if self._images is not None else report
 
     def _deliver(self, result: Result) -> None:
         """On the worker's thread: publish the fix, or record why there is none."""

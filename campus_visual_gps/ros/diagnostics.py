@@ -27,9 +27,9 @@ MAX_REPEATED_IMAGES = 10
 # Stage times are statistics of this many of the last fixes.
 TIMED_FIXES = 200
 
-_DROP_CAUSES = {
-    DropRule.UNSTAMPED: "their stamps are zero",
-    DropRule.STAMP_NOT_NEWER: "their stamps are not newer than the previous stamp",
+DROP_CAUSES = {
+    DropRule.UNSTAMPED: "their stamps are zero; let the camera's driver set header.stamp",
+    DropRule.STAMP_NOT_NEWER: "their stamps are not newer than the previous one; check that only one camera publishes",
     DropRule.TOO_OLD: "they are older than max_age_s; check use_sim_time and the clock of the camera's computer",
     DropRule.FROM_FUTURE: "their stamps are ahead of the ROS time; check use_sim_time and that /clock runs",
 }
@@ -167,7 +167,7 @@ class NodeStatistics:
         if new["rejected"]:
             return WARN, f"estimates are rejected, {self._last_rejection}"
         if self._last_drop is not None and 0 < new["bad_stamps"] == new["images"]:
-            return WARN, f"images are dropped, {self._last_drop.value}: {_DROP_CAUSES[self._last_drop]}"
+            return WARN, f"images are dropped, {self._last_drop.value}: {DROP_CAUSES[self._last_drop]}"
         return self._judgement
 
     def _values(self) -> dict[str, object]:
@@ -216,6 +216,11 @@ def active_report(statistics: NodeStatistics, localizer: Localizer, warning: str
 def idle_report(state: str) -> DiagnosticReport:
     """Diagnostic of a node that is not active, without an error."""
     return DiagnosticReport(WARN, f"{state}: no fixes are published", {"state": state})
+
+
+def loading_report(state: str, elapsed_s: float) -> DiagnosticReport:
+    """Diagnostic of a node in the transition `state`, while its model is being loaded."""
+    return DiagnosticReport(WARN, f"{state}: loading the model for {elapsed_s:.1f} s", {"state": state})
 
 
 def error_report(state: str, error: str) -> DiagnosticReport:

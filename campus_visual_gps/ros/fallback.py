@@ -6,6 +6,7 @@ navsat_transform has a single input of fixes, so the source is chosen here, by t
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -13,7 +14,8 @@ import numpy as np
 from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import GpsState, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.gnss.health import GpsState, MonitorSettings
+from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
 from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
 
@@ -26,6 +28,7 @@ class Fallback:
 
     Args:
         settings: Limits of a healthy receiver.
+        site_altitude_m: For messages without an altitude, over the ellipsoid.
         publish: Called with each message of the output.
         log: Called with one line, and whether it is a warning.
 
@@ -33,11 +36,17 @@ class Fallback:
     """
 
     def __init__(
-        self, settings: MonitorSettings, publish: Callable[[NavSatFix], None], log: Callable[[str, bool], None]
+        self,
+        settings: MonitorSettings,
+        site_altitude_m: float,
+        publish: Callable[[NavSatFix], None],
+        log: Callable[[str, bool], None],
     ):
         self._lock = threading.Lock()
         self._arbiter = FixArbiter(settings)
-        self._assumed_var_m2 = settings.assumed_sigma_m**2
+        self._assumed_sigma_m = settings.assumed_sigma_m
+        self._site_altitude_m = site_altitude_m
+        self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
 
@@ -45,10 +54,11 @@ class Fallback:
         """A message of the receiver arrived."""
         with self._lock:
             stamp_ns = stamp_to_ns(message.header.stamp)
-            passes, change = self._arbiter.receiver(_receiver_fix(message, stamp_ns), stamp_ns, now_s)
+            fix = _receiver_fix(message, stamp_ns)
+            passes, change = self._arbiter.receiver(fix, stamp_ns, now_s)
             self._log_change(change)
             if passes:
-                self._publish(self._completed(message))
+                self._publish(self._completed(message, fix))
 
     def visual(self, message: NavSatFix, now_s: float) -> None:
         """A visual fix was published."""
@@ -80,11 +90,13 @@ class Fallback:
             values: dict[str, object] = {
                 "state": monitor.state.value,
                 "reason": monitor.reason,
+                "fault": str(monitor.fault or "none"),
                 "source": arbiter.source,
                 "source_changes": arbiter.switch_count,
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,
                 **{f"fault.{name}": count for name, count in sorted(arbiter.fault_counts.items())},
+                **{f"replaced.{name}": count for name, count in sorted(self._replaced_counts.items())},
             }
             level = OK if monitor.state is GpsState.HEALTHY else WARN
             return DiagnosticReport(
@@ -100,23 +112,27 @@ class Fallback:
         else:
             self._log(text, False)
 
-    def _completed(self, message: NavSatFix) -> NavSatFix:
-        """The message itself, or a copy in which a missing covariance or frame_id is filled in."""
-        unknown = is_unknown(_covariance(message))
-        if message.header.frame_id and not unknown:
+    def _completed(self, message: NavSatFix, fix: ReceiverFix) -> NavSatFix:
+        """The message itself, or a copy in which what is missing is filled in."""
+        completed, replaced = complete(fix, self._assumed_sigma_m, self._site_altitude_m)
+        if not message.header.frame_id:
+            replaced += (Replacement.FRAME_ID,)
+        if not replaced:
             return message
+        for name in replaced:
+            if not self._replaced_counts[name]:
+                self._log(f"a message of the receiver has no usable {name}: topic fix carries a substitute", False)
+            self._replaced_counts[name] += 1
         message = deepcopy(message)  # with its header: other callbacks may hold the receiver's message
-        if unknown:
-            message.position_covariance = (np.eye(3) * self._assumed_var_m2).ravel().tolist()
-            message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_APPROXIMATED
         message.header.frame_id = message.header.frame_id or RECEIVER_FRAME_ID
+        message.altitude = float(completed.altitude_m)
+        message.position_covariance = completed.cov_enu_m2.ravel().tolist()
+        message.position_covariance_type = completed.covariance_type
         return message
 
 
-def _covariance(message: NavSatFix) -> np.ndarray:
-    return np.asarray(message.position_covariance, dtype=np.float64).reshape(3, 3)
-
-
 def _receiver_fix(message: NavSatFix, stamp_ns: int) -> ReceiverFix:
+    covariance = np.asarray(message.position_covariance, dtype=np.float64).reshape(3, 3)
     position = (message.latitude, message.longitude, message.altitude)
-    return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, _covariance(message))
+    kind = message.position_covariance_type
+    return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, covariance, kind)

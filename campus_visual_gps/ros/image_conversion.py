@@ -21,6 +21,7 @@ import numpy as np
 
 from campus_visual_gps.errors import ConfigError, ImageError
 from campus_visual_gps.jpeg import check_not_filled, complete_jpeg, is_jpeg
+from campus_visual_gps.ros.bit_depth import BitDepthTracker
 
 MAX_SIDE_PX = 1 << 15  # cv2.remap's own limit; a larger side is a damaged message
 
@@ -58,26 +59,28 @@ _PLANAR = {
 RAW_ENCODINGS = (*_PACKED, *_PLANAR)
 
 
-def to_rgb(message) -> np.ndarray:
+def to_rgb(message, bit_depths: BitDepthTracker | None = None) -> np.ndarray:
     """Convert a message to RGB.
 
     Args:
         message: sensor_msgs/Image or sensor_msgs/CompressedImage.
+        bit_depths: The bit depths of the stream that the message belongs to; None judges the message by itself.
 
     Returns:
-        (H, W, 3) uint8 RGB, 0..255. 16-bit samples are scaled by 255 / 65535, alpha is dropped, grey is repeated. The
-        array of an rgb8 message shares the message's memory.
+        (H, W, 3) uint8 RGB, 0..255. 16-bit samples are scaled by the bit depth that they show (see bit_depth.py), alpha
+        is dropped, grey is repeated. The array of an rgb8 message shares the message's memory.
 
     Raises:
         ImageError: The message is not a colour or grey image, or its sizes contradict each other.
     """
     try:
-        return _from_compressed(message) if hasattr(message, "format") else _from_raw(message)
+        convert = _from_compressed if hasattr(message, "format") else _from_raw
+        return convert(message, bit_depths or BitDepthTracker())
     except cv2.error as error:
         raise ImageError(f"OpenCV cannot convert {_describe(message)}: {_one_line(error)}") from error
 
 
-def _from_raw(message) -> np.ndarray:
+def _from_raw(message, bit_depths: BitDepthTracker) -> np.ndarray:
     if not (0 < message.width <= MAX_SIDE_PX and 0 < message.height <= MAX_SIDE_PX):
         raise ImageError(f"expected sides of 1 to {MAX_SIDE_PX} px, got {_describe(message)}")
     if message.encoding in _PLANAR:
@@ -87,7 +90,7 @@ def _from_raw(message) -> np.ndarray:
             f"encoding {message.encoding!r} is not a colour or grey image; expected one of {', '.join(RAW_ENCODINGS)}"
         )
     packed = _PACKED[message.encoding]
-    pixels = _packed_pixels(message, packed)
+    pixels = _packed_pixels(message, packed, bit_depths)
     if packed.conversion == "rgb8":
         return pixels
     if isinstance(packed.conversion, str):
@@ -97,11 +100,12 @@ def _from_raw(message) -> np.ndarray:
     return cv2.cvtColor(pixels, packed.conversion)
 
 
-def _packed_pixels(message, packed: _Packed) -> np.ndarray:
+def _packed_pixels(message, packed: _Packed, bit_depths: BitDepthTracker) -> np.ndarray:
     """Contiguous (H, W) or (H, W, channels) uint8; a view of the message if its rows are not padded."""
     rows = _rows(message, message.height, message.width * packed.channels * packed.bits // 8)
     if packed.bits == 16:
-        rows = _to_8_bits(rows.view(">u2" if message.is_bigendian else "<u2"))
+        samples = rows.view(">u2" if message.is_bigendian else "<u2").astype(np.uint16, copy=False)
+        rows = bit_depths.to_8_bits(samples, message.encoding)
     shape = (message.height, message.width, packed.channels)
     return rows.reshape(shape if packed.channels > 1 else shape[:2])
 
@@ -115,12 +119,6 @@ def _rows(message, row_count: int, row_bytes: int) -> np.ndarray:
             f"got {data.size} bytes with step {message.step} for {_describe(message)}"
         )
     return np.ascontiguousarray(data.reshape(row_count, message.step)[:, :row_bytes])
-
-
-def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """uint16 samples of either byte order to uint8, rounded; 65535 becomes 255."""
-    native = samples.astype(np.uint16, copy=False)
-    return cv2.convertScaleAbs(native, alpha=255.0 / 65535.0)
 
 
 def _from_planar(message) -> np.ndarray:
@@ -143,7 +141,7 @@ def _nv24_to_nv12(rows: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.concatenate([rows[:height], halved.reshape(height // 2, width)])
 
 
-def _from_compressed(message) -> np.ndarray:
+def _from_compressed(message, bit_depths: BitDepthTracker) -> np.ndarray:
     """Decode JPEG, PNG and the other formats of OpenCV; the EXIF orientation is applied, as in `ingest`.
 
     The format string is that of image_transport: "jpeg", or "ENCODING; jpeg compressed ORDER".
@@ -153,7 +151,12 @@ def _from_compressed(message) -> np.ndarray:
         raise ImageError(f"expected a colour or grey image, got {_describe(message)}")
     original, _, compressed = message.format.partition(";")
     mosaic = _PACKED[original].conversion if original.startswith("bayer_") and original in _PACKED else None
-    image = _decode(message, data, cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR)
+    # a PNG of 16 bits keeps them until its bit depth is known
+    image = _decode(message, data, cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"expected samples of 8 or 16 bits, got {image.dtype} in {_describe(message)}")
+    if image.dtype == np.uint16:
+        image = bit_depths.to_8_bits(image, message.format)
     if isinstance(mosaic, str):
         return bridge().convert(image, mosaic)
     # "compressed rgb8": the encoder got RGB where it expects BGR, so the decoded channels are RGB already

@@ -2,8 +2,8 @@
 
 With output `fallback` it also subscribes to the GPS receiver, and publishes the better of the two sources on `fix`.
 
-- configure: read the parameters, load and warm up the model. torch is imported only here. This blocks the executor for
-  some seconds, before any image is due.
+- configure: read the parameters, load and warm up the model. torch is imported only here. A thread does it, so the node
+  answers and publishes its diagnostics meanwhile.
 - activate: subscribe, and start the worker, so that inference never runs on the executor's thread.
 - deactivate: unsubscribe, and free the model.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
@@ -33,18 +34,21 @@ from campus_visual_gps.ros.diagnostics import (
     DiagnosticReport,
     error_report,
     idle_report,
+    loading_report,
 )
 from campus_visual_gps.ros.image_queue import TIME_JUMP_NS, Worker
+from campus_visual_gps.ros.model_loader import ModelLoader
+from campus_visual_gps.ros.node_topics import DIAGNOSTICS_TOPIC, node_topics
 from campus_visual_gps.ros.parameters import NodeParameters
-from campus_visual_gps.ros.pipeline import load_localizer
 from campus_visual_gps.ros.publishers import FIX_TOPIC, FixPublishers
+from campus_visual_gps.ros.qos import QosOverrides
+from campus_visual_gps.ros.responsive_lifecycle import ACTIVATE, CONFIGURE, ResponsiveLifecycleNode
 from campus_visual_gps.ros.spin import spin
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer
 
 NODE_NAME = "visual_gps"
-DIAGNOSTICS_TOPIC = "/diagnostics"
 DIAGNOSTICS_PERIOD_S = 1.0
 # Inference takes a second or two on a slow computer, and torch must not be torn down during it.
 WORKER_END_S = 10.0
@@ -59,7 +63,7 @@ class _Configured:
     localizer: Localizer | None
 
 
-class LocalizerNode(LifecycleNode):
+class LocalizerNode(ResponsiveLifecycleNode):
     """Lifecycle, parameters, services and diagnostics; the images are processed by the ActiveSession."""
 
     def __init__(self, **node_options):
@@ -69,9 +73,11 @@ class LocalizerNode(LifecycleNode):
         self._configured: _Configured | None = None
         self._active: ActiveSession | None = None
         self._retired_worker: Worker | None = None
+        self._loader = ModelLoader(self.get_logger())
         self._error = ""
         self._enabled = True
-        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
+        qos = QosOverrides(self).publisher(DIAGNOSTICS_TOPIC, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, **qos)
         self.create_service(SetBool, "~/enable", self._on_enable)
         # a transition belongs on the executor's thread: the worker triggers this guard condition
         self._out_of_memory = self.create_guard_condition(self._stop_out_of_memory)
@@ -83,8 +89,12 @@ class LocalizerNode(LifecycleNode):
         self._jump_handle = self.get_clock().create_jump_callback(backward, post_callback=self._on_time_jump)
 
     def close(self) -> None:
-        """Stop the worker and wait until it has finished its image; call it before destroying the node."""
+        """Stop the worker and wait until its image, or the loading of the model, has ended.
+
+        Call it before destroying the node.
+        """
         self._release()
+        self.join(WORKER_END_S)
         if self._retired_worker is not None:
             self._retired_worker.join(WORKER_END_S)
 
@@ -123,12 +133,26 @@ class LocalizerNode(LifecycleNode):
         self._error = "a transition failed; see the log"
         return TransitionCallbackReturn.SUCCESS
 
+    def work_before(self, transition_id: int) -> Callable[[], None] | None:
+        """Load the model, unless it is there or the parameters are bad, which the transition itself will report."""
+        self._error = ""
+        if self._configured is not None:
+            return None if self._configured.localizer is not None else self._loader.loading(self._configured.settings)
+        try:
+            return self._loader.loading(self._declared.read())
+        except VisualGpsError:
+            return None
+
     def _start(self) -> None:
         self._start_timer.cancel()
         for name in self._declared.unknown():
             self.get_logger().warning(f"parameter {name!r} is not a parameter of this node and has no effect")
-        if self._declared.autostart() and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        if self._declared.autostart() and self.executor is not None:
+            self.executor.create_task(self._autostart)
+
+    async def _autostart(self) -> None:
+        if await self.change_state(CONFIGURE) == TransitionCallbackReturn.SUCCESS:
+            await self.change_state(ACTIVATE)
 
     def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:
@@ -144,18 +168,26 @@ class LocalizerNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._declared.read()
+        self._check_qos(settings)
         image_conversion.bridge()
-        localizer = load_localizer(settings, self.get_logger())
+        localizer = self._loader.take(settings)
         self._configured = _Configured(settings, FixPublishers(self, settings), localizer)
+
+    def _check_qos(self, settings: NodeParameters) -> None:
+        """Raises ConfigError for a bad QoS override; warns of those that have no effect."""
+        overrides = QosOverrides(self)
+        overrides.check()
+        for line in overrides.without_effect(node_topics(self, settings)):
+            self.get_logger().warning(line)
 
     def _activate(self) -> None:
         configured = self._configured
         if configured is None:
             raise VisualGpsError("the node is not configured")
         settings, publishers = configured.settings, configured.publishers
-        localizer = configured.localizer or load_localizer(settings, self.get_logger())
+        localizer = configured.localizer or self._loader.take(settings)
         configured.localizer = None
-        publishers.open(self._steady)
+        publishers.open(self._steady, localizer.bundle.altitude)
         self._active = active = ActiveSession(
             self, settings, publishers, localizer, self._enabled, self._out_of_memory.trigger
         )
@@ -164,6 +196,7 @@ class LocalizerNode(LifecycleNode):
 
     def _release(self) -> None:
         """Leave the active state and free the model."""
+        self._loader.discard()
         if self._active is not None:
             self._retired_worker = self._active.close()
             self._active = None
@@ -193,7 +226,7 @@ class LocalizerNode(LifecycleNode):
     def _on_set_parameters(self, parameters) -> SetParametersResult:
         declared = self._declared
         own = [parameter.name for parameter in parameters if parameter.name in declared.names]
-        if own and self._configured is not None:
+        if own and (self._configured is not None or self.transition):
             reason = f"{', '.join(own)}: read when the node is configured; deactivate and clean up first"
             return SetParametersResult(successful=False, reason=reason)
         declared.clear_errors(own)
@@ -228,6 +261,8 @@ class LocalizerNode(LifecycleNode):
         self._diagnostics.publish(messages.to_diagnostic_array(self.get_clock().now().to_msg(), *statuses))
 
     def _report(self) -> DiagnosticReport:
+        if self.transition and self._loader.started_s is not None:
+            return loading_report(self.transition, monotonic() - self._loader.started_s)
         if self._error:
             return error_report(self._state(), self._error)
         return self._active.report() if self._active is not None else idle_report(self._state())
@@ -239,6 +274,8 @@ class LocalizerNode(LifecycleNode):
         return loaded.bundle.model_id if loaded is not None else ""
 
     def _state(self) -> str:
+        if self.transition:
+            return self.transition
         return UNCONFIGURED if self._configured is None else INACTIVE if self._active is None else ACTIVE
 
 

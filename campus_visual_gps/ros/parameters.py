@@ -10,6 +10,7 @@ from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
 
 RAW, COMPRESSED = "raw", "compressed"
+AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
 
@@ -76,6 +77,13 @@ class NodeParameters:
         "Transport of the images: raw (topic image) or compressed (image/compressed).",
         choices=(RAW, COMPRESSED),
         in_file=False,
+    )
+    image_reliability: str = parameter(
+        AUTO,
+        "Reliability of the subscription to the images; auto: as their publishers offer.",
+        choices=(AUTO, RELIABLE, BEST_EFFORT),
+        comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
+        "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
     )
     max_rate_hz: float = parameter(
         2.0,
@@ -160,11 +168,12 @@ class NodeParameters:
     )
     gps_assumed_sigma_m: float = parameter(
         _GPS.assumed_sigma_m,
-        "Standard deviation of a fix whose covariance the receiver leaves all zero.",
+        "Standard deviation of a fix whose covariance the receiver does not know.",
         unit="m",
         limits=_POSITIVE,
         group=_RECEIVER,
-        comment="A filter would take an all-zero covariance for certainty.",
+        comment="Unknown by its type, or with 0 or -1 as a horizontal variance. A filter would take an all-zero "
+        "covariance for certainty.",
     )
     gps_fault_min_count: int = parameter(
         _GPS.fault_min_count,

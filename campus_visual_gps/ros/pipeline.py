@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from campus_visual_gps.engines.torch_libraries import load_torch_libraries
 from campus_visual_gps.errors import ImageError, VisualGpsError
 from campus_visual_gps.estimation.integrity import RejectionReason
+from campus_visual_gps.ros.bit_depth import BitDepthTracker
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.parameters import CPU
@@ -80,6 +82,7 @@ class Pipeline:
         self.localizer = localizer
         self._altitude_m = altitude_m
         self._repeats = RepeatCounter()
+        self.bit_depths = BitDepthTracker()
 
     def move_to_cpu(self) -> None:
         """Continue with the same model on the CPU."""
@@ -89,7 +92,7 @@ class Pipeline:
         """Process one image. Never raises: an image that causes an error gives a rejection."""
         start = decoded = perf_counter()
         try:
-            rgb = to_rgb(image.message)
+            rgb = to_rgb(image.message, self.bit_depths)
             decoded = perf_counter()
             estimate = self.localizer.localize(rgb, repeat_count=self._repeats.count(rgb))
         except ImageError as error:
@@ -110,7 +113,8 @@ class Pipeline:
 
 def load_localizer(settings: NodeParameters, logger) -> Localizer:
     """The localizer that the parameters ask for; torch is imported only here. Raises VisualGpsError."""
-    wait_passively()  # before torch is imported
+    wait_passively()  # before torch is loaded
+    load_torch_libraries()
     from campus_visual_gps.localizer import Localizer
 
     start = perf_counter()

@@ -19,11 +19,12 @@ from campus_visual_gps.ros import messages
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
 from campus_visual_gps.ros.fallback import Fallback
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.ros.tf_check import TfFrameMonitor
 
 if TYPE_CHECKING:
-    from campus_visual_gps.bundle import Bundle
+    from campus_visual_gps.bundle import Altitude, Bundle
     from campus_visual_gps.localizer import PositionEstimate
 
 FIX_TOPIC, POSE_TOPIC, FALLBACK_TOPIC = "visual_gps/fix", "visual_gps/pose", "fix"
@@ -37,28 +38,34 @@ class FixPublishers:
     def __init__(self, node: LifecycleNode, settings: NodeParameters):
         self._node = node
         self._settings = settings
-        self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, 10)
+        self._qos = qos = QosOverrides(node)
+        self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, **qos.publisher(FIX_TOPIC, 10))
         self._poses = self._stream = None
         if settings.publish_pose:
-            self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, POSE_TOPIC, 10)
+            self._poses = node.create_lifecycle_publisher(
+                PoseWithCovarianceStamped, POSE_TOPIC, **qos.publisher(POSE_TOPIC, 10)
+            )
         if settings.output == FALLBACK:
-            self._stream = node.create_lifecycle_publisher(NavSatFix, FALLBACK_TOPIC, 10)
+            self._stream = node.create_lifecycle_publisher(
+                NavSatFix, FALLBACK_TOPIC, **qos.publisher(FALLBACK_TOPIC, 10)
+            )
         self._fallback: Fallback | None = None
         self._tf_monitor: TfFrameMonitor | None = None
         self._receiver: Subscription | None = None
         self._timer: Timer | None = None
 
-    def open(self, steady_clock: Clock) -> None:
+    def open(self, steady_clock: Clock, bundle_altitude: Altitude) -> None:
         """Look for the frame of the fixes in TF and, with output fallback, subscribe to the receiver."""
         self._tf_monitor = TfFrameMonitor(self._node, lambda text: self._log(text, True), self._settings.frame_id)
         if self._stream is None:
             return
-        self._fallback = Fallback(self._settings.monitor_settings(), self._stream.publish, self._log)
+        site_altitude_m = self._site_altitude_m(bundle_altitude)
+        self._fallback = Fallback(self._settings.monitor_settings(), site_altitude_m, self._stream.publish, self._log)
         # steady time, so that silence is detected also when a simulated clock stands still
         self._timer = self._node.create_timer(TICK_S, self._tick, clock=steady_clock)
-        self._receiver = self._node.create_subscription(
-            NavSatFix, self._settings.gps_topic, self._on_receiver, qos_profile_sensor_data
-        )
+        topic = self._settings.gps_topic
+        qos = self._qos.subscription(topic, qos_profile_sensor_data)
+        self._receiver = self._node.create_subscription(NavSatFix, topic, self._on_receiver, **qos)
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -97,8 +104,7 @@ class FixPublishers:
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""
         if self._settings.publish_rejected:
-            altitude_m = self._settings.altitude_m
-            altitude_m = bundle.altitude.altitude_m if math.isnan(altitude_m) else altitude_m
+            altitude_m = self._site_altitude_m(bundle.altitude)
             frame_id = self._frame_id(frame_id)
             self._fixes.publish(messages.to_rejected_fix(bundle.frame, altitude_m, stamp, frame_id))
 
@@ -137,6 +143,10 @@ class FixPublishers:
             self._node.get_logger().warning(text)
         else:
             self._node.get_logger().info(text)
+
+    def _site_altitude_m(self, bundle_altitude: Altitude) -> float:
+        altitude_m = self._settings.altitude_m
+        return bundle_altitude.altitude_m if math.isnan(altitude_m) else altitude_m
 
     def _frame_id(self, image_frame_id: str) -> str:
         frame_id = self._settings.frame_id or image_frame_id

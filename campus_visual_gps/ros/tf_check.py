@@ -16,10 +16,12 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 
+from campus_visual_gps.ros.qos import QosOverrides
+
 # Static transforms arrive at once, those of a robot that starts at the same time within seconds.
 TF_TIMEOUT_S = 5.0
 UNCHECKED, WAITING, SEEN, MISSING = "unchecked", "waiting", "yes", "no"
-_TOPICS = {
+TF_TOPICS = {
     "/tf_static": QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
     "/tf": QoSProfile(depth=100),
 }
@@ -76,8 +78,10 @@ class TfFrameMonitor:
     def _look_for(self, frame_id: str, message: type) -> None:
         self.close()
         self._frame_id, self._state, self._since_s = frame_id, WAITING, monotonic()
+        overrides = QosOverrides(self._node)
         self._subscriptions = [
-            self._node.create_subscription(message, topic, self._on_transforms, qos) for topic, qos in _TOPICS.items()
+            self._node.create_subscription(message, topic, self._on_transforms, **overrides.subscription(topic, qos))
+            for topic, qos in TF_TOPICS.items()
         ]
 
     def _on_transforms(self, message: Any) -> None:

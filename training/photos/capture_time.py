@@ -17,7 +17,8 @@ _YEARS = range(1900, 2101)  # others come from clocks that were never set, or fr
 _BUDDHIST_ERA = 543  # years ahead of the common era; phones set to Thai write it into the EXIF
 _OFFSETS = (timedelta(hours=-12), timedelta(hours=14))  # of the time zones there are
 _QUARTER = timedelta(minutes=15)
-_GPS_AGE = timedelta(seconds=90)  # of the fix, when the shutter was released
+# Of the camera's clock and the fix together: cameras drift by minutes, and a fix is some seconds old.
+_GPS_DIFFERENCE = timedelta(minutes=3)
 # A camera on a clock of home is up to this far from the sun's time where it is; a fix of last evening is further.
 _FROM_SOLAR_TIME = timedelta(hours=8)
 
@@ -161,7 +162,7 @@ def _gps_offset(local: datetime, utc: datetime, longitude_deg: float) -> timedel
     """The offset of the camera's clock by the GPS time; None where the two cannot be of the same moment."""
     difference = local - utc.replace(tzinfo=None)
     offset = round(difference / _QUARTER) * _QUARTER
-    if abs(difference - offset) > _GPS_AGE or _in_range(offset) is None:
+    if abs(difference - offset) > _GPS_DIFFERENCE or _in_range(offset) is None:
         return None
     if math.isfinite(longitude_deg):
         day = timedelta(days=1)

@@ -113,7 +113,7 @@ def open_photo(data: bytes) -> OpenedPhoto:
 def _check_pixels(image: Image.Image) -> None:
     pixels = image.width * image.height
     # a progressive JPEG is kept in memory whole until its last scan
-    limit = MAX_JPEG_PIXELS if image.format == "JPEG" and not image.info.get("progressive") else MAX_PIXELS
+    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") and not image.info.get("progressive") else MAX_PIXELS
     if pixels > limit:
         raise ImageError(
             f"{pixels // 1_000_000} megapixels, expected up to {limit // 1_000_000}: a decompression bomb, or to be "
@@ -151,9 +151,11 @@ def to_rgb(photo: OpenedPhoto) -> np.ndarray:
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
             return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, axis=2)
+        rgb = np.asarray(image)
         if is_jpeg(photo.data):
-            check_not_filled(photo.data, np.asarray(image))
-        rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            check_not_filled(photo.data, rgb)
+        if image.mode != "RGB":
+            rgb = np.asarray(image.convert("RGB"))
     except (ImageError, MemoryError):
         raise
     except Exception as error:

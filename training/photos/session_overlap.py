@@ -11,11 +11,12 @@ import pandas as pd
 
 from campus_visual_gps.geodesy import SPHERE_RADIUS_M
 from training.photos.photo_id import photo_key
-from training.photos.sessions import SESSION_GAP, SessionsBy, folder_session, instants_s
+from training.photos.sessions import SessionsBy, count_days, folder_session, folders_say_nothing, instants_s
 
 # Photos of one walk that a camera or a person put into two folders lie closer than this.
 TOUCH_GAP = timedelta(minutes=30)
 TOUCH_DISTANCE_M = 100.0
+_NAMED = 5
 _METRES_PER_DEGREE = np.radians(1.0) * SPHERE_RADIUS_M
 MEND = "ingest PHOTOS DATASET --sessions-by time"
 
@@ -91,18 +92,12 @@ def divided_pairs(pairs: Iterable[tuple[str, str]], sessions_of: Mapping[str, It
 
 def sessions_of_several_days(photos: pd.DataFrame) -> dict[str, int]:
     """The number of days of the folders that are a session and hold walks of several days."""
-    times_s = instants_s(list(photos["captured_at"]), list(photos["longitude_deg"]))
-    days = photos["captured_at"].str[:10].to_numpy()
-    found = {}
-    is_folder = (photos["session"] == photos["file"].map(folder_session)).to_numpy()
-    for session, own in photos.groupby("session").indices.items():
-        own = own[np.isfinite(times_s[own]) & is_folder[own]]
-        own = own[np.argsort(times_s[own])]
-        begins = np.diff(times_s[own], prepend=-np.inf) > SESSION_GAP.total_seconds()
-        count = len(set(days[own[begins]]))
-        if count > 1:
-            found[str(session)] = count
-    return found
+    named = photos[photos["session"] == photos["file"].map(folder_session)]
+    days = {
+        str(session): count_days(list(own["captured_at"]), list(own["longitude_deg"]))
+        for session, own in named.groupby("session")
+    }
+    return {session: count for session, count in days.items() if count > 1}
 
 
 def overlap_warning(pairs: list[tuple[str, str]], consequence: str) -> str:
@@ -138,16 +133,19 @@ def session_warnings(photos: pd.DataFrame, previous: Mapping[str, str], sessions
     pairs = touching_sessions(photos)
     if pairs:
         messages.append(overlap_warning(pairs, "one would test what the other trained"))
-    if sessions_by is SessionsBy.FOLDER:
-        messages += [
-            f"session {session} holds photos of {days} days: `{MEND}` makes a session of every walk"
-            for session, days in sessions_of_several_days(photos).items()
-        ]
-    else:
-        sessions = photos["session"][photos["captured_at"] == ""]
-        if len(sessions):
-            messages.append(
-                f"{len(sessions)} photos have no time: they are in the sessions of their folders "
-                f"({', '.join(sorted(set(sessions)))})"
-            )
+    files, times, longitudes = (list(photos[name]) for name in ("file", "captured_at", "longitude_deg"))
+    by_time = sessions_by is not SessionsBy.FOLDER
+    if not by_time and folder_session(files[0]) and folders_say_nothing(files, times, longitudes):
+        by_time = True
+        messages.append("all photos are in one folder, of several days: as with --sessions-by time, gaps make sessions")
+    if by_time:
+        untimed = photos["session"][photos["captured_at"] == ""]
+        if len(untimed):
+            names = ", ".join(sorted(set(untimed)))
+            messages.append(f"{len(untimed)} photos have no time: they are in the sessions of their folders ({names})")
+        return messages
+    several = [f"{session} ({days} days)" for session, days in sessions_of_several_days(photos).items()]
+    if several:
+        which = ", ".join(several[:_NAMED]) + (f" and {len(several) - _NAMED} more" if len(several) > _NAMED else "")
+        messages.append(f"folders that hold walks of several days: {which}; `{MEND}` makes a session of every walk")
     return messages

@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1)
 class SessionsBy(str, Enum):
     """What makes photos one session."""
 
-    FOLDER = "folder"  # the sub-folder; for photos in no sub-folder, gaps in time
+    FOLDER = "folder"  # the sub-folder; where there is none, or only one for several days, gaps in time
     TIME = "time"  # gaps in time
     DAY = "day"  # the day, which ends at a gap in time
 
@@ -53,12 +53,24 @@ def assign_sessions(
         by: What makes a session.
     """
     folders = [folder_session(file) for file in files]
+    if folders_say_nothing(files, captured_at, longitudes_deg) and by is SessionsBy.FOLDER:
+        by = SessionsBy.TIME
     rows = [i for i, folder in enumerate(folders) if not folder or (by is not SessionsBy.FOLDER and captured_at[i])]
     found = gap_sessions([captured_at[i] for i in rows], [longitudes_deg[i] for i in rows], by is SessionsBy.DAY)
     sessions = list(folders)
     for i, session in zip(rows, found, strict=True):
         sessions[i] = session
     return sessions
+
+
+def folders_say_nothing(files: Sequence[str], captured_at: Sequence[str], longitudes_deg: Sequence[float]) -> bool:
+    """Whether all photos are in one folder, of several days: the folder is no walk."""
+    return len({folder_session(file) for file in files}) == 1 and count_days(captured_at, longitudes_deg) > 1
+
+
+def count_days(captured_at: Sequence[str], longitudes_deg: Sequence[float]) -> int:
+    """The number of days on which walks began."""
+    return len(set(gap_sessions(captured_at, longitudes_deg, by_day=True)) - {UNKNOWN_TIME_SESSION})
 
 
 def gap_sessions(captured_at: Sequence[str], longitudes_deg: Sequence[float], by_day: bool = False) -> list[str]:
@@ -124,7 +136,11 @@ def is_night(captured_at: str, latitude_deg: float, longitude_deg: float) -> boo
 
 
 def _parse(captured_at: str) -> datetime | None:
-    return datetime.fromisoformat(captured_at) if captured_at else None
+    """None for a text that is no time, as a person may have written it."""
+    try:
+        return datetime.fromisoformat(captured_at.replace("Z", "+00:00")) if captured_at else None
+    except ValueError:
+        return None
 
 
 def _offset_s(time: datetime | None) -> float:

@@ -1,59 +1,85 @@
-"""Read and write rosbag2 directories (sqlite3 and MCAP) without ROS."""
+"""Read bags of ROS 2 and ROS 1 without ROS, complete or damaged, and write rosbag2 directories (MCAP)."""
 
 from __future__ import annotations
 
+import heapq
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Qos, QosDurability
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.rosbag2.errors import ReaderError, WriterError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2.errors import WriterError
 
 from campus_visual_gps.errors import DatasetError
-from campus_visual_gps.ros.stamps import stamp_to_ns
-from training.replay.interpolation import MAX_GAP_S, interpolate
+from training.replay.storage.base import CDR, BagMessage, Channel, Notes, StorageFile, UnreadableFileError, shown
+from training.replay.storage.definitions import TYPES, Decoder, Definition, store_to_write
+from training.replay.storage.discovery import find_recording, open_storage
+from training.replay.storage.metadata import Metadata
+
+__all__ = ["IMAGES", "NAVSATFIX", "ODOMETRY", "TYPES", "Bag", "BagMessage", "QosProfiles", "open_bag", "write_bag"]
 
 NAVSATFIX = "sensor_msgs/msg/NavSatFix"
 ODOMETRY = "nav_msgs/msg/Odometry"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-# The oldest distribution that is supported: all later ones read its definitions and its bag format (8, not 9).
-TYPES = Stores.ROS2_HUMBLE
 QosProfiles = dict[str, list[Qos]]
+Definitions = dict[str, list[Definition]]
 
 
-class BagMessage(NamedTuple):
-    """One recorded message: topic, type, receive time in nanoseconds, serialised CDR."""
-
-    topic: str
-    type_name: str
-    time_ns: int
-    data: bytes
-
-
-@dataclass(frozen=True)
 class Bag:
-    """An open bag."""
+    """An open bag.
 
-    path: Path
-    reader: AnyReader
+    Damage never ends the reading: what can be read is read, and `notes` says what could not. `lost` maps topics to
+    messages that are known to be lost, once the topic has been read to its end.
+    """
+
+    def __init__(self, path: Path, storages: list[StorageFile], metadata: Metadata, notes: Notes):
+        self.path, self.notes = path, notes
+        self.lost: dict[str, int] = {}
+        self._storages, self._metadata = storages, metadata
+        self._channels: dict[str, list[Channel]] = {}
+        for channel in (channel for storage in storages for channel in storage.channels):
+            if channel.encoding != CDR:
+                notes.add(f"bag {path}: {channel.topic} is in {channel.encoding!r}, expected {CDR!r}: it is not read")
+            elif self._type_of(channel):
+                self._channels.setdefault(channel.topic, []).append(channel)
+            else:
+                notes.add(f"bag {path}: {channel.topic} has no message type: it is not read")
+        self._types = {topic: self._type_of(channels[0]) for topic, channels in self._channels.items()}
+        self._decoder = Decoder(self.definitions())
+        known = {channel.topic for storage in storages for channel in storage.channels}
+        for topic, number in metadata.counts.items():
+            if number and topic not in known:
+                self._lose(topic, number, f"none of the {number} messages on {topic} that metadata.yaml lists is there")
+
+    @property
+    def name(self) -> str:
+        """Of the directory, or of the file without its endings."""
+        path = self.path.absolute()
+        return path.name if path.is_dir() else path.name.split(".")[0] or path.name
 
     def topics(self) -> dict[str, str]:
         """Topic -> message type."""
-        return {connection.topic: connection.msgtype for connection in self.reader.connections}
+        return dict(self._types)
+
+    def definitions(self) -> Definitions:
+        """Message type -> its definitions in the bag's files."""
+        found: Definitions = {}
+        for channel in (channel for channels in self._channels.values() for channel in channels):
+            known = found.setdefault(self._type_of(channel), [])
+            if channel.definition not in known:
+                known.append(channel.definition)
+        return found
 
     def qos(self) -> QosProfiles:
         """Topic -> the profiles with which its publishers offered it; empty where the bag has none."""
         profiles: QosProfiles = {}
-        for connection in self.reader.connections:
-            offered = getattr(connection.ext, "offered_qos_profiles", ())
-            profiles.setdefault(connection.topic, []).extend(offered)
+        for topic, channels in self._channels.items():
+            offered = [item for channel in channels for item in channel.qos]
+            profiles[topic] = [item for index, item in enumerate(offered) if item not in offered[:index]]
         return profiles
 
     def latched(self) -> set[str]:
@@ -62,40 +88,99 @@ class Bag:
         return {topic for topic, offered in self.qos().items() if any(item.durability == durable for item in offered)}
 
     def messages(self, topics: Iterable[str] | None = None) -> Iterator[BagMessage]:
-        """Messages in the order of their receive times, of the named topics or of all. Raises DatasetError."""
-        wanted = None if topics is None else set(topics)
-        connections = [item for item in self.reader.connections if wanted is None or item.topic in wanted]
-        if not connections:
-            return
+        """Messages in the order of their receive times, of the named topics or of all.
+
+        Raises:
+            DatasetError: the file or the disk fails.
+        """
+        wanted = set(self._types) if topics is None else set(topics) & set(self._types)
+        read: Counter[str] = Counter()
         try:
-            for connection, time_ns, data in self.reader.messages(connections):
-                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
-        except (AnyReaderError, ReaderError, OSError) as error:
-            raise DatasetError(f"bag {self.path} is damaged: {error}") from error
+            sources = [storage.messages(wanted) for storage in self._storages]
+            for message in heapq.merge(*sources, key=lambda item: item.time_ns):
+                read[message.topic] += 1
+                yield message if message.type_name else message._replace(type_name=self._types[message.topic])
+        except OSError as error:
+            raise DatasetError(f"bag {self.path} cannot be read: {error.strerror or error}") from error
+        for topic in sorted(wanted):
+            self._compare(topic, read[topic])
 
     def decode(self, message: BagMessage) -> Any:
         """The message as an object with the fields of its definition. Raises DatasetError."""
         try:
-            return self.reader.deserialize(message.data, message.type_name)
-        except (AnyReaderError, KeyError) as error:
-            raise DatasetError(f"bag {self.path}: a message on {message.topic} cannot be read: {error}") from error
+            return self._decoder.decode(message.data, message.type_name)
+        except DatasetError as error:
+            raise DatasetError(f"bag {self.path}: a message on {message.topic} cannot be decoded: {error}") from error
+
+    def contents(self, topic: str) -> Iterator[tuple[BagMessage, Any]]:
+        """Messages of a topic with their decoded content; those that cannot be decoded are left out and counted.
+
+        Raises:
+            DatasetError: none can be decoded.
+        """
+        total, failures = 0, []
+        for message in self.messages([topic]):
+            total += 1
+            try:
+                content = self.decode(message)
+            except DatasetError as error:
+                failures.append(error)
+                continue
+            yield message, content
+        if failures and len(failures) == total:
+            raise failures[0]
+        if failures:
+            self.notes.add(f"{failures[0]}; {len(failures)} of {total} left out")
+
+    def _type_of(self, channel: Channel) -> str:
+        return channel.type_name or self._metadata.types.get(channel.topic, "")
+
+    def _compare(self, topic: str, read: int) -> None:
+        """Hold what was read against what the files and metadata.yaml say; a note where it is less."""
+        in_files = sum(storage.counts.get(topic, 0) for storage in self._storages)
+        expected = max(in_files, self._metadata.counts.get(topic, 0))
+        if read >= expected:
+            return
+        text = f"{read} of {expected} messages on {topic} could be read"
+        if in_files == read:
+            text += f": the files have no more, metadata.yaml is of others; `ros2 bag reindex {shown(self.path)}`"
+        self._lose(topic, expected - read, text)
+
+    def _lose(self, topic: str, number: int, text: str) -> None:
+        self.lost[topic] = number
+        self.notes.add(f"bag {self.path}: {text}")
 
 
 @contextmanager
 def open_bag(path: Path | str) -> Iterator[Bag]:
-    """Open a rosbag2 directory. Raises DatasetError when it is missing or no bag."""
-    path = Path(path)
-    if not (path / "metadata.yaml").is_file():
-        raise DatasetError(f"no bag at {path}: metadata.yaml is missing; name the directory that `ros2 bag` wrote")
-    try:
-        reader = AnyReader([path], default_typestore=get_typestore(TYPES))
-        reader.open()
-    except Exception as error:  # the reader lets its parsers' and databases' errors through
-        raise DatasetError(f"bag {path} cannot be opened: {' '.join(str(error).split())}") from error
-    try:
-        yield Bag(path, reader)
-    finally:
-        reader.close()
+    """Open a rosbag2 directory, or a .mcap, .db3 or .bag file.
+
+    Raises:
+        DatasetError: it is missing, no bag, or nothing of it can be read.
+    """
+    path, notes = Path(path), Notes()
+    with ExitStack() as stack:
+        try:
+            recording = find_recording(path, notes)
+            storages = _open_all(recording.files, notes, stack)
+        except OSError as error:
+            raise DatasetError(f"bag {path} cannot be opened: {error.strerror or error}: {error.filename}") from error
+        yield Bag(path, storages, recording.metadata, notes)
+
+
+def _open_all(files: list[Path], notes: Notes, stack: ExitStack) -> list[StorageFile]:
+    """Those that can be read. Raises UnreadableFileError where none can."""
+    storages, failures = [], []
+    for file in files:
+        try:
+            storages.append(open_storage(file, notes, stack))
+        except UnreadableFileError as error:
+            failures.append(error)
+    if not storages:
+        raise failures[0]
+    for failure in failures:
+        notes.add(f"{failure}; the bag's other files are read")
+    return storages
 
 
 def write_bag(
@@ -105,6 +190,7 @@ def write_bag(
     *,
     compressed: bool = False,
     custom_data: Mapping[str, str] | None = None,
+    definitions: Definitions | None = None,
 ) -> int:
     """Write an MCAP bag whole or not at all.
 
@@ -113,7 +199,8 @@ def write_bag(
         messages: in the order of their times.
         qos: topic -> profiles that are kept for those who play the bag.
         compressed: whether chunks are compressed (zstd within MCAP, which needs no further plugin to read).
-        custom_data: notes in the bag's metadata.
+        custom_data: notes in the bag's metadata, as they are once all messages are written.
+        definitions: message type -> definitions, by default those of the oldest supported distribution.
 
     Returns:
         The number of messages.
@@ -132,9 +219,7 @@ def write_bag(
         writer = Writer(staging / path.name, version=8, storage_plugin=StoragePlugin.MCAP)
         if compressed:
             writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        for key, value in (custom_data or {}).items():
-            writer.set_custom_data(key, value)
-        count = _write(writer, messages, qos or {})
+        count = _write(writer, messages, qos or {}, definitions or {}, custom_data or {})
         (staging / path.name).rename(path)
     except (WriterError, OSError) as error:
         raise DatasetError(f"bag {path} cannot be written: {error}; make room and run again") from error
@@ -143,56 +228,24 @@ def write_bag(
     return count
 
 
-def _write(writer: Writer, messages: Iterable[BagMessage], qos: QosProfiles) -> int:
-    typestore = get_typestore(TYPES)
+def _write(
+    writer: Writer,
+    messages: Iterable[BagMessage],
+    qos: QosProfiles,
+    definitions: Definitions,
+    custom_data: Mapping[str, str],
+) -> int:
     connections = {}
     count = 0
     with writer:
         for message in messages:
-            if message.topic not in connections:
-                connections[message.topic] = writer.add_connection(
-                    message.topic,
-                    message.type_name,
-                    typestore=typestore,
-                    offered_qos_profiles=qos.get(message.topic, ()),
-                )
-            writer.write(connections[message.topic], message.time_ns, message.data)
+            key = message.topic, message.type_name
+            if key not in connections:
+                store = store_to_write(message.type_name, definitions.get(message.type_name, []))
+                offered = qos.get(message.topic, ())
+                connections[key] = writer.add_connection(*key, typestore=store, offered_qos_profiles=offered)
+            writer.write(connections[key], message.time_ns, message.data)
             count += 1
+        for name, value in custom_data.items():
+            writer.set_custom_data(name, value)
     return count
-
-
-@dataclass(frozen=True)
-class Fixes:
-    """NavSatFix messages of one topic, sorted by stamp: (N,) ns, degrees, (N, 3) degrees and metres, (N, 3, 3) m^2."""
-
-    stamps_ns: np.ndarray
-    positions: np.ndarray
-    covariances_enu_m2: np.ndarray
-    status: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    def where(self, rows: np.ndarray) -> Fixes:
-        """The fixes of the rows (N,) bool."""
-        return Fixes(self.stamps_ns[rows], self.positions[rows], self.covariances_enu_m2[rows], self.status[rows])
-
-    def interpolate(self, stamps_ns: np.ndarray, max_gap_s: float = MAX_GAP_S) -> np.ndarray:
-        """Latitude, longitude, altitude (K, 3) at the stamps, linear in time; NaN outside and across longer gaps."""
-        return interpolate(self.stamps_ns, self.positions, stamps_ns, max_gap_s)
-
-
-def read_fixes(bag: Bag, topic: str) -> Fixes:
-    """All NavSatFix messages of a topic. Raises DatasetError if the topic is not there or is of another type."""
-    kind = bag.topics().get(topic)
-    if kind != NAVSATFIX:
-        known = ", ".join(name for name, item in bag.topics().items() if item == NAVSATFIX) or "none"
-        raise DatasetError(f"bag {bag.path} has no NavSatFix on {topic}; it has them on: {known}")
-    messages = (bag.decode(message) for message in bag.messages([topic]))
-    decoded = sorted(messages, key=lambda fix: stamp_to_ns(fix.header.stamp))
-    return Fixes(
-        np.array([stamp_to_ns(fix.header.stamp) for fix in decoded], dtype=np.int64),
-        np.array([(fix.latitude, fix.longitude, fix.altitude) for fix in decoded], dtype=np.float64).reshape(-1, 3),
-        np.array([fix.position_covariance for fix in decoded], dtype=np.float64).reshape(-1, 3, 3),
-        np.array([fix.status.status for fix in decoded], dtype=np.int64),
-    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from campus_visual_gps.geodesy import LocalFrame
-from training.replay.bags import Fixes
+from training.replay.fixes import Fixes
+from training.replay.reading_report import Reading
 from training.replay.switches import Arrival
 from training.replay.tracks import Track
 
@@ -18,7 +19,7 @@ class Drive:
 
     `images_ns` (N,) are the stamps of all usable images that have a truth. `fix_delays_s` and `image_delays_s` map
     stamps to seconds until the bag received the message; they are empty where none was recorded. `arrivals` are the
-    receiver's messages in the order of receipt.
+    receiver's messages in the order of receipt, `reading` is what of the bag was not used.
     """
 
     frame: LocalFrame
@@ -29,6 +30,7 @@ class Drive:
     fix_delays_s: dict[int, float] = field(default_factory=dict)
     image_delays_s: dict[int, float] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def start_ns(self) -> int:

@@ -10,8 +10,8 @@ import pandas as pd
 from training.evaluate.predict import positions_m
 from training.metrics.errors import position_errors_m
 from training.replay import outages as gaps
-from training.replay.bags import Fixes
 from training.replay.drive import Drive
+from training.replay.fixes import Fixes, usable
 from training.replay.outages import Outage
 from training.replay.switches import FallbackRun, run_fallback, visual_fixes
 
@@ -74,7 +74,7 @@ def _receiver_errors(
     drive: Drive, receiver: Fixes, run: FallbackRun, stamps_ns: np.ndarray, truth_m: np.ndarray
 ) -> ReceiverErrors:
     outages = gaps.find_outages(receiver, drive.start_ns, drive.end_ns)
-    good = gaps.good_fixes(receiver)
+    good = usable(receiver)
     fused_m = np.full((len(stamps_ns), 2), np.nan)
     if drive.odometry is not None:  # of the fixes that had arrived by each stamp
         fused_m = gaps.fused_m(run.fixes, run.arrivals_ns, drive.odometry, drive.frame, stamps_ns)

@@ -17,7 +17,7 @@ from training.evaluate.report_metrics import SiteOutline
 from training.metrics.autocorrelation import MIN_FIXES, autocorrelation, decorrelation_lag, inflation, summed_lags
 from training.replay.drive import Drive
 from training.replay.drive_errors import DriveErrors, accepted_errors
-from training.replay.outages import good_fixes
+from training.replay.fixes import usable
 from training.replay.outages import positions_m as fixes_m
 from training.report.maps import map_limits, scale_bar, scatter
 from training.report.palette import CLASSES, COLOURS, DPI, GOOD_M, LIMIT, OURS, error_class, plain
@@ -57,7 +57,7 @@ def drive_map(predictions: pd.DataFrame, drive: Drive, errors: DriveErrors, site
         axes.plot(*without.T, color=OUTAGE, lw=14, solid_capstyle="round", zorder=1)
     axes.plot(*path.T, color="black", lw=1.6, zorder=3)
     if drive.receiver is not None:
-        scatter(axes, fixes_m(good_fixes(drive.receiver), drive.frame), s=6, color=RECEIVER, lw=0, zorder=2)
+        scatter(axes, fixes_m(usable(drive.receiver), drive.frame), s=6, color=RECEIVER, lw=0, zorder=2)
     _fixes(axes, predictions, errors)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="east, m", ylabel="north, m")
     axes.set_title(f"{errors.accepted.sum()} accepted fixes of {len(drive.images_ns)} images", loc="left")

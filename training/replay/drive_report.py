@@ -14,6 +14,7 @@ from training.replay.drive_errors import compute_drive_errors
 from training.replay.drive_metrics import DriveMetrics, OutageMetrics, ReceiverMetrics, compute_drive_metrics
 from training.replay.flatten_drive import drive_to_flat_json
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
+from training.replay.reading_report import reading_block, reading_to_flat_json
 from training.replay.switch_report import switch_line, switch_table
 from training.replay.trajectory_error import TrajectoryMetrics
 from training.report.formatting import number, percent, percent_with_interval, with_interval
@@ -29,14 +30,17 @@ def drive_addition(drive: Drive, predictions: pd.DataFrame, site: SiteOutline, d
     errors = compute_drive_errors(predictions, drive)
     metrics = compute_drive_metrics(predictions, drive, errors)
     pictures = draw_drive(predictions, drive, errors, site, directory)
-    return Addition(drive_to_flat_json(metrics), drive_section(metrics, pictures), pictures, drive_lines(metrics))
+    flat = drive_to_flat_json(metrics) | reading_to_flat_json(drive.reading)
+    text = drive_section(metrics, pictures, reading_block(drive.reading))
+    return Addition(flat, text, pictures, "\n".join([drive_lines(metrics), *drive.reading.lines]))
 
 
-def drive_section(metrics: DriveMetrics, pictures: dict[str, str]) -> str:
-    """Markdown."""
+def drive_section(metrics: DriveMetrics, pictures: dict[str, str], reading: str = "") -> str:
+    """Markdown; `reading` is what of the bag was not used."""
     shown = [f"![{name}]({file})" for name, file in pictures.items()]
     return section(
         "Along the drive",
+        reading,
         _availability(metrics),
         _receiver(metrics.receiver),
         _trajectory(metrics.trajectory),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from campus_visual_gps.geodesy import MAX_OFFSET_DEG, LocalFrame
-from training.replay.bags import Fixes
+from training.replay.fixes import Fixes, usable
 from training.replay.tracks import Track
 
 # Receivers give a fix once to ten times a second; after this long without one a filter runs on its odometry.
@@ -36,14 +36,9 @@ class Outage:
         return (stamps_ns > self.start_ns) & (stamps_ns < self.end_ns)
 
 
-def good_fixes(fixes: Fixes) -> Fixes:
-    """Those with a fix and a finite position: what a filter takes from a receiver."""
-    return fixes.where((fixes.status >= 0) & np.isfinite(fixes.positions[:, :2]).all(axis=1))
-
-
 def find_outages(receiver: Fixes, start_ns: int, end_ns: int) -> list[Outage]:
     """Stretches of the drive from `start_ns` to `end_ns` of more than OUTAGE_S without a good fix."""
-    good = good_fixes(receiver).stamps_ns
+    good = usable(receiver).stamps_ns
     edges = [start_ns, *good[(good > start_ns) & (good < end_ns)].tolist(), end_ns]
     return [Outage(before, after) for before, after in pairwise(edges) if after - before > OUTAGE_S * 1e9]
 
@@ -58,7 +53,7 @@ def inside(outages: list[Outage], stamps_ns: np.ndarray) -> np.ndarray:
 
 def hold_last_fix_m(receiver: Fixes, frame: LocalFrame, stamps_ns: np.ndarray) -> np.ndarray:
     """(N, 2) metres: the receiver's last good fix at each stamp; NaN before the first."""
-    good = good_fixes(receiver)
+    good = usable(receiver)
     if not len(good):
         return np.full((len(stamps_ns), 2), np.nan)
     last = np.searchsorted(good.stamps_ns, stamps_ns, side="right") - 1
@@ -74,7 +69,7 @@ def dead_reckoned_m(
     outage, weighted by their variance, which is about what a filter would have: better than to start from the last fix
     alone, which is the worst of them when a roof closes over the antenna.
     """
-    aligned = _alignment(good_fixes(receiver), odometry, frame, outage.start_ns)
+    aligned = _alignment(usable(receiver), odometry, frame, outage.start_ns)
     return None if aligned is None else odometry.interpolate(stamps_ns) @ aligned[0].T + aligned[1]
 
 

@@ -51,7 +51,7 @@ def play(
             player.close()
         if record_dir is not None:
             answers = [BagMessage(*message) for message in recorded]
-            write_bag(record_dir, _merged(bag.messages(), answers), bag.qos())
+            write_bag(record_dir, _merged(bag.messages(), answers), bag.qos(), definitions=bag.definitions())
             log.info("%d answers recorded to %s", len(answers), record_dir)
     return count
 

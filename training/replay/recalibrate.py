@@ -28,7 +28,8 @@ from training.fit.calibration_set import CalibrationSet, build_calibration_set, 
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
 from training.replay.bag_images import BagImages, extract_images
-from training.replay.bags import open_bag, read_fixes
+from training.replay.bags import open_bag
+from training.replay.fixes import read_fixes
 from training.replay.topics import image_topic, truth_topic
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def recalibrate(
 
     Args:
         bundle_dir: The bundle.
-        bag_dir: rosbag2 directory of the survey drive.
+        bag_dir: Bag of the survey drive.
         out_dir: Directory of the new bundle.
         images: Image topic; None where the bag has one only.
         truth: NavSatFix topic of the truth; likewise. Images without a truth at their time are left out.

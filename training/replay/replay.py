@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +18,24 @@ from campus_visual_gps.localizer import Localizer
 from training.evaluate.predict import positions_m, read_predictions
 from training.metrics.errors import position_errors_m
 from training.replay.bag_images import IMAGES_DIR, BagImages, extract_images
-from training.replay.bags import Bag, Fixes, open_bag, read_fixes
+from training.replay.bags import Bag, open_bag
 from training.replay.drive import Drive
 from training.replay.drive_report import drive_addition
+from training.replay.fixes import Fixes, faults_of, position_faults, read_all_fixes, read_fixes, read_positions
+from training.replay.outages import positions_m as fix_positions_m
+from training.replay.reading_report import Reading
+from training.replay.stamps import read_times
 from training.replay.switches import read_arrivals
-from training.replay.topics import Topics, image_topic, odometry_topic, receiver_topic, truth_topic
-from training.replay.tracks import delays_s, read_odometry
-from training.replay.with_fixes import write_with_fixes
+from training.replay.topics import (
+    Topics,
+    image_topic,
+    named_fix_topic,
+    odometry_topic,
+    receiver_topic,
+    truth_topic,
+)
+from training.replay.tracks import read_odometry
+from training.replay.with_fixes import check_target, write_with_fixes
 from training.report.evaluation import EvaluationSummary, Subject, score
 
 log = logging.getLogger(__name__)
@@ -45,7 +57,7 @@ def replay(
     topic of the bag, the fixes on it are scored instead, each against the truth at its own stamp.
 
     Args:
-        bag_dir: rosbag2 directory.
+        bag_dir: rosbag2 directory, or a .mcap, .db3 or .bag file.
         bundle_dir: model bundle.
         out_dir: directory of the report, by default next to the bag.
         topics: those to use where the bag has several.
@@ -58,10 +70,13 @@ def replay(
         VisualGpsError: BundleError or DatasetError.
     """
     bag_dir = Path(bag_dir)
-    out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag_dir.absolute().name}-replay"
     localizer = Localizer.load(bundle_dir, device, precision)
     with open_bag(bag_dir) as bag:
-        fixes = read_fixes(bag, topics.recorded) if topics.recorded else None
+        out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag.name}-replay"
+        check_target(bag, out_dir)
+        if topics.recorded:
+            topics = replace(topics, recorded=named_fix_topic(bag, topics.recorded, "--recorded"))
+        fixes = _one_per_stamp(read_all_fixes(bag, topics.recorded)) if topics.recorded else None
         images, drive = _read(bag, topics, localizer.bundle, out_dir)
         subject, answers = _subject(localizer, bag, images, fixes, topics)
         summary = score([subject], out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
@@ -78,19 +93,31 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
     log.info("%s: truth %s, receiver %s, odometry %s", bag.path, truth, gps or "none", odometry or "none")
     reference = read_fixes(bag, truth)
     images = extract_images(bag, images_topic, reference, bundle.image.stored_px, out_dir / IMAGES_DIR)
-    if images.bad_images or images.without_truth:
-        log.warning("%d images unusable, %d without a truth at their time", images.bad_images, images.without_truth)
+    receiver = read_positions(bag, gps) if gps else None
+    used = {images_topic: images.text, truth: reference.text(), gps or "": receiver.text() if receiver else ""}
     drive = Drive(
         bundle.frame,
         images.stamps_ns,
         reference,
-        receiver=read_fixes(bag, gps) if gps else None,
+        receiver=receiver,
         odometry=read_odometry(bag, odometry) if odometry else None,
-        fix_delays_s=delays_s(bag, topics.recorded) if topics.recorded else {},
-        image_delays_s=delays_s(bag, images_topic),
+        fix_delays_s=read_times(bag, topics.recorded).delays_s() if topics.recorded else {},
+        image_delays_s=images.delays_s,
         arrivals=read_arrivals(bag, gps) if gps else [],
+        reading=Reading(
+            [*bag.notes.lines, *(f"{topic}: {text}" for topic, text in used.items() if text)],
+            images.counts,
+            reference.left_out,
+            receiver.left_out if receiver else {},
+            dict(bag.lost),
+        ),
     )
     return images, drive
+
+
+def _one_per_stamp(fixes: Fixes) -> Fixes:
+    _, first = np.unique(fixes.stamps_ns, return_index=True)
+    return fixes.where(first)
 
 
 ReplaceAnswers = Callable[[pd.DataFrame], pd.DataFrame]
@@ -116,19 +143,24 @@ def _subject(
 
 def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) -> ReplaceAnswers:
     """Puts the recorded positions and covariances in place of the offline ones, by stamp."""
-    rows = np.searchsorted(fixes.stamps_ns, stamps_ns)
-    latitude, longitude = fixes.positions[rows, 0], fixes.positions[rows, 1]
-    enu_m = frame.to_local(latitude, longitude)
-    cov = fixes.covariances_enu_m2[rows]
-    rejected = np.where(fixes.status[rows] < 0, "no_fix", "")
+    fixes = fixes.where(np.searchsorted(fixes.stamps_ns, stamps_ns))
+    latitude, longitude = fixes.positions[:, 0], fixes.positions[:, 1]
+    # of a rejected image (status -1) the position is kept if there is one
+    nowhere = position_faults(np.zeros(len(fixes)), latitude, longitude) != ""
+    enu_m = np.where(nowhere[:, None], np.nan, fix_positions_m(fixes, frame))
+    cov = fixes.covariances_enu_m2
+    faults = faults_of(fixes)
+    rejected = np.select(
+        [faults == "no_fix_status", faults != "", np.isnan(enu_m[:, 0])], ["no_fix", faults, "far_from_site"], ""
+    )
 
     def replace(predictions: pd.DataFrame) -> pd.DataFrame:
         return predictions.assign(
             error_m=position_errors_m(enu_m, positions_m(predictions, "true_")),
             east_m=enu_m[:, 0],
             north_m=enu_m[:, 1],
-            latitude_deg=latitude,
-            longitude_deg=longitude,
+            latitude_deg=np.where(nowhere, np.nan, latitude),
+            longitude_deg=np.where(nowhere, np.nan, longitude),
             cov_ee_m2=cov[:, 0, 0],
             cov_en_m2=cov[:, 0, 1],
             cov_nn_m2=cov[:, 1, 1],

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import GnssFault, MonitorSettings, ReceiverFix, is_unknown
+from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import covariances_m2
-from training.replay.bags import Bag, Fixes
+from training.replay.bags import Bag
+from training.replay.fixes import Fixes
 
 _RECEIVER, _VISUAL, _TICK = range(3)
 
@@ -54,12 +56,12 @@ class FallbackRun:
 def read_arrivals(bag: Bag, topic: str) -> list[Arrival]:
     """All NavSatFix messages of a topic in the order in which they came."""
     arrivals = []
-    for message in bag.messages([topic]):
-        content = bag.decode(message)
+    for message, content in bag.contents(topic):
         stamp = stamp_to_ns(content.header.stamp)
         covariance = np.asarray(content.position_covariance).reshape(3, 3)
         position = (content.latitude, content.longitude, content.altitude)
-        fix = ReceiverFix(stamp / 1e9, content.status.status, *position, covariance)
+        kind = content.position_covariance_type
+        fix = ReceiverFix(stamp / 1e9, content.status.status, *position, covariance, kind)
         arrivals.append(Arrival(message.time_ns, stamp, fix))
     return arrivals
 
@@ -126,10 +128,12 @@ class _Run:
         self._record(change, time_ns)
         if fault is None:
             self._good_ns = time_ns
-        if fault != GnssFault.SILENT:
+        if fault != GnssFault.STAMP_NOT_NEWER:
             self._heard_ns = time_ns
         if passes:
-            self._rows.append((stamp, time_ns, fix[2:5], self._known_covariance_m2(fix.cov_enu_m2)))
+            # drives are evaluated horizontally
+            completed, _ = complete(fix, self._settings.assumed_sigma_m, site_altitude_m=0.0)
+            self._rows.append((stamp, time_ns, completed[2:5], completed.cov_enu_m2))
 
     def _receive_visual(self, visual: Fixes, row: int, time_ns: int) -> None:
         stamp = int(visual.stamps_ns[row])
@@ -155,10 +159,6 @@ class _Run:
             return (self._heard_ns - self._good_ns) / 1e9 + settings.max_age_s + TICK_S
         # the first faulty fix comes an interval after the last good one
         return period_s + max(settings.fault_min_duration_s, (settings.fault_min_count - 1) * period_s) + period_s
-
-    def _known_covariance_m2(self, covariance_m2: np.ndarray) -> np.ndarray:
-        assumed_m2 = self._arbiter.monitor.settings.assumed_sigma_m**2
-        return np.eye(3) * assumed_m2 if is_unknown(covariance_m2) else covariance_m2
 
     def _passed(self) -> tuple[Fixes, np.ndarray]:
         # by stamp: a looping bag goes back in them

@@ -1,15 +1,18 @@
-"""Odometry of a bag, and when the bag received its messages."""
+"""Odometry of a bag."""
 
 from __future__ import annotations
 
-import struct
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from campus_visual_gps.ros.stamps import stamp_to_ns
-from training.replay.bags import Bag, BagMessage
+from training.replay.bags import Bag
 from training.replay.interpolation import interpolate
+from training.replay.stamps import stamp_rule
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,29 +29,18 @@ class Track:
 
 def read_odometry(bag: Bag, topic: str) -> Track:
     """Positions of a nav_msgs/Odometry topic, in its own frame."""
-    rows = []
-    for message in bag.messages([topic]):
-        content = bag.decode(message)
+    received = []
+    for message, content in bag.contents(topic):
         position = content.pose.pose.position
-        rows.append((stamp_to_ns(content.header.stamp), position.x, position.y))
-    rows.sort()
+        received.append((stamp_to_ns(content.header.stamp), message.time_ns, position.x, position.y))
+    times = np.array([row[:2] for row in received], dtype=np.int64).reshape(-1, 2)
+    rule = stamp_rule(*times.T)
+    if rule.unstamped:
+        log.warning("%s: %s: %s", bag.path, topic, rule.text())
+    rows = sorted(
+        (time_ns, x, y)
+        for stamp, log_ns, x, y in received
+        if (time_ns := rule.time_ns(stamp, log_ns)) is not None and np.isfinite([x, y]).all()
+    )
     stamps = np.array([row[0] for row in rows], dtype=np.int64)
     return Track(stamps, np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2))
-
-
-@dataclass
-class _Stamp:
-    sec: int
-    nanosec: int
-
-
-def header_stamp_ns(message: BagMessage) -> int:
-    """The stamp of a message that begins with a std_msgs/Header, read from the CDR: after 4 bytes, sec and nanosec."""
-    order = "<" if message.data[1] & 1 else ">"
-    return stamp_to_ns(_Stamp(*struct.unpack_from(f"{order}iI", message.data, 4)))
-
-
-def delays_s(bag: Bag, topic: str) -> dict[int, float]:
-    """Stamp -> seconds from the stamp to the time at which the bag received the message."""
-    stamps = ((header_stamp_ns(message), message.time_ns) for message in bag.messages([topic]))
-    return {stamp: (time_ns - stamp) / 1e9 for stamp, time_ns in stamps}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,22 @@ from campus_visual_gps.bundle import Altitude
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import covariances_m2
 from training.replay.bags import NAVSATFIX, TYPES, Bag, BagMessage, write_bag
+from training.replay.storage.metadata import METADATA
 
 FIX_TOPIC = "/visual_gps/fix"
 BAG = "with_fixes"
+ORIGIN = "written by replay of campus_visual_gps"
 STATUS_FIX, SERVICE_GPS, COVARIANCE_KNOWN = 0, 1, 3
 log = logging.getLogger(__name__)
+
+
+def check_target(bag: Bag, out_dir: Path) -> None:
+    """That the copy's directory is free, or has an earlier copy. Raises DatasetError."""
+    path = out_dir / BAG
+    if bag.path.resolve() in (path.resolve(), *path.resolve().glob("*")):
+        raise DatasetError(f"{path} is the bag that is read; name another directory with --out")
+    if path.exists() and ORIGIN not in _metadata_text(path):
+        raise DatasetError(f"{path} exists and was not written by replay; name another directory with --out")
 
 
 def write_with_fixes(
@@ -28,19 +40,58 @@ def write_with_fixes(
 ) -> Path:
     """Write `out_dir`/with_fixes, replacing an earlier one: the bag's messages and one fix per accepted image.
 
-    delays_s: stamp -> seconds until the bag received the image; a fix comes as much later, and by the ensemble's time.
-    Fixes that the bag already has on FIX_TOPIC are left out; topics keep their QoS. Raises DatasetError.
+    Fixes that the bag already has on FIX_TOPIC are left out; topics keep their QoS. What of the bag cannot be read is
+    missing in the copy: this is logged, and stands in the copy's metadata.yaml under custom_data.
+
+    Args:
+        bag: The recording.
+        predictions: Rows of predictions.csv.
+        delays_s: Stamp -> seconds until the bag received the image; a fix comes as much later, and by the ensemble's
+            time.
+        altitude: The bundle's.
+        out_dir: Directory of the report.
+
+    Raises:
+        DatasetError: the copy's directory holds something else, or cannot be written.
     """
+    check_target(bag, out_dir)
     path = out_dir / BAG
-    if path.resolve() == bag.path.resolve():
-        raise DatasetError(f"{path} is the bag that is read; name another directory with --out")
     own = [topic for topic in bag.topics() if topic != FIX_TOPIC]
     if len(own) < len(bag.topics()):
         log.warning("%s has fixes on %s: the copy has the new ones instead", bag.path, FIX_TOPIC)
     fixes = sorted(fix_messages(predictions, delays_s, altitude), key=lambda message: message.time_ns)
-    shutil.rmtree(path, ignore_errors=True)
-    write_bag(path, heapq.merge(bag.messages(own), fixes, key=lambda message: message.time_ns), bag.qos())
+    about = {"origin": ORIGIN}
+    messages = heapq.merge(_recorded(bag, own, about), fixes, key=lambda message: message.time_ns)
+    earlier = path.with_name(f".{path.name}.earlier-{os.getpid()}")
+    if path.exists():
+        path.rename(earlier)
+    try:
+        write_bag(path, messages, bag.qos(), custom_data=about, definitions=bag.definitions())
+    except BaseException:
+        if earlier.exists():
+            earlier.rename(path)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
     return path
+
+
+def _recorded(bag: Bag, topics: list[str], about: dict[str, str]) -> Iterator[BagMessage]:
+    """The bag's messages; once all are read, what was lost is written to `about`."""
+    yield from bag.messages(topics)
+    if bag.notes.lines:
+        about["incomplete"] = "; ".join(bag.notes.lines)
+        log.warning("%s: the copy lacks what could not be read of the bag, %d messages or more", bag.path, _lost(bag))
+
+
+def _lost(bag: Bag) -> int:
+    return sum(bag.lost.values())
+
+
+def _metadata_text(path: Path) -> str:
+    try:
+        return (path / METADATA).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def fix_messages(predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude) -> Iterator[BagMessage]:

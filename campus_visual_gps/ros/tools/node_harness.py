@@ -93,6 +93,7 @@ class NodeHarness:
     Args:
         run: How the node runs.
         compressed: Whether the camera sends compressed images.
+        image_qos: QoS of the camera.
         parameters: Parameters of the node.
 
     Attributes:
@@ -102,12 +103,19 @@ class NodeHarness:
         pid: Process of the node.
     """
 
-    def __init__(self, run: type[NodeThread] | type[NodeProcess], compressed: bool, **parameters: object):
+    def __init__(
+        self,
+        run: type[NodeThread] | type[NodeProcess],
+        compressed: bool,
+        image_qos: QoSProfile | None = None,
+        **parameters: object,
+    ):
         self.counts: Counter[str] = Counter()
         self.diagnostics: dict[str, str] = {}
         self.last_fix: NavSatFix | None = None
         self._run = run
         self._parameters = {**parameters, "image_transport": "compressed" if compressed else "raw"}
+        self._image_qos = image_qos or QoSProfile(depth=1)
         self._stamp_ns = 0
         self._namespace = f"/harness_{os.getpid()}_{self._parameters['image_transport']}"
 
@@ -167,7 +175,7 @@ class NodeHarness:
             if self._parameters["image_transport"] == "compressed"
             else (Image, "image")
         )
-        self._images = self._node.create_publisher(kind, topic, QoSProfile(depth=1))
+        self._images = self._node.create_publisher(kind, topic, self._image_qos)
         fixes = self._node.create_subscription(NavSatFix, "visual_gps/fix", self._on_fix, 10)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 

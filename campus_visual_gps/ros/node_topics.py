@@ -1,0 +1,29 @@
+"""The topics of the node's subscriptions and publishers, after remapping."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from campus_visual_gps.ros.image_subscription import image_topic
+from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.publishers import FALLBACK_TOPIC, FIX_TOPIC, POSE_TOPIC
+from campus_visual_gps.ros.qos import PUBLISHER, SUBSCRIPTION
+from campus_visual_gps.ros.tf_check import TF_TOPICS
+
+DIAGNOSTICS_TOPIC = "/diagnostics"
+
+
+def node_topics(node: Node, settings: NodeParameters) -> list[tuple[str, str]]:
+    """(entity, topic) of all that the node makes with these parameters; rclpy's own entities are not among them."""
+    published = [DIAGNOSTICS_TOPIC, FIX_TOPIC]
+    subscribed = [image_topic(node, settings), *TF_TOPICS]
+    if settings.publish_pose:
+        published.append(POSE_TOPIC)
+    if settings.output == FALLBACK:
+        published.append(FALLBACK_TOPIC)
+        subscribed.append(settings.gps_topic)
+    return [
+        (entity, node.resolve_topic_name(topic))
+        for entity, topics in ((PUBLISHER, published), (SUBSCRIPTION, subscribed))
+        for topic in topics
+    ]

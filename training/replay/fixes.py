@@ -1,0 +1,141 @@
+"""NavSatFix messages of bags: the one place that reads them and decides which of them are positions."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.ros.stamps import stamp_to_ns
+from training.replay.bags import NAVSATFIX, Bag
+from training.replay.interpolation import MAX_GAP_S, interpolate
+from training.replay.stamps import StampRule, stamp_rule
+
+log = logging.getLogger(__name__)
+
+# sensor_msgs/NavSatStatus: STATUS_NO_FIX, and since Jazzy STATUS_UNKNOWN, the default of a driver that sets none.
+STATUS_NO_FIX, STATUS_UNKNOWN = -1, -2
+# About 100 m around latitude 0, longitude 0, which is open sea.
+NULL_ISLAND_DEG = 1e-3
+
+
+@dataclass(frozen=True)
+class Fixes:
+    """NavSatFix messages of one topic, sorted by stamp: (N,) ns, degrees, (N, 3) degrees and metres, (N, 3, 3) m^2.
+
+    `left_out` maps reasons to numbers of messages of the topic that are not among them; `stamps` is what was made of
+    messages without a stamp.
+    """
+
+    stamps_ns: np.ndarray
+    positions: np.ndarray
+    covariances_enu_m2: np.ndarray
+    status: np.ndarray
+    left_out: dict[str, int] = field(default_factory=dict)
+    stamps: StampRule = field(default_factory=StampRule)
+
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    def where(self, rows: np.ndarray, left_out: dict[str, int] | None = None) -> Fixes:
+        """The fixes of the rows, (N,) bool or (K,) indices; `left_out` is added to what was left out before."""
+        counts = dict(Counter(self.left_out) + Counter(left_out or {}))
+        selected = (self.stamps_ns[rows], self.positions[rows], self.covariances_enu_m2[rows], self.status[rows])
+        return Fixes(*selected, counts, self.stamps)
+
+    def interpolate(self, stamps_ns: np.ndarray, max_gap_s: float = MAX_GAP_S) -> np.ndarray:
+        """Latitude, longitude, altitude (K, 3) at the stamps, linear in time; NaN outside and across longer gaps."""
+        return interpolate(self.stamps_ns, self.positions, stamps_ns, max_gap_s)
+
+    def text(self) -> str:
+        """What of the topic was left out and how, for the log and the report; empty where all of it is used."""
+        blocks = []
+        if self.left_out:
+            total = len(self) + sum(self.left_out.values())
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(self.left_out.items()))
+            blocks.append(f"{sum(self.left_out.values())} of {total} fixes left out ({reasons})")
+        if self.stamps.unstamped:
+            blocks.append(self.stamps.text())
+        return "; ".join(blocks)
+
+
+def position_faults(status: np.ndarray, latitude_deg: np.ndarray, longitude_deg: np.ndarray) -> np.ndarray:
+    """Why each message has no position, (N,) str, "" where it has one. Altitude and covariance are not looked at.
+
+    The names are those of `GnssFault`, by which the node judges its receiver.
+    """
+    conditions = {
+        "status_unknown": status == STATUS_UNKNOWN,
+        "no_fix_status": status < 0,
+        "not_finite": ~(np.isfinite(latitude_deg) & np.isfinite(longitude_deg)),
+        "off_the_globe": (abs(latitude_deg) > 90.0) | (abs(longitude_deg) > 180.0),
+        "null_island": (abs(latitude_deg) < NULL_ISLAND_DEG) & (abs(longitude_deg) < NULL_ISLAND_DEG),
+    }
+    return np.select(list(conditions.values()), list(conditions), default="")
+
+
+def faults_of(fixes: Fixes) -> np.ndarray:
+    """`position_faults` of fixes, (N,) str."""
+    return position_faults(fixes.status, fixes.positions[:, 0], fixes.positions[:, 1])
+
+
+def usable(fixes: Fixes) -> Fixes:
+    """Those with a position, one per stamp; the others are counted by reason."""
+    faults = faults_of(fixes)
+    good = fixes.where(faults == "", dict(Counter(faults[faults != ""].tolist())))
+    # a receiver that repeats its last fix with its stamp, or a bag that was played in a loop while it was recorded
+    _, first = np.unique(good.stamps_ns, return_index=True)
+    repeated = len(good) - len(first)
+    return good.where(first, {"repeated_stamp": repeated} if repeated else None)
+
+
+def read_all_fixes(bag: Bag, topic: str) -> Fixes:
+    """All NavSatFix messages of a topic, also those without a position. Raises DatasetError if the topic has none."""
+    kind = bag.topics().get(topic)
+    if kind != NAVSATFIX:
+        known = ", ".join(name for name, item in bag.topics().items() if item == NAVSATFIX) or "none"
+        raise DatasetError(f"bag {bag.path} has no NavSatFix on {topic}; it has them on: {known}")
+    received = [(message.time_ns, content) for message, content in bag.contents(topic)]
+    logs = np.array([time_ns for time_ns, _ in received], dtype=np.int64)
+    stamps = np.array([stamp_to_ns(fix.header.stamp) for _, fix in received], dtype=np.int64)
+    rule = stamp_rule(stamps, logs)
+    times = [rule.time_ns(stamp, log_ns) for stamp, log_ns in zip(stamps.tolist(), logs.tolist(), strict=True)]
+    rows = [(time, fix) for time, (_, fix) in zip(times, received, strict=True) if time is not None]
+    rows.sort(key=lambda row: row[0])
+    return Fixes(
+        np.array([time for time, _ in rows], dtype=np.int64),
+        np.array([(fix.latitude, fix.longitude, fix.altitude) for _, fix in rows], dtype=np.float64).reshape(-1, 3),
+        np.array([fix.position_covariance for _, fix in rows], dtype=np.float64).reshape(-1, 3, 3),
+        np.array([fix.status.status for _, fix in rows], dtype=np.int64),
+        {"no_time": len(received) - len(rows)} if len(rows) < len(received) else {},
+        rule,
+    )
+
+
+def read_fixes(bag: Bag, topic: str) -> Fixes:
+    """The positions on a NavSatFix topic; what is left out, and why, is logged.
+
+    Raises:
+        DatasetError: the topic is not there, is of another type, or has no position.
+    """
+    fixes = read_positions(bag, topic)
+    if len(fixes):
+        return fixes
+    total = sum(fixes.left_out.values())
+    if not total:
+        raise DatasetError(f"bag {bag.path}: {topic} has no messages, expected NavSatFix with positions")
+    advice = ""
+    if "status_unknown" in fixes.left_out:
+        advice = "; status -2 is what a driver leaves that never sets it: expected 0 (fix) or more"
+    raise DatasetError(f"bag {bag.path}: none of the messages on {topic} has a position: {fixes.text()}{advice}")
+
+
+def read_positions(bag: Bag, topic: str) -> Fixes:
+    """As `read_fixes`, for a topic that may be without any position, such as that of a receiver."""
+    fixes = usable(read_all_fixes(bag, topic))
+    if fixes.text():
+        log.warning("%s: %s: %s", bag.path, topic, fixes.text())
+    return fixes
