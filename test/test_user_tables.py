@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 from compatibility import Area, condition
+from photo_helpers import write_photo
 from table_helpers import LATITUDE, LONGITUDE, Folder
 
 from campus_visual_gps.errors import DatasetError
@@ -202,6 +203,38 @@ def test_name_in_two_folders_is_one_line_with_both(tmp_path):
         folder.ingest("file,lat,lon\nA.JPG,31.2,34.8\n")
     text = "file,lat,lon\nRIDE\\A.JPG,31.2,34.8\n/home/me/walk/a.jpg,31.3,34.9\n"
     assert folder.ingest(text) == {"ride/a.jpg": (31.2, 34.8), "walk/a.jpg": (31.3, 34.9)}
+
+
+@condition(Area.TABLES, "label table with rows at 0, 0", "these photos are rejected", since="2026-11-26")
+def test_rows_without_a_fix_are_rejected_and_stop_nothing(folder):
+    assert folder.ingest("file,lat,lon,altitude_m\na.jpg,0,0,0\nb.jpg,31.262,34.8025,300\n") == {"b.jpg": HERE["b.jpg"]}
+    assert folder.rejected()["a.jpg"].startswith("position 0, 0")
+
+
+@condition(Area.TABLES, "label table without rows", "said in one line", since="2026-11-26")
+def test_table_without_rows_is_said(folder, caplog):
+    caplog.set_level("INFO", logger="training")
+    with pytest.raises(DatasetError, match="none of 2 photos can be used"):
+        folder.ingest("file,lat,lon\n")
+    assert "table.csv: no rows below the header" in caplog.text
+
+
+@condition(Area.TABLES, "label whose swapped position is that of the EXIF", "one line", since="2026-11-26")
+def test_table_with_swapped_columns_is_told_by_the_exif(tmp_path):
+    folder = Folder(tmp_path, "a.jpg")
+    write_photo(folder.photos / "b.jpg", 1)
+    with pytest.raises(DatasetError, match=r"line 2: .* of b\.jpg are swapped: its EXIF"):
+        folder.ingest("file,lat,lon\nb.jpg,34.8,31.26\n")
+
+
+def test_altitude_with_a_point_is_ambiguous_beside_decimal_commas(folder):
+    with pytest.raises(DatasetError, match=r"line 2: .*'1\.234' may be 1,234 or 1234"):
+        folder.ingest("file;lat;lon;altitude_m\na.jpg;31,2;34,8;1.234\n")
+
+
+def test_exiftool_table_with_two_names_of_the_photo_is_read(folder):
+    text = "SourceFile,FileName,Directory,GPSLatitude,GPSLongitude\n./a.jpg,a.jpg,.,31.262145,34.802533\n"
+    assert folder.ingest(text) == {"a.jpg": HERE["a.jpg"]}
 
 
 def test_what_is_not_ordinary_is_said_in_one_line(folder, caplog):

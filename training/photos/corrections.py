@@ -104,7 +104,12 @@ def _distance_m(correction: Correction, start: tuple[float, float], end: tuple[f
     try:
         return float(np.hypot(*LocalFrame.at(*start).to_local(*end)))
     except GeodesyError as error:
-        raise correction.row.error(f"moves the label too far: {error}") from error
+        hint = "; are latitude and longitude swapped?" if _near(start, end[::-1]) else ""
+        raise correction.row.error(f"moves the label too far: {error}{hint}") from error
+
+
+def _near(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) < 1.0
 
 
 def _review(labels: pd.DataFrame) -> pd.DataFrame:

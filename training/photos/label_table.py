@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.exif import PhotoExif
@@ -97,27 +97,33 @@ def match_files(labels: list[Label], names: PhotoNames, path: Path) -> tuple[dic
 
 
 def _check_not_swapped(path: Path, labels: list[Label]) -> None:
-    """Raise DatasetError for a row whose latitude and longitude are in each other's column."""
+    """Raise DatasetError for a row whose latitude and longitude are in each other's column, by the other rows."""
     placed = [label for label in labels if not math.isnan(label.latitude_deg)]
-    if not placed:
-        return
-    if all(abs(label.latitude_deg) > 90.0 and abs(label.longitude_deg) <= 90.0 for label in placed):
+    if placed and all(abs(label.latitude_deg) > 90.0 >= abs(label.longitude_deg) for label in placed):
         raise DatasetError(f"{path}: every latitude is beyond 90 degrees and no longitude is; swap the two columns")
-    centre = median(label.latitude_deg for label in placed), median(label.longitude_deg for label in placed)
-    for label in placed:
-        position = label.latitude_deg, label.longitude_deg
-        if _apart_deg(position, centre) > _SITE_DEG >= _apart_deg(position[::-1], centre):
-            raise DatasetError(
-                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {label.file} "
-                f"are swapped: the other rows are near {centre[0]:g}, {centre[1]:g}; correct the row"
-            )
+    # one row for each square degree: a site has one or two
+    cells = {(round(label.latitude_deg), round(label.longitude_deg)): label for label in placed}
+    counts = Counter((round(label.latitude_deg), round(label.longitude_deg)) for label in placed)
+    for cell, label in sorted(cells.items(), key=lambda item: counts[item[0]]):
+        for other in cells.values():
+            own, place = _position(label), _position(other)
+            if _apart_deg(own, place) > _SITE_DEG >= _apart_deg(own[::-1], place) and counts[cell] <= len(placed) / 2:
+                first = next(one for one in placed if (round(one.latitude_deg), round(one.longitude_deg)) == cell)
+                raise DatasetError(
+                    f"{path}, line {first.line}: latitude {first.latitude_deg:g} and longitude {first.longitude_deg:g} "
+                    f"are swapped, or those of line {other.line}, {place[0]:g} and {place[1]:g}; correct the row"
+                )
+
+
+def _position(label: Label) -> tuple[float, float]:
+    return label.latitude_deg, label.longitude_deg
 
 
 def check_against_exif(path: Path, labels: dict[str, Label], exif: dict[str, PhotoExif]) -> None:
     """Raise DatasetError for a label whose latitude and longitude are swapped, by the position in the photo's EXIF."""
     for file, label in labels.items():
         camera = exif.get(file, PhotoExif())
-        own, position = (camera.latitude_deg, camera.longitude_deg), (label.latitude_deg, label.longitude_deg)
+        own, position = (camera.latitude_deg, camera.longitude_deg), _position(label)
         if _apart_deg(position, own) > _SITE_DEG >= _apart_deg(position[::-1], own):
             raise DatasetError(
                 f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {file} are "

@@ -86,6 +86,17 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", composed.casefold())
 
 
+def same_names(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each of `wanted` as the one name in `known` that differs from it at most in letter case and Unicode form."""
+    exact, folded = set(known), defaultdict(set)
+    for name in exact:
+        folded[fold(name)].add(name)
+    return [
+        next(iter(folded[fold(name)])) if name not in exact and len(folded.get(fold(name), ())) == 1 else name
+        for name in wanted
+    ]
+
+
 def _as_path(text: str) -> str:
     """A path with forward slashes, without its drive, ./ and doubled slashes."""
     path = re.sub(r"^[A-Za-z]:", "", text.strip()).replace("\\", "/").lstrip("/")

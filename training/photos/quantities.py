@@ -22,6 +22,7 @@ _GROUPED = {
     " ": re.compile(r"[-+]?\d{1,3}( \d{3})+([.,]\d+)?", re.ASCII),
     "'": re.compile(r"[-+]?\d{1,3}('\d{3})+([.,]\d+)?", re.ASCII),
 }
+_ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+", re.ASCII)
 _UNIT = re.compile(r"\s*(m|meters?|metres?|°|deg|degrees?)$", re.IGNORECASE)
 
@@ -54,6 +55,8 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
         ValueError: It is not a number, or could be two.
     """
     number = _UNIT.sub("", clean(text))
+    if decimal_comma and _ONE_GROUP.fullmatch(number):
+        raise ValueError(f"'{text}' may be {number.replace('.', ',')} or {number.replace('.', '')}: write a comma")
     if _PLAIN.fullmatch(number):
         return float(number)
     if _DECIMAL_COMMA.fullmatch(number) and (decimal_comma or not _GROUPED[","].fullmatch(number)):
@@ -83,7 +86,7 @@ def parse_coordinate(text: str, axis: str) -> float:
     if _PLAIN.fullmatch(cleaned):
         return float(cleaned)
     if cleaned.count(".") > 1 and _GROUPED["."].fullmatch(cleaned):
-        raise ValueError("expected a number; a spreadsheet has taken the decimal point for thousands separators")
+        raise ValueError("a spreadsheet has taken the decimal point for thousands separators")
     match = _LETTER.fullmatch(_SIDE.sub(lambda side: side[0][0], cleaned))
     if match is None or (match["before"] and match["after"]):
         raise ValueError("expected a number")

@@ -109,17 +109,18 @@ def read_user_rows(
     kept = [(line, cells) for line, cells in kept if any(cells) and not _is_second_header(cells, columns, layout)]
     values = [(line, dict(zip(columns, cells, strict=True))) for line, cells in kept]
     decimal_comma = any(has_decimal_comma(row.get(name, "")) for _, row in values for name in _AXES)
-    _report(path, layout, encoding, decimal_comma, len(data) - len(kept))
+    _report(path, layout, encoding, decimal_comma, len(kept), len(data) - len(kept))
     return [UserRow(path, line, row, decimal_comma) for line, row in values]
 
 
-def _report(path: Path, layout: _Layout, encoding: str, decimal_comma: bool, skipped: int) -> None:
+def _report(path: Path, layout: _Layout, encoding: str, decimal_comma: bool, rows: int, skipped: int) -> None:
     """One line about what is not an ordinary CSV file."""
     found = [] if layout.delimiter == "," else [f"{DELIMITERS.get(layout.delimiter, layout.delimiter)}-separated"]
     found += [] if encoding == "utf-8" else [encoding]
     found += ["decimal commas"] if decimal_comma else []
     above = max(layout.header, 0)
     found += [f"{above} lines above the header skipped"] if above else []
+    found += [] if rows else ["no rows below the header"]
     found += [f"{skipped} rows without values or with a header again skipped"] if skipped else []
     if found:
         _log.info("%s: %s", path, ", ".join(found))
@@ -192,12 +193,16 @@ def _layout(
 
 
 def _unique(cells: list[str], names: list[str | None]) -> list[str]:
-    """Columns by their canonical names; an exact name is taken before one that means the same."""
+    """Columns by their canonical names; an exact name is taken before one that means the same.
+
+    Of several names of the photo (exiftool has SourceFile and FileName) the first counts.
+    """
     exact = {cell for cell in cells if canonical_name(cell) == cell}
-    return [
-        cell if name is None or (name in exact and cell != name) else name
-        for cell, name in zip(cells, names, strict=True)
-    ]
+    columns: list[str] = []
+    for cell, name in zip(cells, names, strict=True):
+        other = name is None or (name in exact and cell != name) or (name == "file" and name in columns)
+        columns.append(cell if other or name is None else name)
+    return columns
 
 
 def _with_photo_column(
@@ -234,7 +239,9 @@ def _fit(
     position = [name for name in _AXES if name in columns]
     needed = [*required, *(position if any(name not in absent for name in position) else [])]
     if len(cells) > len(columns) or any(name in absent for name in needed):
-        hint = "write decimal points, or separate by semicolons" if layout.delimiter == "," else "correct the row"
+        hint = "correct the row"
+        if layout.delimiter == ",":
+            hint += " (a decimal comma cuts a number in two: write points, or separate by semicolons)"
         raise DatasetError(
             f"{path}, line {line}: {len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); {hint}"
         )
@@ -253,7 +260,8 @@ def _cut_at_commas(cells: list[str], columns: list[str]) -> bool:
         return False
     first = min(columns.index(name) for name in _AXES)
     run = cells[first : first + 3]
-    return len(run) == 3 and all(_WHOLE.fullmatch(cell) for cell in run)
+    no_fix = run[:2] == ["0", "0"]
+    return len(run) == 3 and not no_fix and all(_WHOLE.fullmatch(cell) for cell in run)
 
 
 def _is_second_header(cells: list[str], columns: list[str], layout: _Layout) -> bool:
