@@ -160,7 +160,10 @@ def _read_scan(walk: _Walk, body: bytes) -> bool:
     count = body[0] if body else 0
     if not walk.sampling or len(body) < 4 + 2 * count:
         return False
-    walk.scan = tuple(body[1 : 1 + 2 * count : 2])
+    scan = tuple(body[1 : 1 + 2 * count : 2])
+    if not scan or not set(scan) <= walk.sampling.keys():
+        return False
+    walk.scan = scan
     first, last, bits = body[1 + 2 * count : 4 + 2 * count]
     if walk.kind not in _PROGRESSIVE:
         first, last, bits = 0, 63, 0

@@ -60,7 +60,9 @@ def to_seconds(stamp: Time) -> float:
 class Client:
     """Another node of the robot: it sends images to the localizer of a namespace and receives what that publishes."""
 
-    def __init__(self, namespace: str, image_type: type = Image, image_topic: str = "image"):
+    def __init__(
+        self, namespace: str, image_type: type = Image, image_topic: str = "image", image_qos=qos_profile_sensor_data
+    ):
         self.context = Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("client", context=self.context, namespace=namespace)
@@ -70,7 +72,7 @@ class Client:
         self.poses: list[PoseWithCovarianceStamped] = []
         self.statuses: list[DiagnosticStatus] = []
         self._name = f"{namespace}/visual_gps: localizer".lstrip("/")
-        self._images = self.node.create_publisher(image_type, image_topic, qos_profile_sensor_data)
+        self._images = self.node.create_publisher(image_type, image_topic, image_qos)
         self._fix_subscription = self.node.create_subscription(NavSatFix, "visual_gps/fix", self.fixes.append, 10)
         self.node.create_subscription(PoseWithCovarianceStamped, "visual_gps/pose", self.poses.append, 10)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -166,11 +168,19 @@ class RunningNode:
     The rate of the fixes is not limited unless a test sets max_rate_hz.
     """
 
-    def __init__(self, *, image_type: type = Image, image_topic: str = "image", cli_args=None, **parameters):
+    def __init__(
+        self,
+        *,
+        image_type: type = Image,
+        image_topic: str = "image",
+        image_qos=qos_profile_sensor_data,
+        cli_args=None,
+        **parameters,
+    ):
         from campus_visual_gps.ros.localizer_node import LocalizerNode
 
         self.namespace = f"/test{next(_numbers)}"
-        self.client = Client(self.namespace, image_type, image_topic)
+        self.client = Client(self.namespace, image_type, image_topic, image_qos)
         self._context = Context()
         rclpy.init(context=self._context)
         overrides = [Parameter(name, value=value) for name, value in ({"max_rate_hz": 0.0} | parameters).items()]

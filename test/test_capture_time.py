@@ -192,6 +192,7 @@ def stamp(date: str, *time: float) -> dict:
             SITE,
             LOCAL,
         ),
+        row("GPS time 46 minutes old", "the camera's time", stamp("2025:12:22", 7, 1, 0), SITE, LOCAL),
         row("GPS time 7 minutes old", "the camera's time", stamp("2025:12:22", 7, 40, 0), SITE, LOCAL),
         row("GPS date without GPS time", "the camera's time", {GPS.GPSDateStamp: "2025:12:22"}, SITE, LOCAL),
         row("GPS time 99:99:99", "the camera's time", stamp("2025:12:22", 99, 99, 99), SITE, LOCAL),

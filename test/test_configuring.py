@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from compatibility import Area, condition
@@ -166,37 +169,54 @@ def test_a_failure_on_the_thread_is_a_failure_of_configure_with_its_reason(monke
         assert client.change_state(Transition.TRANSITION_CONFIGURE)
 
 
+# Loading takes its time without loading anything: importing torch is slow, and the tests of localizer_node do it.
 SLOW_NODE = f"""
 import time
 from campus_visual_gps.ros import localizer_node, model_loader
-load = model_loader.load_localizer
-def slow(settings, logger):
-    time.sleep({LOAD_S})
-    return load(settings, logger)
-model_loader.load_localizer = slow
+model_loader.load_localizer = lambda settings, logger: time.sleep({LOAD_S})
 localizer_node.main()
 """
 
 
-@node_row("Ctrl-C while the model is loaded", "ends quietly when loading has ended, 10 s at most")
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
-def test_a_signal_while_configuring_ends_the_process_quietly(signals, bundle_dir):
-    client = Client("/configuring")
-    arguments = ["--ros-args", "-r", "__ns:=/configuring", "-p", f"model_dir:={bundle_dir}"]
+@contextmanager
+def node_process(namespace: str, bundle_dir: Path, *code: str) -> Iterator[tuple[subprocess.Popen, Client]]:
+    """A node in a process of its own, started as `python *code`, and a client."""
+    client = Client(namespace)
+    arguments = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"model_dir:={bundle_dir}"]
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_NODE, *arguments],
+        [sys.executable, *code, *arguments, "-p", "autostart:=false"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
+        yield process, client
+    finally:
+        process.kill()
+        process.communicate()
+        client.close()
+
+
+@node_row("Ctrl-C while the model is loaded", "ends quietly when loading has ended, 10 s at most")
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+def test_a_signal_while_configuring_ends_the_process_quietly(signals, bundle_dir):
+    with node_process("/ended", bundle_dir, "-c", SLOW_NODE) as (process, client):
+        changing(client, Transition.TRANSITION_CONFIGURE)
         client.wait_status(lambda status: "loading the model" in status.message, "loading the model")
         for number in signals:
             process.send_signal(number)
         _, errors = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
-        client.close()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors and "Exception" not in errors
+
+
+@pytest.mark.slow
+def test_a_process_that_imports_torch_and_loads_a_real_bundle_answers_meanwhile():
+    node = ("-m", "campus_visual_gps.ros.localizer_node")
+    with node_process("/real", ROOT / "sample" / "bundle", *node) as (_, client):
+        configuring = changing(client, Transition.TRANSITION_CONFIGURE)
+        times_s, states = answer_times_s(client, configuring)
+        assert configuring.answer().success
+        assert len(times_s) >= 10 and sorted(times_s)[len(times_s) * 9 // 10] < ANSWER_S
+        assert "configuring" in states

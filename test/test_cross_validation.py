@@ -22,6 +22,7 @@ from training.cli import app
 from training.config import load_config
 from training.data.dataset import read_rgb
 from training.evaluate.predict import read_predictions
+from training.fit import cross_validation
 from training.fit.bundle_builder import describes_alike
 from training.fit.cross_validation import cross_validate, load_calibration_sets
 from training.fit.ensemble import train_ensemble
@@ -151,6 +152,53 @@ def test_folds_of_another_configuration_are_an_error(folds, dataset_dir, tmp_pat
     other = dataclasses.replace(config, size_px=96, out=str(tmp_path / "final"))
     with pytest.raises(DatasetError, match="another configuration"):
         train_ensemble(other, config.out)
+
+
+@condition(
+    Area.BUNDLES, "what a fold predicted, cut off, empty or damaged", "one line that names it", since="2026-11-26"
+)
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data.replace(b"PK\x03\x04", b"PK\x00\x00", 1)],
+    ids=["empty", "cut", "damaged"],
+)
+def test_damaged_predictions_of_a_fold_are_one_line(folds, damage):
+    config, made, _ = folds
+    file = made[0][0].bundle_dir.parent / "held_out.npz"
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    try:
+        with pytest.raises(DatasetError, match=r"held_out\.npz cannot be read: run `cross-validate` again"):
+            load_calibration_sets(config.out, load_site(config), config)
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"\xff\xfe\x00", b"text"])
+def test_a_damaged_list_of_folds_is_one_line(tmp_path, content):
+    (tmp_path / "folds.yaml").write_bytes(content)
+    with pytest.raises(DatasetError, match="no complete folds"):
+        read_folds(tmp_path)
+
+
+@condition(
+    Area.FOLDERS,
+    "cross-validation where two folders are one walk",
+    "warning with `--sessions-by time`",
+    since="2026-11-26",
+)
+def test_folds_of_one_walk_are_warned_of(dataset_dir, tmp_path, monkeypatch, caplog):
+    class StoppedError(Exception):
+        pass
+
+    def stop(*_):
+        raise StoppedError
+
+    monkeypatch.setattr(cross_validation, "_train", stop)
+    with pytest.raises(StoppedError):
+        cross_validate(_config(tmp_path, dataset_dir))
+    assert "3 pairs of sessions, such as walk-0 and walk-1, overlap in time" in caplog.text
+    assert "a fold tests what it trained" in caplog.text and "--sessions-by time" in caplog.text
 
 
 @condition(Area.BUNDLES, "cross-validation that was interrupted", "one line that says what to run", since="2026-11-26")

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from compatibility import Area, condition
 
 from campus_visual_gps.ros.diagnostics import ERROR, OK, STALE, WARN, NodeStatistics, StageTimes, active_report
 from campus_visual_gps.ros.image_queue import DropRule
@@ -53,6 +54,12 @@ def test_the_level_stays_until_something_new_happens():
     assert [statistics.report().level for _ in range(3)] == [ERROR] * 3
 
 
+@condition(
+    Area.TRANSPORT,
+    "camera that stops or never starts",
+    "the diagnostics are stale after three seconds",
+    since="2026-11-22",
+)
 def test_silence_is_stale_from_the_start_and_after_images():
     clock = FakeClock()
     statistics = NodeStatistics("/camera/image", clock)
@@ -96,6 +103,12 @@ def test_the_rate_is_that_since_the_last_report_and_the_age_that_of_the_last_ima
     assert (values["image_rate_hz"], values["image_age_s"], values["image_silence_s"]) == (15.0, 0.25, 2.0)
 
 
+@condition(
+    Area.CAMERA,
+    "camera that is frozen and repeats one image",
+    "a warning after ten identical images",
+    since="2026-11-22",
+)
 def test_a_camera_that_repeats_itself_is_a_warning():
     statistics = NodeStatistics("/image")
     statistics.record_repeat(9)

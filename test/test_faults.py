@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import ROOT, textured_rgb
 from lifecycle_msgs.msg import Transition
@@ -24,6 +25,8 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.pipeline import load_localizer
 
 pytestmark = pytest.mark.ros
+
+SINCE = "2026-11-22"
 
 GOOD = textured_rgb(48, 64, seed=9)
 
@@ -67,6 +70,7 @@ def test_a_truncated_jpeg(compressed, localizer):
     assert_right_fix(compressed, localizer, compressed_message(GOOD, "png"))
 
 
+@condition(Area.CAMERA, "compressed image of 7680 x 4320", "processed", since=SINCE)
 def test_an_8k_image(compressed, localizer):
     large = np.repeat(np.repeat(GOOD, 90, axis=0), 120, axis=1)
     assert large.shape == (4320, 7680, 3)
@@ -99,6 +103,7 @@ def encoded(encoding: str) -> Image:
     return message
 
 
+@condition(Area.CAMERA, "encoding that changes from image to image", "every image is read by its own", since=SINCE)
 def test_an_encoding_that_changes_from_image_to_image(active, localizer):
     big_endian = encoded("rgb16")
     big_endian.is_bigendian = 1
@@ -110,6 +115,9 @@ def test_an_encoding_that_changes_from_image_to_image(active, localizer):
 # Flow
 
 
+@condition(
+    Area.TRANSPORT, "burst of images faster than the model", "the newest is processed, the rest counted", since=SINCE
+)
 def test_of_a_burst_of_images_only_the_newest_are_processed(bundle_dir, localizer):
     running = RunningNode(model_dir=str(bundle_dir))
     with running as client:
@@ -135,6 +143,7 @@ def test_of_a_burst_of_images_only_the_newest_are_processed(bundle_dir, localize
         assert_right_fix(client, localizer, image_message(GOOD))
 
 
+@condition(Area.TRANSPORT, "camera that starts after the node", "diagnostics are stale until then", since=SINCE)
 def test_no_images_and_then_some(bundle_dir, localizer):
     with RunningNode(model_dir=str(bundle_dir)) as client:
         client.wait_connected()
@@ -156,6 +165,7 @@ def test_impossible_stamps(stamp_s, name, active, localizer):
     assert_right_fix(active, localizer, image_message(GOOD))
 
 
+@condition(Area.TRANSPORT, "stamps that jump back (looping bag)", "used: a new epoch starts", since=SINCE)
 def test_stamps_that_jump_back(active, localizer):
     assert_right_fix(active, localizer, image_message(GOOD))
     active.fixes.clear()
@@ -205,6 +215,9 @@ def test_a_gpu_without_memory_for_the_model_is_left_or_reported(choice, bundle_d
         assert "loading the model on the CPU" in warnings[0]
 
 
+@condition(
+    Area.NODE, "GPU out of memory, on_out_of_memory inactive", "deactivated; can be activated again", since=SINCE
+)
 def test_a_gpu_without_memory_stops_the_node_where_that_is_asked_for(bundle_dir, localizer):
     running = RunningNode(model_dir=str(bundle_dir), on_out_of_memory="inactive")
     with running as client:
@@ -220,6 +233,7 @@ def test_a_gpu_without_memory_stops_the_node_where_that_is_asked_for(bundle_dir,
         assert_right_fix(client, localizer, image_message(GOOD))
 
 
+@condition(Area.BUNDLES, "bundle removed while the node runs", "the node goes on", since=SINCE)
 def test_a_bundle_that_is_removed_while_the_node_runs(bundle_dir, localizer, tmp_path):
     copy = shutil.copytree(bundle_dir, tmp_path / "copy")
     with RunningNode(model_dir=str(copy)) as client:
@@ -236,12 +250,14 @@ def test_a_bundle_that_is_removed_while_the_node_runs(bundle_dir, localizer, tmp
         assert_right_fix(client, localizer, image_message(GOOD))
 
 
+@condition(Area.NODE, "parameter changed while the node is configured", "declined with the reason", since=SINCE)
 def test_parameters_that_are_changed_at_run_time(active, localizer):
     for name, value in (("max_rate_hz", 1.0), ("model_dir", "/nowhere"), ("output", "fallback"), ("device", "cuda")):
         assert "clean up first" in active.set_parameter(name, value)
     assert_right_fix(active, localizer, image_message(GOOD))
 
 
+@condition(Area.NODE, "SIGTERM during an inference", "ends with exit code 0 and no traceback", since=SINCE)
 def test_sigterm_during_inference_ends_quietly(bundle_dir):
     """The process tells that an image is being processed by a file that its slow localizer touches."""
     marker = bundle_dir.parent / "in_work"

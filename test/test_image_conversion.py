@@ -129,6 +129,9 @@ def test_every_encoding_gives_the_same_picture(encoding, padding, rgb):
     assert_alike(to_rgb(raw(rows, encoding, padding=padding)), truth, limit)
 
 
+@condition(
+    Area.CAMERA, "16-bit raw image, big-endian or little-endian", "both byte orders are read", since="2026-11-22"
+)
 @pytest.mark.parametrize("encoding", [name for name in RAW_ENCODINGS if "16" in name])
 def test_both_byte_orders_are_read(encoding, rgb):
     rows, _ = encode(rgb, encoding)
@@ -136,6 +139,7 @@ def test_both_byte_orders_are_read(encoding, rgb):
     assert np.array_equal(to_rgb(raw(rows, encoding, big_endian=True, padding=6)), little)
 
 
+@condition(Area.CAMERA, "8-bit raw image with is_bigendian set", "the flag is ignored", since="2026-11-22")
 def test_byte_order_of_8_bit_images_is_ignored(rgb):
     assert np.array_equal(to_rgb(raw(rgb, "rgb8", big_endian=True)), rgb)
 
@@ -151,6 +155,7 @@ def test_rgb8_without_padding_is_not_copied(rgb):
     assert np.shares_memory(to_rgb(message), np.frombuffer(message.data, np.uint8))
 
 
+@condition(Area.CAMERA, "compressed image whose format is wrong or empty", "decoded by its bytes", since="2026-11-22")
 @pytest.mark.parametrize("extension", [".png", ".jpg"])
 @pytest.mark.parametrize("text", ["png", "jpeg", "rgb8; jpeg compressed bgr8", "bgr8; png compressed bgr8", ""])
 def test_compressed_colour_is_read_whatever_the_format_is_called(extension, text, rgb):
@@ -158,6 +163,7 @@ def test_compressed_colour_is_read_whatever_the_format_is_called(extension, text
     assert_alike(to_rgb(compressed(data, text)), rgb, 0.0 if extension == ".png" else 3.0)
 
 
+@condition(Area.CAMERA, "compressed grey image of 8 or 16 bits", "converted to RGB", since="2026-11-22")
 @pytest.mark.parametrize("bits", [8, 16])
 def test_compressed_grey_is_read(bits, rgb):
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -166,6 +172,7 @@ def test_compressed_grey_is_read(bits, rgb):
     assert_alike(to_rgb(compressed(data, f"mono{bits}; png compressed ")), np.dstack([grey] * 3), 1.0)
 
 
+@condition(Area.CAMERA, "compressed image of 16 bits, or with alpha", "converted to RGB", since="2026-11-22")
 def test_compressed_16_bit_colour_and_alpha_are_read(rgb):
     bgr16 = rgb[..., ::-1].astype(np.uint16) * 257
     bgra = np.dstack([rgb[..., ::-1], np.full(rgb.shape[:2], 9, np.uint8)])
@@ -174,11 +181,18 @@ def test_compressed_16_bit_colour_and_alpha_are_read(rgb):
         assert_alike(to_rgb(compressed(data, "png")), rgb, 1.0)
 
 
+@condition(
+    Area.CAMERA,
+    "compressed image whose channels were swapped by its encoder",
+    "the order is restored",
+    since="2026-11-22",
+)
 def test_compressed_rgb_order_of_image_transport_is_undone(rgb):
     data = cv2.imencode(".png", rgb)[1].tobytes()
     assert_alike(to_rgb(compressed(data, "rgb8; png compressed rgb8")), rgb, 0.0)
 
 
+@condition(Area.CAMERA, "compressed Bayer mosaic", "demosaiced", since="2026-11-22")
 def test_compressed_mosaic_is_coloured(rgb):
     data = cv2.imencode(".png", mosaic(rgb, "grbg"))[1].tobytes()
     assert_alike(to_rgb(compressed(data, "bayer_grbg8; png compressed ")), rgb, 3.0)
@@ -190,12 +204,24 @@ def compressed(data: bytes, text: str) -> CompressedImage:
     return message
 
 
+@condition(
+    Area.CAMERA,
+    "raw image, unknown encoding or depth (32FC1, nv42, empty)",
+    "rejected as bad_image, the encoding named",
+    since="2026-11-22",
+)
 @pytest.mark.parametrize("encoding", ["32FC1", "8SC3", "16UC2", "8UC2", "", "rgb", "nv42", "64FC1"])
 def test_an_encoding_that_is_neither_colour_nor_grey_is_named_in_the_error(encoding, rgb):
     with pytest.raises(ImageError, match=f"encoding '{encoding}' is not a colour or grey image"):
         to_rgb(raw(rgb, encoding))
 
 
+@condition(
+    Area.CAMERA,
+    "raw image whose step, height, width or data contradict each other",
+    "rejected as bad_image, the sizes named",
+    since="2026-11-22",
+)
 @pytest.mark.parametrize(
     "change",
     [
@@ -220,6 +246,7 @@ def test_sizes_that_contradict_each_other_are_errors(change, rgb):
         to_rgb(message)
 
 
+@condition(Area.CAMERA, "YUV image with an odd side", "rejected as bad_image, the size named", since="2026-11-22")
 @pytest.mark.parametrize("encoding", ["yuv422", "yuyv", "nv12", "nv24"])
 def test_odd_sides_of_shared_chroma_are_errors(encoding):
     message = Image(height=HEIGHT, width=33, encoding=encoding, step=66)
@@ -228,6 +255,12 @@ def test_odd_sides_of_shared_chroma_are_errors(encoding):
         to_rgb(message)
 
 
+@condition(
+    Area.NODE,
+    "neither cv_bridge nor rosbags-image installed",
+    "the node waits unconfigured; one line says what to install",
+    since="2026-11-22",
+)
 def test_a_machine_without_a_bridge_is_told_what_to_install(monkeypatch):
     def missing() -> Bridge:
         raise ImportError("No module named 'this'")
@@ -239,12 +272,19 @@ def test_a_machine_without_a_bridge_is_told_what_to_install(monkeypatch):
         image_conversion.bridge()
 
 
+@condition(
+    Area.CAMERA,
+    "compressed image that is empty or no image",
+    "rejected as bad_image, the size and format named",
+    since="2026-11-22",
+)
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
 def test_undecodable_bytes_are_errors(data):
     with pytest.raises(ImageError, match="compressed image of"):
         to_rgb(compressed(data, "jpeg"))
 
 
+@condition(Area.CAMERA, "compressed depth image", "rejected as bad_image", since="2026-11-22")
 def test_compressed_depth_is_an_error(rgb):
     data = bytes(12) + cv2.imencode(".png", rgb[..., 0].astype(np.uint16))[1].tobytes()
     with pytest.raises(ImageError, match="expected a colour or grey image"):

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 
 from campus_visual_gps.ros.image_queue import DropRule, LatestImageBuffer, StampedImage, StampFilter, Worker
 from campus_visual_gps.ros.stamps import NS_PER_S
@@ -22,6 +23,12 @@ def accepted(stamp_filter: StampFilter, stamps_s) -> list[float]:
     return [stamp for stamp in stamps_s if stamp_filter.check(round(stamp * NS_PER_S)) is None]
 
 
+@condition(
+    Area.TRANSPORT,
+    "images out of order, by less than a second",
+    "the older ones are dropped as stamp_not_newer",
+    since="2026-11-22",
+)
 def test_repeated_and_older_stamps_are_dropped():
     stamp_filter = StampFilter()
     stamps_s = (5.0, 5.1, 5.1, 5.05, 5.2)
@@ -60,6 +67,9 @@ def test_a_jump_back_starts_an_epoch():
     assert (stamp_filter.check(2 * NS_PER_S), stamp_filter.epoch) == (None, 2)
 
 
+@condition(
+    Area.TRANSPORT, "one stray stamp far ahead", "only that image counts; the next ones are used", since="2026-11-22"
+)
 def test_a_stray_stamp_from_the_future_does_not_silence_the_node():
     assert accepted(StampFilter(), (10.0, 5000.0, 10.1, 10.2)) == [10.0, 5000.0, 10.1, 10.2]
 
@@ -153,6 +163,7 @@ def test_a_stopped_worker_drops_the_result_of_its_last_image_and_frees_the_model
     assert freed() is None
 
 
+@condition(Area.TRANSPORT, "camera at exactly max_rate_hz, with jitter", "no image is dropped", since="2026-11-22")
 def test_a_camera_at_exactly_the_allowed_rate_loses_no_image_to_jitter():
     stamp_filter = StampFilter(max_rate_hz=2.0)
     jitter_ns = np.random.default_rng(0).integers(-40_000_000, 40_000_000, 200)

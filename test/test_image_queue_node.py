@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import textured_rgb
 from lifecycle_msgs.msg import Transition
@@ -42,6 +43,7 @@ def start_inference(client: Client, hold: Hold) -> None:
     client.wait(sent, "start of the inference")
 
 
+@condition(Area.NODE, "service call or transition during an inference", "answered at once", since="2026-11-22")
 def test_services_and_transitions_are_answered_during_inference(bundle_dir):
     running = RunningNode(model_dir=str(bundle_dir))
     with running as client:
@@ -59,6 +61,7 @@ def test_services_and_transitions_are_answered_during_inference(bundle_dir):
         hold.go_on.set()
 
 
+@condition(Area.NODE, "~/enable false and true", "images are ignored, the model stays loaded", since="2026-11-22")
 def test_enable_stops_and_resumes_the_fixes(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir)) as client:
         client.wait_connected()
@@ -85,6 +88,7 @@ def test_images_too_old_or_from_the_future_are_dropped_with_a_name(bundle_dir):
             client.fix_of(picture())
 
 
+@condition(Area.NODE, "simulated time, also if it starts over", "followed", since="2026-11-22")
 def test_simulated_time_is_followed_and_may_start_over(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir), use_sim_time=True, max_age_s=2.0) as client:
         clock = client.node.create_publisher(Clock, "/clock", 10)
@@ -103,6 +107,7 @@ def test_simulated_time_is_followed_and_may_start_over(bundle_dir):
                 assert to_seconds(client.fixes[0].header.stamp) == pytest.approx(now_s - 0.1)
 
 
+@condition(Area.NODE, "image from before a jump back of the clock", "dropped as before_time_jump", since="2026-11-22")
 def test_an_image_from_before_a_jump_back_in_time_gives_no_fix(bundle_dir):
     running = RunningNode(model_dir=str(bundle_dir))
     with running as client:

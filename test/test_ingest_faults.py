@@ -109,7 +109,7 @@ def test_files_that_are_no_pictures_are_counted(tmp_path):
 
 
 @condition(
-    Area.TIME, "a time in the table of positions that no library can compare (year 1)", "photo rejected", since=SINCE
+    Area.TIME, "library that fails at the date or position of one photo", "that photo rejected by name", since=SINCE
 )
 def test_row_that_cannot_be_made_is_rejected_and_stops_nothing(tmp_path, monkeypatch):
     for seed in range(3):

@@ -151,6 +151,13 @@ def test_a_picture_that_is_grey_is_not_taken_for_lost_blocks():
         assert decode(data) is not None
 
 
+def test_scan_of_a_component_that_does_not_exist_is_an_error():
+    data = bytearray(encode("restart intervals")[:-2])
+    data[data.index(b"\xff\xda") + 5] = 77
+    with pytest.raises(ImageError, match=r"truncated JPEG: .* no image data"):
+        complete_jpeg(bytes(data))
+
+
 def test_bytes_between_segments_are_skipped_as_decoders_do():
     data = encode()
     dqt = data.index(b"\xff\xdb")

@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import ROOT, make_bundle, textured_rgb
 from lifecycle_msgs.msg import Transition
@@ -20,6 +21,8 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.estimation.integrity import Gates
 
 pytestmark = pytest.mark.ros
+
+SINCE = "2026-11-22"
 
 
 def assert_same_fix(fix: NavSatFix, localizer: Localizer, rgb: np.ndarray) -> None:
@@ -40,6 +43,9 @@ def test_a_raw_image_gives_the_fix_of_the_library(size, active, localizer):
     assert_same_fix(active.fix_of(image_message(rgb)), localizer, rgb)
 
 
+@condition(
+    Area.TRANSPORT, "compressed images with `image` remapped", "the topic with /compressed is followed", since=SINCE
+)
 def test_a_png_gives_the_fix_of_the_library_and_remapping_moves_its_topic(bundle_dir, localizer):
     rgb = textured_rgb(360, 640, seed=4)
     with RunningNode(
@@ -167,6 +173,7 @@ def test_silence_is_stale(bundle_dir):
 # Bad bundles and parameters
 
 
+@condition(Area.BUNDLES, "model_dir that does not exist", "unconfigured until another one is set", since=SINCE)
 def test_a_missing_bundle_keeps_the_node_up_and_another_one_can_be_set(bundle_dir, tmp_path):
     missing = tmp_path / "nowhere"
     with RunningNode(model_dir=str(missing)) as client:
@@ -182,6 +189,7 @@ def test_a_missing_bundle_keeps_the_node_up_and_another_one_can_be_set(bundle_di
         client.fix_of(image_message(textured_rgb(48, 64)))
 
 
+@condition(Area.BUNDLES, "bundle with a damaged file", "the node waits unconfigured; the file is named", since=SINCE)
 def test_a_hash_that_differs_is_named(bundle_dir, tmp_path):
     damaged = make_bundle(tmp_path / "damaged")
     member = sorted(damaged.glob("member-*.safetensors"))[0]
@@ -259,6 +267,7 @@ def test_deactivation_frees_the_model_and_activation_brings_it_back(bundle_dir):
         assert client.state() == "unconfigured"
 
 
+@condition(Area.NODE, "SIGTERM, or Ctrl-C twice", "ends with exit code 0 and no traceback", since=SINCE)
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
 def test_a_signal_ends_the_process_quietly(signals, bundle_dir):
     client = Client("/process")

@@ -1,6 +1,7 @@
 """Positions and times that stand beside a photo: Google Takeout's JSON, XMP files and XMP in the photo."""
 
 import json
+import os
 import unicodedata
 
 import pytest
@@ -188,6 +189,15 @@ def test_a_json_that_is_none_of_takeout_is_passed_over(folders, content):
     (folders[0] / "IMG_1.jpg.json").write_bytes(content)
     _, photos = run(folders)
     assert photos.loc["IMG_1.jpg", "label_source"] == "exif"
+
+
+@condition(Area.EXIF, "pipe or endless link of a sidecar's name", "passed over; nothing waits for it", since=SINCE)
+def test_a_sidecar_that_is_no_file_is_passed_over(folders):
+    write_photo(folders[0] / "IMG_1.jpg")
+    os.mkfifo(folders[0] / "IMG_1.xmp")
+    os.mkfifo(folders[0] / "x.json")
+    (folders[0] / "IMG_1.jpg.xmp").symlink_to("IMG_1.jpg.xmp")
+    assert run(folders)[0].photos == 1
 
 
 @condition(Area.EXIF, "position in the EXIF and another in a sidecar", "that of the EXIF is used", since=SINCE)

@@ -71,6 +71,16 @@ def test_a_position_that_cannot_be_one_is_none(form):
     assert all(map(math.isnan, position(*form)))
 
 
+@condition(Area.EXIF, "XMP in UTF-8 with or without a mark, or in UTF-16, padded", "used", since=SINCE)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("padding", ["", "\0\0", " \n" * 100])
+def test_a_packet_is_read_in_every_encoding(encoding, padding):
+    if encoding == "utf-16":
+        padding = padding.replace("\0", "")
+    packet = xmp("", 'exif:GPSLatitude="31,15.72N" exif:GPSLongitude="34,48.15E"') + padding
+    assert parse_xmp(packet.encode(encoding)).latitude_deg == pytest.approx(31.262)
+
+
 @condition(Area.EXIF, "position in XMP of a DJI drone", "used", since=SINCE)
 @pytest.mark.parametrize("longitude", ["GpsLongitude", "GpsLongtitude"])
 def test_a_drones_position_is_read(longitude):

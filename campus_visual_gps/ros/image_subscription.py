@@ -66,6 +66,10 @@ class ImageSubscription:
         node: The node. All its callbacks run on the executor's thread.
         settings: Its parameters.
         on_image: Called with every image. It must not hold the model, since rclpy may hold it after `close`.
+
+    Attributes:
+        topic: The topic's name after remapping.
+        received: Number of images that arrived.
     """
 
     def __init__(self, node: Node, settings: NodeParameters, on_image: Callable[[Image | CompressedImage], None]):
@@ -79,7 +83,7 @@ class ImageSubscription:
             self._decided_by = BY_OVERRIDE
         elif settings.image_reliability == AUTO:
             self._fixed, self._decided_by = "", BY_PUBLISHERS
-        self._received = self._lost = 0
+        self.received = self._lost = 0
         self._last_s, self._last_image = monotonic(), ""
         self._logged: dict[str, float] = {}
         self._recent: deque[tuple[int, int]] = deque([(0, 0)], maxlen=LOSS_REPORTS + 1)
@@ -128,7 +132,7 @@ class ImageSubscription:
             **{f"image_publishers.{name}": offers.count(name) for name in sorted(set(offers))},
             "image_reliability": state.reliability,
             "image_reliability_from": state.decided_by,
-            "images_received": self._received,
+            "images_received": self.received,
             "images_lost": self._lost,
             "last_image": self._last_image,
         }
@@ -184,7 +188,7 @@ class ImageSubscription:
         )
 
     def _on_message(self, message: Image | CompressedImage) -> None:
-        self._received += 1
+        self.received += 1
         self._last_s = monotonic()
         if isinstance(message, Image):
             self._last_image = f"{message.width} x {message.height}, {message.encoding}"
@@ -197,7 +201,7 @@ class ImageSubscription:
 
     def _recent_counts(self) -> tuple[int, int]:
         """Received and lost images of the last LOSS_REPORTS diagnostics."""
-        self._recent.append((self._received, self._lost))
+        self._recent.append((self.received, self._lost))
         (old_received, old_lost), (received, lost) = self._recent[0], self._recent[-1]
         return received - old_received, lost - old_lost
 

@@ -26,6 +26,7 @@ from std_srvs.srv import SetBool
 from campus_visual_gps.errors import VisualGpsError
 from campus_visual_gps.ros import image_conversion, messages
 from campus_visual_gps.ros.active_session import ActiveSession
+from campus_visual_gps.ros.bond import Bond
 from campus_visual_gps.ros.declared_parameters import DeclaredParameters
 from campus_visual_gps.ros.diagnostics import (
     ACTIVE,
@@ -83,6 +84,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         self._out_of_memory = self.create_guard_condition(self._stop_out_of_memory)
         # steady time: the node starts and publishes diagnostics also while a simulated clock stands still
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._bond = Bond(self, self._steady)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
         self._start_timer = self.create_timer(0.0, self._start, clock=self._steady)
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-TIME_JUMP_NS))
@@ -193,10 +195,13 @@ class LocalizerNode(ResponsiveLifecycleNode):
         )
         active.subscribe(self._on_image)
         self.get_logger().info(f"active: {active.image_topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
+        if not settings.autostart and not self._bond.form():  # so there is a manager
+            self.get_logger().info("no bond: the package bond is not installed; nav2's manager needs bond_timeout: 0.0")
 
     def _release(self) -> None:
         """Leave the active state and free the model."""
         self._loader.discard()
+        self._bond.dissolve()
         if self._active is not None:
             self._retired_worker = self._active.close()
             self._active = None

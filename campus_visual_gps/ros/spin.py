@@ -21,7 +21,7 @@ def spin(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
     interrupted = Event()
     signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
     rclpy.init(args=args)
-    node = None
+    node = executor = None
     try:
         if interrupted.is_set():
             return
@@ -42,6 +42,8 @@ def spin(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
         # neither a second signal nor a launch file whose timeout expires may interrupt the shutdown
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        if executor is not None:
+            executor.shutdown(timeout_sec=0)  # not by its destructor, after ROS: a transition may still hold it
         if node is not None:
             node.close()
             node.destroy_node()

@@ -7,6 +7,8 @@ the score of a recipe: with few sessions, one that is held out alone may be easi
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConf
             with np.load(file, allow_pickle=False) as stored:
                 content = {name: stored[name] for name in stored.files}
             recipe = str(content["recipe"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError(f"{file} cannot be read: run `cross-validate` again") from error
         if recipe != _recipe(config):
             raise DatasetError(

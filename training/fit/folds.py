@@ -26,7 +26,7 @@ def read_folds(directory: Path) -> list[Fold]:
     try:
         table = yaml.safe_load((directory / FOLDS).read_text(encoding="utf-8"))
         return [Fold(str(session), directory / bundle) for session, bundle in table.items()]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise DatasetError(
             f"{directory} holds no complete folds: run `cross-validate` with this directory as --out"
         ) from error

@@ -16,7 +16,9 @@ from PIL import ExifTags
 _YEARS = range(1900, 2101)  # others come from clocks that were never set, or from damaged files
 _BUDDHIST_ERA = 543  # years ahead of the common era; phones set to Thai write it into the EXIF
 _OFFSETS = (timedelta(hours=-12), timedelta(hours=14))  # of the time zones there are
-_QUARTER = timedelta(minutes=15)
+# Offsets of time zones are multiples of half an hour, but for Nepal, Eucla and the Chatham Islands (and their summer).
+_QUARTER, _HALF_HOUR = timedelta(minutes=15), timedelta(minutes=30)
+_QUARTER_ZONES = tuple(timedelta(minutes=minutes) for minutes in (345, 525, 765, 825))
 # Of the camera's clock and the fix together: cameras drift by minutes, and a fix is some seconds old.
 _GPS_DIFFERENCE = timedelta(minutes=3)
 # A camera on a clock of home is up to this far from the sun's time where it is; a fix of last evening is further.
@@ -80,7 +82,7 @@ def parse_time(text: str) -> datetime | None:
 
     Day and month before the year are read where the order is certain.
     """
-    text = text.strip()
+    text = text.replace("\0", " ").strip()
     if match := _YEAR_FIRST.match(text) or _COMPACT.match(text):
         year, month, day, *rest = match.groups()
     elif match := _YEAR_LAST.match(text):
@@ -103,7 +105,7 @@ def parse_time(text: str) -> datetime | None:
 
 def parse_offset(text: str) -> timedelta | None:
     """An offset from UTC: +02:00, +0200, +2, Z, UTC+2 and the like; None for anything else."""
-    match = _ONLY_OFFSET.fullmatch(text)
+    match = _ONLY_OFFSET.fullmatch(text.replace("\0", " "))
     return _to_offset(match.groups()) if match else None
 
 
@@ -132,7 +134,7 @@ def text_of(value: Any) -> str:
         text = (value if isinstance(value, bytes) else value.encode("latin-1")).decode("utf-8")
     except UnicodeError:
         text = value.decode("latin-1") if isinstance(value, bytes) else value
-    return text.replace("\0", " ").strip()
+    return text.strip()
 
 
 def _other_texts(info: Mapping) -> list[str]:
@@ -163,6 +165,8 @@ def _gps_offset(local: datetime, utc: datetime, longitude_deg: float) -> timedel
     difference = local - utc.replace(tzinfo=None)
     offset = round(difference / _QUARTER) * _QUARTER
     if abs(difference - offset) > _GPS_DIFFERENCE or _in_range(offset) is None:
+        return None
+    if offset % _HALF_HOUR and offset not in _QUARTER_ZONES:
         return None
     if math.isfinite(longitude_deg):
         day = timedelta(days=1)

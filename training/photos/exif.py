@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from training.photos.capture_time import captured_at
+from training.photos.capture_time import captured_at, text_of
 
 # EXIF 2.3 has 0 (above sea level) and 1 (below); EXIF 3.0 adds 2 and 3, the same for the ellipsoid.
 _BELOW_REFERENCES = (1, 3)
@@ -156,6 +156,4 @@ def _positive(value: float) -> float:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        value = value.decode("ascii", errors="replace")
-    return str(value).split("\0")[0].strip() if value is not None else ""
+    return text_of(value).split("\0")[0].strip()

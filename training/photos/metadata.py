@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import stat
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,15 @@ class PhotoMetadata:
     heading_deg: float = math.nan
     captured_at: str = ""
     trashed: bool = False
+
+
+def read_sidecar(path: Path, max_bytes: int) -> bytes | None:
+    """The content of a metadata file; None if it cannot be read, is too large for one, or is a pipe or a device."""
+    try:
+        status = path.stat()
+        return path.read_bytes() if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes else None
+    except OSError:
+        return None
 
 
 def normal_name(name: str) -> str:

@@ -112,12 +112,12 @@ def open_photo(data: bytes) -> OpenedPhoto:
 
 def _check_pixels(image: Image.Image) -> None:
     pixels = image.width * image.height
-    # a progressive JPEG is kept in memory whole until its last scan
-    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") and not image.info.get("progressive") else MAX_PIXELS
+    progressive = bool(image.info.get("progressive"))  # kept in memory whole until its last scan
+    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") and not progressive else MAX_PIXELS
     if pixels > limit:
         raise ImageError(
-            f"{pixels // 1_000_000} megapixels, expected up to {limit // 1_000_000}: a decompression bomb, or to be "
-            "saved smaller"
+            f"{pixels // 1_000_000} megapixels, expected up to {limit // 1_000_000}"
+            f"{' of a progressive JPEG' if progressive else ''}; save it smaller"
         )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from training.photos.exif import PhotoExif
-from training.photos.metadata import PhotoMetadata, normal_name
+from training.photos.metadata import PhotoMetadata, normal_name, read_sidecar
 from training.photos.takeout import TakeoutFolder, read_takeout
-from training.photos.xmp import parse_xmp
+from training.photos.xmp import MAX_XMP_BYTES, parse_xmp
 
 IN_TRASH = "in the trash of Google Photos"
 
@@ -87,13 +87,8 @@ def _sources(packet: bytes | None, sidecars: Sequence[Path]) -> Iterator[tuple[s
     if packet:
         yield "", parse_xmp(packet)
     for path in sidecars:
-        if path.suffix.lower() == ".json":
-            yield path.name, read_takeout(path)
-            continue
-        try:
-            yield path.name, parse_xmp(path.read_bytes())
-        except OSError:
-            yield path.name, None
+        is_json = path.suffix.lower() == ".json"
+        yield path.name, read_takeout(path) if is_json else parse_xmp(read_sidecar(path, MAX_XMP_BYTES) or b"")
 
 
 def _fill(exif: PhotoExif, metadata: PhotoMetadata) -> PhotoExif:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.photos.exif import position_problem
-from training.photos.metadata import PhotoMetadata, normal_name
+from training.photos.metadata import PhotoMetadata, normal_name, read_sidecar
 
 # "IMG_1.jpg" has "IMG_1.jpg.supplemental-metadata.json", until 2024 "IMG_1.jpg.json". The name without ".json" is cut
 # after MAX_STEM characters, wherever that is: "IMG_20250101_101010_BURST1.jpg.supplemental-me.json".
@@ -103,11 +103,10 @@ def read_takeout(path: Path) -> PhotoMetadata | None:
 
 
 def _load(path: Path) -> dict | None:
+    data = read_sidecar(path, _MAX_BYTES)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            return None
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads((data or b"").decode("utf-8-sig"))
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

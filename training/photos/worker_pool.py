@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -169,6 +170,7 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _limit_memory()
+    _silence_libraries()
     connection.send(None)
     with contextlib.suppress(EOFError, OSError):  # the parent closes the connection
         while True:
@@ -177,6 +179,13 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
                 connection.send(function(task))
             except DatasetError as error:
                 connection.send(error)
+
+
+def _silence_libraries() -> None:
+    """Drop what decoders in C print about damaged files, without saying which; Python's own errors are still shown."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 2)
 
 
 def _limit_memory() -> None:

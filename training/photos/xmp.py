@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from datetime import datetime
@@ -26,7 +27,7 @@ _TIMES = (
 )
 _COORDINATE = re.compile(r"([+-]?)([\d.]+)(?:[,\s]+([\d.]+))?(?:[,\s]+([\d.]+))?\s*([NSEW]?)[A-Z]*", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(:\d\d)?(?:\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?")
-_MAX_BYTES = 16 << 20
+MAX_XMP_BYTES = 16 << 20
 
 
 def parse_xmp(packet: bytes) -> PhotoMetadata | None:
@@ -34,10 +35,12 @@ def parse_xmp(packet: bytes) -> PhotoMetadata | None:
 
     Only properties of the photo itself count: a place that IPTC's LocationShown holds is that of its motif.
     """
-    if len(packet) > _MAX_BYTES:
+    if len(packet) > MAX_XMP_BYTES:
         return None
     try:
-        root = ElementTree.fromstring(packet.strip(b"\0 \t\r\n"))
+        is_utf16 = packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = packet.decode("utf-16") if is_utf16 else packet.strip(b"\0 \t\r\n")
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError):
         return None
     properties = _properties(root)

@@ -16,6 +16,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError, ImageError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import resize_square
+from campus_visual_gps.ros.bit_depth import BitDepthTracker
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
 from training.evaluate.predict import PHOTO_COLUMNS
@@ -63,7 +64,7 @@ def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Pa
     times = read_times(bag, topic)
     rows: dict[int, dict[str, Any]] = {}
     left_out: Counter[str] = Counter()
-    why = ""
+    why, bit_depths = "", BitDepthTracker()
     for message, content in bag.contents(topic):
         stamp_ns = times.rule.time_ns(stamp_to_ns(content.header.stamp), message.time_ns)
         position = truth.interpolate(np.array([stamp_ns or 0]))[0]
@@ -75,7 +76,7 @@ def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Pa
             left_out["without_truth"] += 1
         else:
             try:
-                rgb = resize_square(to_rgb(content), size_px)
+                rgb = resize_square(to_rgb(content, bit_depths), size_px)
             except ImageError as error:
                 why = why or f" (the first: {error})"
                 left_out["undecodable"] += 1

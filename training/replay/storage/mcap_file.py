@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -37,28 +36,15 @@ from training.replay.storage.mcap_records import (
     MAGIC,
     MESSAGE,
     PREFIX,
+    Block,
     chunk_content,
     cut_chunk_content,
-    is_opcode,
+    may_be_data,
     split_records,
 )
 from training.replay.storage.packing import unpacked
 
 _DEFINITIONS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl"}
-
-
-@dataclass
-class _Block:
-    """A chunk, or a message outside of chunks: offset and length of the record, with its prefix.
-
-    `counts` maps channels to numbers of messages; None where no index tells.
-    """
-
-    start_ns: int
-    offset: int
-    length: int
-    counts: Counter[int] | None = None
-    is_cut: bool = False
 
 
 class McapFile:
@@ -70,7 +56,7 @@ class McapFile:
         self._schemas: dict[int, records.Schema] = {}
         self._channels: dict[int, records.Channel] = {}
         self._statistics: records.Statistics | None = None
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, Block] = {}
         self._said: set[int] = set()
         self._stream = path.open("rb")
         try:
@@ -83,6 +69,7 @@ class McapFile:
         except BaseException:
             self._stream.close()
             raise
+        self._check_channels()
         self.channels = [self._channel(item) for item in self._channels.values()]
         self.counts = self._counts()
 
@@ -117,22 +104,28 @@ class McapFile:
                 )
                 return False
             opcode, length = PREFIX.unpack(prefix)
-            known = is_opcode(opcode)
-            if not known or (offset + PREFIX.size + length > self._size and opcode != Opcode.CHUNK):
-                what = f"a record of type {opcode} and {length} bytes" if known else f"no record (type {opcode})"
-                self._notes.add(f"{self._path}: {what} at byte {offset} of {self._size}: damaged or cut; {self.mend}")
-                return False
-            if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            end = offset + PREFIX.size + length
+            if (opcode, length) == (Opcode.DATA_END, 4) or (opcode == Opcode.FOOTER and end + len(MAGIC) >= self._size):
                 return True
-            last_chunk = self._take(opcode, offset, length, last_chunk)
-            offset += PREFIX.size + length
+            fits = end <= self._size
+            if may_be_data(opcode) and (fits or opcode == Opcode.CHUNK):
+                last_chunk = self._take(opcode, offset, length, last_chunk)
+            else:
+                goes_on = fits and may_be_data((self._read(end, 1) or b"\0")[0])
+                self._notes.add(
+                    f"{self._path}: no data at byte {offset} of {self._size} (type {opcode}, {length} bytes): damaged "
+                    f"or cut, {'skipped' if goes_on else 'what follows is read where an index lists it'}; {self.mend}"
+                )
+                if not goes_on:
+                    return False
+            offset = end
 
-    def _take(self, opcode: int, offset: int, length: int, last_chunk: _Block | None) -> _Block | None:
+    def _take(self, opcode: int, offset: int, length: int, last_chunk: Block | None) -> Block | None:
         """Note a record of the data section; returns the chunk to which message indexes that follow belong."""
         at, size = offset + PREFIX.size, PREFIX.size + length
         if opcode == Opcode.CHUNK:
             start = self._read(at, 8)
-            block = _Block(struct.unpack("<Q", start)[0] if len(start) == 8 else 0, offset, size)
+            block = Block(struct.unpack("<Q", start)[0] if len(start) == 8 else 0, offset, size)
             block.is_cut = offset + size > self._size
             self._blocks[offset] = block
             return block
@@ -140,13 +133,18 @@ class McapFile:
             head = self._read(at, MESSAGE.size)
             if length >= MESSAGE.size:
                 channel, _, time_ns, _ = MESSAGE.unpack(head)
-                self._blocks[offset] = _Block(time_ns, offset, size, Counter([channel]))
-        elif opcode == Opcode.MESSAGE_INDEX and last_chunk is not None and length >= 6:
-            channel, entries = struct.unpack("<HI", self._read(at, 6))
+                self._blocks[offset] = Block(time_ns, offset, size, Counter([channel]))
+        elif opcode == Opcode.MESSAGE_INDEX:
+            channel, entries = struct.unpack("<HI", self._read(at, 6).ljust(6, b"\xff"))
+            if last_chunk is None or entries != length - 6:
+                self._notes.add(f"{self._path}: the index at byte {offset} is damaged; {self.mend}")
+                return last_chunk
             last_chunk.counts = last_chunk.counts or Counter()
             last_chunk.counts[channel] += entries // 16
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
             self._define(opcode, self._read(at, length))
+        elif opcode not in (Opcode.ATTACHMENT, Opcode.METADATA) and offset > len(MAGIC):
+            self._notes.add(f"{self._path}: the record at byte {offset} (type {opcode}) is skipped")
         return last_chunk
 
     def _read_summary(self, whole: bool) -> None:
@@ -184,7 +182,7 @@ class McapFile:
             is_cut = index.chunk_start_offset + index.chunk_length > self._size
             found = self._blocks.get(index.chunk_start_offset)
             if found is None or found.length != index.chunk_length:
-                block = _Block(index.message_start_time, index.chunk_start_offset, index.chunk_length, None, is_cut)
+                block = Block(index.message_start_time, index.chunk_start_offset, index.chunk_length, None, is_cut)
                 self._blocks[index.chunk_start_offset] = block
 
     def _define(self, opcode: int, data: bytes) -> None:
@@ -195,6 +193,8 @@ class McapFile:
                 self._schemas.setdefault(schema.id, schema)
             else:
                 channel = records.Channel.read(stream)
+                if stream.count != len(data):
+                    raise ValueError(f"expected {len(data)} bytes, got {stream.count}")
                 self._channels.setdefault(channel.id, channel)
         except Exception as error:  # EndOfFile, struct.error, UnicodeDecodeError
             kind = "schema" if opcode == Opcode.SCHEMA else "channel"
@@ -209,9 +209,16 @@ class McapFile:
                 for _ in self._messages_in(block):
                     pass
 
-    def _messages_in(self, block: _Block) -> Iterator[tuple[int, int, bytes]]:
+    def _check_channels(self) -> None:
+        unknown = Counter[int]()
+        for block in self._blocks.values():
+            unknown.update({key: number for key, number in (block.counts or {}).items() if key not in self._channels})
+        if unknown:
+            self._notes.add(f"{self._path}: {unknown.total()} messages are of no topic: left out; {self.mend}")
+
+    def _messages_in(self, block: Block) -> Iterator[tuple[int, int, bytes]]:
         """Channel, log time and data of every message; what is damaged is noted."""
-        data = self._read(block.offset, min(block.length, self._size - block.offset))
+        data = self._read(block.offset, block.length)
         if data[:1] != bytes([Opcode.CHUNK]):
             if data[:1] == bytes([Opcode.MESSAGE]):
                 channel, _, time_ns, _ = MESSAGE.unpack_from(data, PREFIX.size)
@@ -233,7 +240,7 @@ class McapFile:
         if block.is_cut:
             self._damaged(block, "the file ends within it")
 
-    def _damaged(self, block: _Block, why: str) -> None:
+    def _damaged(self, block: Block, why: str) -> None:
         if block.offset in self._said:
             return
         self._said.add(block.offset)
@@ -269,8 +276,11 @@ class McapFile:
         return dict(topics)
 
     def _read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file, fewer at its end: a damaged offset or length may be of any size."""
+        if offset >= self._size or length <= 0:
+            return b""
         self._stream.seek(offset)
-        return self._stream.read(length)
+        return self._stream.read(min(length, self._size - offset))
 
 
 def _bag_message(channels: dict[int, Channel], entry: tuple[int, int, int, bytes]) -> BagMessage:

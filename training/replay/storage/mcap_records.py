@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 
 import lz4.frame
@@ -17,13 +19,40 @@ MAGIC = b"\x89MCAP0\r\n"
 PREFIX = struct.Struct("<BQ")  # opcode and length of a record
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 FOOTER_SIZE = PREFIX.size + 20
-_OPCODES = frozenset(Opcode)
+_CHUNK_HEADER_SIZE = 8 + 8 + 8 + 4 + 4 + 8  # times, size, CRC, lengths of the compression's name and of the data
+_DATA = frozenset(
+    {
+        Opcode.HEADER,
+        Opcode.SCHEMA,
+        Opcode.CHANNEL,
+        Opcode.MESSAGE,
+        Opcode.CHUNK,
+        Opcode.MESSAGE_INDEX,
+        Opcode.ATTACHMENT,
+        Opcode.METADATA,
+        Opcode.DATA_END,
+    }
+)
 _PRIVATE = 0x80  # opcodes from here on are free for applications
 
 
-def is_opcode(value: int) -> bool:
-    """Whether a record can begin with this byte."""
-    return value >= _PRIVATE or value in _OPCODES
+@dataclass
+class Block:
+    """A chunk, or a message outside of chunks: offset and length of the record, with its prefix.
+
+    `counts` maps channels to numbers of messages; None where no index tells.
+    """
+
+    start_ns: int
+    offset: int
+    length: int
+    counts: Counter[int] | None = None
+    is_cut: bool = False
+
+
+def may_be_data(opcode: int) -> bool:
+    """Whether a record of this type can stand in the data section."""
+    return opcode in _DATA or opcode >= _PRIVATE
 
 
 def split_records(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -41,6 +70,9 @@ def split_records(content: bytes) -> Iterator[tuple[int, bytes]]:
 def chunk_content(data: bytes) -> bytes:
     """The records of a chunk, checked against its size and CRC."""
     chunk = records.Chunk.read(ReadDataStream(BytesIO(data[PREFIX.size :])))
+    held = _CHUNK_HEADER_SIZE + len(chunk.compression.encode()) + len(chunk.data)
+    if held != len(data) - PREFIX.size:
+        raise ValueError(f"a record of {len(data) - PREFIX.size} bytes has {held} bytes of content")
     if chunk.compression not in ("", "lz4", "zstd"):
         raise ValueError(f"compression {chunk.compression!r} is unknown")
     stream, length = get_chunk_data_stream(chunk, validate_crc=True)

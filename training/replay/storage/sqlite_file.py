@@ -29,6 +29,7 @@ MAGIC = b"SQLite format 3\0"
 JOURNALS = ("-wal", "-journal")
 _FIRST_ROW = -(2**63)
 _MAX_STEP = 2**40
+_ROWS = "SELECT rowid, topic_id, timestamp FROM messages WHERE rowid > ? ORDER BY rowid"
 
 
 class _Row(NamedTuple):
@@ -99,7 +100,18 @@ class SqliteFile:
         self._stack.callback(database.close)
         # a file that is shorter than its header says is opened all the same, as by the shell's .recover
         database.execute("PRAGMA writable_schema = ON")
+        self._check_size(path)
         return database
+
+    def _check_size(self, path: Path) -> None:
+        """Against the page size and the number of pages in the header (https://sqlite.org/fileformat2.html)."""
+        with path.open("rb") as stream:
+            header = stream.read(100).ljust(100, b"\0")
+        page, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+        expected = (65536 if page == 1 else page) * pages
+        is_valid = header[24:28] == header[92:96]
+        if is_valid and path.stat().st_size < expected:
+            self._notes.add(f"{self._path}: cut: {path.stat().st_size} of {expected} bytes are there; {self.mend}")
 
     def _execute(self, query: str, *values: Any) -> sqlite3.Cursor:
         return self._database.execute(query, values)
@@ -133,10 +145,11 @@ class SqliteFile:
         """All rows of known topics by time, and whether others may be lost."""
         rows: list[_Row] = []
         after, is_damaged, strange = _FIRST_ROW, False, 0
-        query = "SELECT rowid, topic_id, timestamp FROM messages WHERE rowid > ? ORDER BY rowid"
         while True:
             try:
-                for row_id, topic_id, time_ns in self._execute(query, after):
+                for row_id, topic_id, time_ns in self._rows_from(after):
+                    if row_id <= after:  # pages that point to each other
+                        raise sqlite3.DatabaseError(f"row {row_id} follows row {after}")
                     after = row_id
                     if topic_id in self._topics and isinstance(time_ns, int):
                         rows.append(_Row(time_ns, row_id, topic_id))
@@ -146,7 +159,8 @@ class SqliteFile:
             except sqlite3.Error as error:
                 is_damaged = True
                 reached = self._next_readable(after)
-                self._note_damage(error, after, reached)
+                if reached != after + 1:
+                    self._note_damage(error, after, reached)
                 if reached is None:
                     break
                 after = reached - 1
@@ -154,8 +168,15 @@ class SqliteFile:
             self._notes.add(f"{self._path}: {strange} messages have no topic or no time: left out; {self.mend}")
         return sorted(rows), is_damaged or strange > 0
 
+    def _rows_from(self, after: int) -> Iterator[tuple[int, Any, Any]]:
+        """Rows behind a row. The module reads one row ahead, so that the first row is asked for by its own."""
+        first = self._execute(f"{_ROWS} LIMIT 1", after).fetchone()
+        if first is not None:
+            yield first
+            yield from self._execute(_ROWS, first[0])
+
     def _next_readable(self, after: int) -> int | None:
-        """Id of the first row behind the damage that begins after a row; None where all is damaged."""
+        """Id of the first row that can be read behind a row; None where all of them are damaged."""
         bad, step = max(after, 0), 1
         while (found := self._first_row(bad + step)) is None:
             if step > _MAX_STEP:
@@ -173,12 +194,11 @@ class SqliteFile:
 
     def _first_row(self, row_id: int) -> int | None:
         """Id of the first row from `row_id` on; None where it cannot be read or is not there."""
-        query = "SELECT rowid, topic_id, timestamp FROM messages WHERE rowid >= ? ORDER BY rowid LIMIT 1"
         try:
-            row = self._execute(query, row_id).fetchone()
+            row = self._execute(f"{_ROWS} LIMIT 1", row_id - 1).fetchone()
         except sqlite3.Error:
             return None
-        return row[0] if row else None
+        return row[0] if row and row[0] >= row_id else None
 
     def _note_damage(self, error: sqlite3.Error, after: int, reached: int | None) -> None:
         first = max(after, 0) + 1
