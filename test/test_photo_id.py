@@ -7,6 +7,7 @@ import pytest
 from compatibility import Area, condition
 from photo_helpers import write_photo
 
+from campus_visual_gps.errors import DatasetError
 from training.evaluate.retrieval_baselines import own_rows
 from training.photos.corrections import apply_corrections
 from training.photos.ingest import ingest
@@ -66,3 +67,14 @@ def test_photos_of_an_older_bundle_are_known_under_either_form(older, tmp_path):
     assert find_image(tmp_path / "new", old_id) == image_path(tmp_path / "new", "p" + old_id)
     assert find_image(older, "p" + old_id) == image_path(older, old_id)
     assert find_image(older, "p0") is None
+
+
+def test_damaged_photos_csv_says_how_to_go_on_and_ids_stay(older, tmp_path):
+    before = read_photos(older)["photo_id"].to_list()
+    path = older / "photos.csv"
+    path.write_bytes(path.read_bytes().replace(b"Acme Phone 1", b"Acme\rPhone 1", 1))  # as written before
+    with pytest.raises(DatasetError, match=r"photos\.csv, line \d: .* move the file away, and `ingest` writes it anew"):
+        ingest(tmp_path / "photos", older, progress=False, workers=1)
+    path.unlink()
+    ingest(tmp_path / "photos", older, progress=False, workers=1)
+    assert read_photos(older)["photo_id"].to_list() == before

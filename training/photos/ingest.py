@@ -162,7 +162,10 @@ def _known_photos(dataset_dir: Path) -> dict[str, str]:
     """Sessions of the photos of the previous run, by the key of the photo, whatever the form of its id."""
     if not (dataset_dir / "photos.csv").exists():
         return {}
-    photos = read_photos(dataset_dir)
+    try:
+        photos = read_photos(dataset_dir)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; or move the file away, and `ingest` writes it anew") from error
     return dict(zip(map(photo_key, photos["photo_id"]), photos["session"], strict=True))
 
 
