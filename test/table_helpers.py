@@ -35,7 +35,12 @@ class Folder:
         return dict(read_rejected(self.dataset).itertuples(index=False))
 
 
-IDS = {"a.jpg": "p0000000000000001", "walk/b.jpg": "pabcdefabcdefabcd", "ride/b.jpg": "p00000000000000aa"}
+IDS = {
+    "a.jpg": "p0000000000000001",
+    "walk/b.jpg": "pabcdefabcdefabcd",
+    "ride/b.jpg": "p00000000000000aa",
+    "7.jpg": "p7",
+}
 MOVED = (31.2622, 34.8027)
 
 

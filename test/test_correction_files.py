@@ -70,6 +70,10 @@ READ = {
     "KML with prefixes": ("m.kml", kml(point().replace("Placemark", "kml:Placemark"), PREFIXED)),
     "My Maps layer with lines and polygons": ("m.kml", kml(LINE + point() + POLYGON)),
     "My Maps layer with translated column names": ("m.kml", kml(point("Punkt 1", data(Datei="a.jpg")))),
+    "My Maps layer of numbered points, and photos with numbers for names": (
+        "m.kml",
+        kml(point("7", data(Datei="a.jpg"))),
+    ),
     "My Maps layer with the photo_id in its data": ("m.kml", kml(point("1", data(photo_id=IDS["a.jpg"])))),
     "My Maps layer with data in the description": ("m.kml", kml(point("1", DESCRIBED))),
     "My Maps layer with the old position in its data": ("m.kml", kml(point(inner=OLD_POSITION))),

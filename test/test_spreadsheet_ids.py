@@ -62,6 +62,16 @@ def load_labels_without_images(dataset):
     return labels[labels["decision"] != "exclude"]
 
 
+@condition(Area.TABLES, "photo_id that became an error, beside its file", "finds its photo", since="2026-11-26")
+def test_file_decides_where_a_spreadsheet_left_nothing_of_the_id(tmp_path):
+    dataset = make_dataset(tmp_path, NUMBERS)
+    write_batch(dataset, "1.csv", "photo_id,file,decision\n#VALUE!,long.jpg,exclude\n")
+    assert apply_corrections(dataset).excluded == 1
+    write_batch(dataset, "1.csv", "photo_id,file,decision\nab34567890123457,long.jpg,exclude\n")
+    with pytest.raises(DatasetError, match=r"line 2: no photo 'ab34567890123457'"):
+        apply_corrections(dataset)
+
+
 def test_spreadsheet_error_in_an_id_is_no_photo(tmp_path):
     dataset = make_dataset(tmp_path, NUMBERS)
     write_batch(dataset, "1.csv", "photo_id,decision\n#NAME?,exclude\n")

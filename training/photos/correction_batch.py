@@ -21,6 +21,7 @@ from pathlib import Path
 
 from training.photos.exif import position_problem
 from training.photos.map_files import naming_cell, read_feature_rows
+from training.photos.photo_id import is_photo_id
 from training.photos.photo_names import PhotoNames
 from training.photos.user_tables import UserRow
 
@@ -103,7 +104,8 @@ def _contradiction(row: UserRow, names: PhotoNames, photo_id: str, file: str) ->
         raise row.error(
             f"photo_id '{photo_id}' is {names.describe(by_id)}, file '{file}' is {names.describe(by_file)}; correct one"
         )
-    return by_id  # a photo that was renamed
+    # a photo that was renamed, or an id of which a spreadsheet has left no digit
+    return by_id or (set() if is_photo_id(photo_id) else by_file)
 
 
 def _position(row: UserRow) -> tuple[float, float]:

@@ -37,6 +37,7 @@ _OTHER_GEOMETRY = re.compile(
     r"(?:SRID=\d+;)?\s*(MULTI)?(LINESTRING|POLYGON|CURVE|SURFACE|GEOMETRYCOLLECTION|LINEARRING|TRIANGLE|TIN)\b",
     re.IGNORECASE,
 )
+_HAS_LETTER = re.compile(r"[^\W\d]")
 _LINES = ("LineString", "LinearRing", "Polygon", "Track", "MultiTrack", "Model")
 _OTHER_FEATURES = ("GroundOverlay", "PhotoOverlay", "ScreenOverlay", "Tour")
 _POSITION = ("latitude_deg", "longitude_deg")
@@ -67,14 +68,17 @@ def read_feature_rows(
 
 
 def naming_cell(row: UserRow, is_known: IsKnown) -> str:
-    """The cell that names the photo: `file`, else `name`, else the one other text that does, in a translated column."""
+    """The cell that names the photo: `file`, else `name`, else the one other text that does, in a translated column.
+
+    A name that is only a number may be the point's own, not that of a photo 1.jpg: the other text goes before it.
+    """
     file, name = row.text("file"), row.text("name")
-    if file or is_known(name):
+    if file or (_HAS_LETTER.search(name) and is_known(name)):
         return file or name
     others = {
         cell
         for column, cell in row.values.items()
-        if (canonical_name(column) is None or column == "photo_id") and re.search(r"[^\W\d]", cell) and is_known(cell)
+        if (canonical_name(column) is None or column == "photo_id") and _HAS_LETTER.search(cell) and is_known(cell)
     }
     return others.pop() if len(others) == 1 else name
 

@@ -26,6 +26,11 @@ def photo_key(photo_id: str) -> str:
     return match[1] if match else photo_id
 
 
+def is_photo_id(text: str) -> bool:
+    """Whether a text has the form of an id, older or new, in any letter case."""
+    return bool(re.fullmatch(rf"{PREFIX}?[0-9a-f]{{{DIGITS}}}", text.strip().lower()))
+
+
 def find_image(dataset_dir: Path, photo_id: str) -> Path | None:
     """The stored copy of a photo under either form of its id."""
     key = photo_key(photo_id)
