@@ -17,7 +17,9 @@ DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_defa
 def ingest(
     photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
     dataset_dir: DatasetDir,
-    labels: Annotated[Path | None, typer.Option(help="CSV table of positions, for photos without GPS in EXIF")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="table or map of positions, for photos without GPS in EXIF")
+    ] = None,
     sessions_by: Annotated[
         str, typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day")
     ] = "folder",

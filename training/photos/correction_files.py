@@ -14,7 +14,7 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _BY_CONTENT = (".txt", ".json")
 # Hidden on the system that makes them: locks of office programs, thumbnails and settings of folders.
 _HIDDEN = (".", "~$")
-_HIDDEN_NAMES = ("thumbs.db", "desktop.ini")
+_HIDDEN_NAMES = ("thumbs.db", "desktop.ini", "icon\r")
 _SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".fods", ".gsheet")
 
 
