@@ -30,12 +30,21 @@ def wait_passively() -> None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: of its affinity, of its container's quota, and at most OMP_NUM_THREADS."""
+    """Cores that this process may use: those of its affinity, and at most its container's quota."""
     count = os.cpu_count() or 1
     with suppress(AttributeError):  # not on macOS
         count = len(os.sched_getaffinity(0))
-    limits = [count, _quota_cores(), _positive(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])]
-    return min(limit for limit in limits if limit is not None)
+    quota = _quota_cores()
+    return count if quota is None else min(count, quota)
+
+
+def max_threads() -> int:
+    """One thread for every usable core, and at most OMP_NUM_THREADS."""
+    with suppress(ValueError):
+        limit = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+        if limit > 0:
+            return min(limit, usable_cores())
+    return usable_cores()
 
 
 def limit_threads(count: int = 1) -> None:
@@ -73,10 +82,4 @@ def _quota_cores() -> int | None:
     with suppress(OSError, ValueError):
         quota, period = _CGROUP_QUOTA.read_text(encoding="ascii").split()
         return max(1, math.floor(int(quota) / int(period)))
-    return None
-
-
-def _positive(text: str) -> int | None:
-    with suppress(ValueError):
-        return int(text) if int(text) > 0 else None
     return None

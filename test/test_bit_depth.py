@@ -1,6 +1,7 @@
 """Samples of 10 to 14 bits in 16 are scaled by their depth; a dark image stays dark; a stream keeps its depth."""
 
 from array import array
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 from compatibility import Area, condition
 from helpers import textured_rgb
 from sensor_msgs.msg import CompressedImage, Image
+from test_pipeline import ESTIMATE
 
 from campus_visual_gps.ros.bit_depth import BitDepthTracker
 from campus_visual_gps.ros.image_conversion import RAW_ENCODINGS, to_rgb
+from campus_visual_gps.ros.image_queue import StampedImage
+from campus_visual_gps.ros.pipeline import Pipeline
 
 HEIGHT, WIDTH = 96, 128
 TODAY = "2026-11-26"
@@ -147,3 +151,14 @@ def test_a_message_by_itself_leaves_no_trace():
 def test_a_small_image_has_a_depth_too():
     small = cv2.resize(in_bits(10), (12, 10), interpolation=cv2.INTER_AREA)
     assert BitDepthTracker().depth(small) == 10
+
+
+def test_the_node_keeps_the_depth_of_its_stream():
+    localizer = Mock()
+    localizer.localize.return_value = ESTIMATE
+    pipeline = Pipeline(localizer)
+    for exposure in (1.0, 0.1):
+        pipeline(StampedImage(message_of(in_bits(12, exposure)), 1, 0.0))
+    bright, dim = (call.args[0].mean() for call in localizer.localize.call_args_list)
+    assert dim == pytest.approx(0.1 * bright, abs=1.0)
+    assert pipeline.bit_depths.known() == {"mono16": 12}

@@ -110,7 +110,8 @@ def silent_status(client: Client) -> DiagnosticStatus:
     return client.wait_status(lambda item: item.level == DiagnosticStatus.STALE, "silence")
 
 
-def test_a_best_effort_camera_of_a_reliable_subscription_is_named_once(bundle_dir, capfd, impatient_node):
+@pytest.mark.usefixtures("impatient_node")
+def test_a_best_effort_camera_of_a_reliable_subscription_is_named_once(bundle_dir, capfd):
     with RunningNode(model_dir=str(bundle_dir), image_reliability="reliable", image_qos=BEST_EFFORT) as client:
         status = silent_status(client)
         assert "/client on" in status.message and "set image_reliability to auto" in status.message
@@ -120,6 +121,7 @@ def test_a_best_effort_camera_of_a_reliable_subscription_is_named_once(bundle_di
     assert "set image_reliability to auto" in lines[0]
 
 
+@pytest.mark.usefixtures("impatient_node")
 @pytest.mark.parametrize(
     ("transport", "kind", "topic", "remedy"),
     [
@@ -128,7 +130,7 @@ def test_a_best_effort_camera_of_a_reliable_subscription_is_named_once(bundle_di
         ("raw", PointCloud2, "image", "sends sensor_msgs/msg/PointCloud2"),
     ],
 )
-def test_a_publisher_of_another_type_or_transport_is_named(transport, kind, topic, remedy, bundle_dir, impatient_node):
+def test_a_publisher_of_another_type_or_transport_is_named(transport, kind, topic, remedy, bundle_dir):
     given = {"image_transport": transport, "image_type": kind, "image_topic": topic}
     with RunningNode(model_dir=str(bundle_dir), **given) as client:
         assert remedy in silent_status(client).message

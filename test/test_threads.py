@@ -14,7 +14,7 @@ from campus_visual_gps import threads
 from campus_visual_gps.engines import thread_count
 from campus_visual_gps.engines.thread_count import ThreadCount, candidates, choose, measure
 from campus_visual_gps.localizer import Localizer
-from campus_visual_gps.threads import torch_threads, usable_cores, wait_passively
+from campus_visual_gps.threads import max_threads, torch_threads, wait_passively
 
 REPORT = """
 import os
@@ -82,12 +82,12 @@ def test_child_processes_inherit_the_wait_policy(monkeypatch):
         pytest.param("max 100000", "many", 8, id="OMP_NUM_THREADS that is no number"),
     ],
 )
-def test_usable_cores_are_those_of_affinity_quota_and_openmp(tmp_path, monkeypatch, quota, variable, expected):
+def test_threads_are_limited_by_affinity_quota_and_openmp(tmp_path, monkeypatch, quota, variable, expected):
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(threads, "_CGROUP_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert usable_cores() == expected
+    assert max_threads() == expected
 
 
 def test_the_number_of_torch_threads_is_restored_also_after_an_error():
@@ -172,7 +172,7 @@ def test_one_image_runs_with_the_given_threads_and_a_large_batch_with_as_many(bu
 
 @pytest.mark.slow
 def test_the_number_of_threads_is_measured_at_warm_up_and_changes_no_answer(bundle_dir, monkeypatch):
-    monkeypatch.setattr("campus_visual_gps.engines.torch_engine.usable_cores", lambda: 4)
+    monkeypatch.setattr("campus_visual_gps.engines.torch_engine.max_threads", lambda: 4)
     monkeypatch.setattr(thread_count, "measure", lambda run, counts: {count: 1.0 / count for count in counts})
     measured, single = (Localizer.load(bundle_dir, device="cpu", num_threads=count) for count in (0, 1))
     assert (measured.engine.threads.current, single.engine.threads.current) == (4, 1)

@@ -23,7 +23,7 @@ from campus_visual_gps.models.site_model import (
     POOLED_FEATURES,
     SiteModel,
 )
-from campus_visual_gps.threads import torch_threads, usable_cores
+from campus_visual_gps.threads import max_threads, torch_threads
 
 # From so many images on, the parallel regions are large enough for a thread on every core.
 LARGE_BATCH = 4
@@ -73,7 +73,7 @@ class TorchEngine:
         model.autocast_dtype = PRECISIONS[self.precision]
         self.threads = ThreadCount(num_threads or 1)
         self._measures_threads = num_threads == 0 and self.device.type == "cpu"
-        self._batch_threads = num_threads or usable_cores()
+        self._batch_threads = num_threads or max_threads()
         self.model = model.eval().to(memory_format=torch.channels_last).to(self.device)
 
     @property

@@ -120,6 +120,8 @@ class ActiveSession:
             warning = "slow: the GPU had no memory left, and the model runs on the CPU"
         report = active_report(self._statistics, self.localizer, warning)
         report.values.update(self._publishers.check_frame())
+        depths = self._pipeline.bit_depths.known()
+        report.values.update({f"image_bit_depth.{encoding}": depth for encoding, depth in depths.items()})
         return self._images.complete(report) if self._images is not None else report
 
     def _deliver(self, result: Result) -> None:

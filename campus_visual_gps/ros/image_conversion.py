@@ -156,7 +156,7 @@ def _from_compressed(message, bit_depths: BitDepthTracker) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"expected samples of 8 or 16 bits, got {image.dtype} in {_describe(message)}")
     if image.dtype == np.uint16:
-        image = bit_depths.to_8_bits(image, message.format)
+        image = bit_depths.to_8_bits(image, original)
     if isinstance(mosaic, str):
         return bridge().convert(image, mosaic)
     # "compressed rgb8": the encoder got RGB where it expects BGR, so the decoded channels are RGB already

@@ -121,11 +121,9 @@ class ImageSubscription:
         if level == STALE:
             message = f"{message}: {state.silence_cause()}"
         elif level == OK and lost > received:
-            level, message = (
-                WARN,
-                f"images are lost in the transport, {lost} of {lost + received}: {state.loss_remedy()}",
-            )
-            self._warn(f"most images on {self.topic} are lost in the transport; {state.loss_remedy()}")
+            remedy = state.loss_remedy()
+            level, message = WARN, f"images are lost in the transport, {lost} of {lost + received}: {remedy}"
+            self._warn(f"most images on {self.topic} are lost in the transport; {remedy}")
         offers = [offer.reliability for offer in state.offers if offer.type == self._type]
         transport: dict[str, object] = {
             "image_publishers": len(offers),

@@ -20,6 +20,7 @@ _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
 _NETWORKS = ParameterGroup(
     "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
 )
+_IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
     "The receiver (`output: fallback`): its topic and limits",
@@ -76,12 +77,14 @@ class NodeParameters:
         RAW,
         "Transport of the images: raw (topic image) or compressed (image/compressed).",
         choices=(RAW, COMPRESSED),
+        group=_IMAGES,
         in_file=False,
     )
     image_reliability: str = parameter(
         AUTO,
         "Reliability of the subscription to the images; auto: as their publishers offer.",
         choices=(AUTO, RELIABLE, BEST_EFFORT),
+        group=_IMAGES,
         comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
         "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
     )

@@ -17,7 +17,7 @@ from campus_visual_gps.ros.bit_depth import BitDepthTracker
 from campus_visual_gps.ros.image_conversion import to_rgb
 from campus_visual_gps.ros.image_queue import StampedImage
 from campus_visual_gps.ros.parameters import CPU
-from campus_visual_gps.threads import limit_threads, usable_cores, wait_passively
+from campus_visual_gps.threads import limit_threads, max_threads, wait_passively
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -132,7 +132,7 @@ def load_localizer(settings: NodeParameters, logger) -> Localizer:
     engine = localizer.engine
     logger.info(
         f"model {localizer.bundle.model_id}: {engine.member_count} members on {engine.device} in {engine.precision}, "
-        f"{engine.threads.current} of {usable_cores()} threads, loaded in {perf_counter() - start:.1f} s"
+        f"{engine.threads.current} of {max_threads()} threads, loaded in {perf_counter() - start:.1f} s"
     )
     return localizer
 

@@ -25,7 +25,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.threads import limit_threads, usable_cores
+from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
@@ -65,7 +65,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     if weights.is_file() and _is_whole(weights):
         log.info("seed %d: already trained, %s is kept", seed, weights)
         return weights
-    limit_threads(config.trainer.num_threads or usable_cores())
+    limit_threads(config.trainer.num_threads or max_threads())
     pl.seed_everything(seed, workers=True, verbose=False)
     module = _module(config, data)
     train, val = _datasets(config, data, image, module.frozen)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from campus_visual_gps.threads import usable_cores
 from training.photos.decode import DecodedPhoto, DecodeTask, store_photo
 from training.photos.worker_pool import Failure, run_tasks
 
@@ -42,15 +41,8 @@ def _results(tasks: list[DecodeTask], workers: int | None) -> Iterator[tuple[int
     if workers == 1:
         yield from enumerate(map(store_photo, tasks))
         return
-    count = min(workers or _cores(), -(-len(tasks) // _TASKS_PER_WORKER))
+    count = min(workers or usable_cores(), -(-len(tasks) // _TASKS_PER_WORKER))
     for index, result in run_tasks(store_photo, tasks, count):
         if isinstance(result, Failure):
             result = DecodedPhoto(tasks[index].file, reject_reason=f"unreadable: {result.reason}")
         yield index, result
-
-
-def _cores() -> int:
-    """Cores that this process may use; in a container fewer than the machine has."""
-    with contextlib.suppress(AttributeError):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -131,7 +131,11 @@ class McapFile:
             return block
         if opcode == Opcode.MESSAGE:
             head = self._read(at, MESSAGE.size)
-            if length >= MESSAGE.size:
+            # behind a chunk, what has the length of an index in its place is one with a damaged type
+            is_index = last_chunk is not None and int.from_bytes(head[2:6], "little") == length - 6
+            if length < MESSAGE.size or is_index:
+                self._notes.add(f"{self._path}: the message at byte {offset} is damaged; {self.mend}")
+            else:
                 channel, _, time_ns, _ = MESSAGE.unpack(head)
                 self._blocks[offset] = Block(time_ns, offset, size, Counter([channel]))
         elif opcode == Opcode.MESSAGE_INDEX:
