@@ -298,10 +298,3 @@ def test_what_the_members_answer_does_not_depend_on_how_they_are_stored(tmp_path
         alone = Localizer.load(make_bundle(tmp_path / f"b{index}", members=[member]), device="cpu", warm_up=False)
         expected = alone.localize(textured_rgb()).mean_enu_m
         np.testing.assert_allclose(together.localize(textured_rgb()).member_means_enu_m[index], expected, atol=1e-4)
-
-
-def test_names_that_are_no_unicode_do_not_stop_the_writing_of_a_bundle(tmp_path):
-    training = {"weights": "none", "dataset": "caf\udce9", "photo_ids": []}
-    bundle = load_bundle(make_bundle(tmp_path / "bundle", model_card="# caf\udce9\n", training=training))
-    assert bundle.training["dataset"] == "caf\udce9"
-    assert (bundle.path / MODEL_CARD).read_text(encoding="utf-8") == "# caf\\udce9\n"

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 from compatibility import Area, condition
-from helpers import ROOT
+from helpers import ROOT, make_bundle
 from photo_helpers import write_photo
 
+from campus_visual_gps.bundle import MODEL_CARD, load_bundle
 from training.photos.manifest import read_photos, read_splits
 
 pytestmark = pytest.mark.slow
@@ -60,3 +61,10 @@ def test_commands_end_well_and_write_the_names_of_the_disk(tmp_path, environment
 
 def test_help_is_printed_on_an_ascii_terminal():
     assert b"--labels" in run("ingest", "--help", environment=POSIX | {"PYTHONIOENCODING": "ascii:strict"}).stdout
+
+
+def test_names_that_are_no_unicode_do_not_stop_the_writing_of_a_bundle(tmp_path):
+    training = {"weights": "none", "dataset": "caf\udce9", "photo_ids": []}
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", model_card="# caf\udce9\n", training=training))
+    assert bundle.training["dataset"] == "caf\udce9"
+    assert (bundle.path / MODEL_CARD).read_text(encoding="utf-8") == "# caf\\udce9\n"
