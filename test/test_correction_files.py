@@ -137,9 +137,7 @@ def test_decisions_in_the_data_of_a_point_are_used(dataset):
 def test_lines_and_polygons_are_counted_and_named(dataset, caplog):
     write_batch(dataset, "m.kml", kml(LINE + point() + POLYGON))
     apply_corrections(dataset)
-    assert (
-        "m.kml: 2 lines, polygons or other shapes are not used, only points: 'Route 66' (line 3), 'Yard'" in caplog.text
-    )
+    assert "m.kml: lines, polygons and other shapes are not used (2): 'Route 66' (line 3), 'Yard'" in caplog.text
 
 
 UNREAD = ["batch.xlsx", "batch.ods", "1.csv.bak", "1.csv~", "notes.txt", "old.json", "picture.png", "batch.CSV.zip"]

@@ -240,4 +240,4 @@ def test_exiftool_table_with_two_names_of_the_photo_is_read(folder):
 def test_what_is_not_ordinary_is_said_in_one_line(folder, caplog):
     caplog.set_level("INFO", logger="training")
     folder.ingest("Title\n" + SEMICOLONS + ";;\n")
-    assert "table.csv: semicolon-separated, decimal commas, 1 lines above the header skipped" in caplog.text
+    assert "table.csv: semicolon-separated, decimal commas, lines above the header skipped: 1" in caplog.text

@@ -58,13 +58,14 @@ def _is_batch(path: Path) -> bool:
 
 def _has_rows(path: Path) -> bool:
     logger = logging.getLogger("training.photos")
-    level, logger.level = logger.level, logging.CRITICAL  # a remark is due when the file is applied
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # a remark is due when the file is applied
     try:
         read_feature_rows(path)
     except DatasetError:
         return False
     finally:
-        logger.level = level
+        logger.setLevel(level)
     return True
 
 

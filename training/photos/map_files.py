@@ -64,7 +64,8 @@ def read_feature_rows(
         rows = _geojson_rows(path, data)
     else:
         rows = [_placed(row) for row in read_user_rows(path, required, headerless, is_known)]
-    return _only_points(path, rows)
+        return _only_points(path, rows, is_map=False)
+    return _only_points(path, rows, is_map=True)
 
 
 def naming_cell(row: UserRow, is_known: IsKnown) -> str:
@@ -99,19 +100,22 @@ def _at(row: UserRow, longitude: str, latitude: str) -> UserRow:
     return UserRow(row.path, row.line, values, row.decimal_comma, row.inside)
 
 
-def _only_points(path: Path, rows: list[UserRow]) -> list[UserRow]:
+def _only_points(path: Path, rows: list[UserRow], is_map: bool) -> list[UserRow]:
     others = [row for row in rows if row.text("WKT")]
     if others:
         names = [f"'{row.text('name') or row.text('file') or row.text('WKT')[:30]}' ({row.place})" for row in others]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         _log.warning(
-            "%s: %d lines, polygons or other shapes are not used, only points: %s%s",
+            "%s: lines, polygons and other shapes are not used (%d): %s%s",
             path,
             len(others),
             ", ".join(names[:5]),
             more,
         )
-    return [row for row in rows if not row.text("WKT")]
+    points = [row for row in rows if not row.text("WKT")]
+    if is_map:
+        _log.info("%s: points used: %d", path, len(points))
+    return points
 
 
 def _kml_members(path: Path, data: bytes) -> list[zipfile.ZipInfo]:

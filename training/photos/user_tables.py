@@ -119,9 +119,9 @@ def _report(path: Path, layout: _Layout, encoding: str, decimal_comma: bool, row
     found += [] if encoding == "utf-8" else [encoding]
     found += ["decimal commas"] if decimal_comma else []
     above = max(layout.header, 0)
-    found += [f"{above} lines above the header skipped"] if above else []
+    found += [f"lines above the header skipped: {above}"] if above else []
     found += [] if rows else ["no rows below the header"]
-    found += [f"{skipped} rows without values or with a header again skipped"] if skipped else []
+    found += [f"rows without values or with a header again skipped: {skipped}"] if skipped else []
     if found:
         _log.info("%s: %s", path, ", ".join(found))
 
