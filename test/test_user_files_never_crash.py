@@ -38,6 +38,7 @@ def test_any_content_is_rows_or_one_line(tmp_path, suffix):
     @given(TABLES | cut_maps() | st.binary(max_size=60))
     @example(b'{"type": "Feature", "geometry": {"type": "Point", "coordinates": []}}')
     @example(b'{"type": "Feature", "geometry": {"type": "Point", "coordinates": ["x", 1]}, "properties": []}')
+    @example(b"file,lat,lon\na.jpg,1e999,2\nb.jpg,1" + 400 * b"0" + b",2\n")
     @example(b"[1, 2]")
     @example(b"<?xml version='1.0' encoding='klingon'?><kml/>")
     @example(b"\xff\xfe<\0k\0")

@@ -77,6 +77,8 @@ def folder(tmp_path):
         row(PLAIN.replace("31.262145", "31.262145° N"), "degree sign and letter of the hemisphere"),
         row(PLAIN.replace("34.802533", "\u00a034.802533 E"), "no-break space"),
         row(PLAIN.replace("a.jpg,", '="a.jpg",'), 'cells written as ="..."'),
+        row('"' + PLAIN.strip().replace("\n", '"\n"') + '"\n', "every line in quotation marks"),
+        row(PLAIN.replace("\n", "\r\r\n"), "line ends that were converted twice"),
     ],
 )
 def test_table_of_every_form_is_read(folder, content):
@@ -225,6 +227,15 @@ def test_table_with_swapped_columns_is_told_by_the_exif(tmp_path):
     write_photo(folder.photos / "b.jpg", 1)
     with pytest.raises(DatasetError, match=r"line 2: .* of b\.jpg are swapped: its EXIF"):
         folder.ingest("file,lat,lon\nb.jpg,34.8,31.26\n")
+
+
+@condition(Area.TABLES, "label table with three decimals or fewer", "used; said in one line", since="2026-11-26")
+def test_positions_that_a_spreadsheet_rounded_are_said(folder, caplog):
+    folder.ingest("file,lat,lon\na.jpg,31.26,34.80\nb.jpg,31.262,34.803\n")
+    assert "table.csv: no position has more than three decimals (100 m)" in caplog.text
+    caplog.clear()
+    folder.ingest(PLAIN)
+    assert "decimals" not in caplog.text
 
 
 def test_altitude_with_a_point_is_ambiguous_beside_decimal_commas(folder):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.photos.exif import position_problem
-from training.photos.map_files import naming_cell, read_feature_rows
+from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
 from training.photos.photo_id import is_photo_id
 from training.photos.photo_names import PhotoNames
 from training.photos.user_tables import UserRow
@@ -52,6 +52,8 @@ class Correction:
 def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
     """All rows of a file of corrections. Raises DatasetError with the line of an invalid row."""
     corrections = [_to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
+    moves = [(correction.latitude_deg, correction.longitude_deg) for correction in corrections if correction.moves]
+    warn_if_rounded(path, moves)
     places: dict[str, str] = {}
     for correction in corrections:
         if correction.photo_id in places:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.exif import PhotoExif
-from training.photos.map_files import naming_cell, read_feature_rows
+from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
 from training.photos.photo_names import PhotoNames
 from training.photos.tables import Row
 from training.photos.user_tables import UserRow
@@ -49,6 +49,7 @@ def read_label_table(path: Path, names: PhotoNames) -> list[Label]:
     rows = read_feature_rows(path, _REQUIRED, headerless=_REQUIRED, is_known=names.knows)
     labels = [_to_label(row, names) for row in rows]
     _check_not_swapped(path, labels)
+    warn_if_rounded(path, [_position(label) for label in labels])
     lines: dict[str, int] = {}
     for label in labels:
         if label.file in lines:

@@ -10,6 +10,7 @@ import html
 import io
 import json
 import logging
+import math
 import re
 import zipfile
 from collections.abc import Sequence
@@ -82,6 +83,13 @@ def naming_cell(row: UserRow, is_known: IsKnown) -> str:
         if (canonical_name(column) is None or column == "photo_id") and _HAS_LETTER.search(cell) and is_known(cell)
     }
     return others.pop() if len(others) == 1 else name
+
+
+def warn_if_rounded(path: Path, positions: Sequence[tuple[float, float]]) -> None:
+    """Log a warning where all positions are rounded to 100 m or more, as a column of a spreadsheet may be."""
+    degrees = [value * 1e3 for position in positions for value in position if not math.isnan(value)]
+    if len(degrees) > 2 and all(abs(value - round(value)) < 1e-6 for value in degrees):
+        _log.warning("%s: no position has more than three decimals (100 m); did a spreadsheet round them?", path)
 
 
 def _placed(row: UserRow) -> UserRow:

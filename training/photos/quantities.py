@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 # apostrophes, primes, quotation marks, degree signs and minus signs that look alike
@@ -58,7 +59,7 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
     if decimal_comma and _ONE_GROUP.fullmatch(number):
         raise ValueError(f"'{text}' may be {number.replace('.', ',')} or {number.replace('.', '')}: write a comma")
     if _PLAIN.fullmatch(number):
-        return float(number)
+        return _finite(number)
     if _DECIMAL_COMMA.fullmatch(number) and (decimal_comma or not _GROUPED[","].fullmatch(number)):
         return float(number.replace(",", "."))
     if _DECIMAL_COMMA.fullmatch(number):
@@ -67,6 +68,13 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
         if pattern.fullmatch(number):
             return float(number.replace(separator, "").replace(",", "."))
     raise ValueError("expected a number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("expected a number")
+    return number
 
 
 def parse_coordinate(text: str, axis: str) -> float:
@@ -84,7 +92,7 @@ def parse_coordinate(text: str, axis: str) -> float:
     """
     cleaned = re.sub(r"\s*\b(deg(rees?)?)\b\.?", "°", clean(text), flags=re.IGNORECASE)
     if _PLAIN.fullmatch(cleaned):
-        return float(cleaned)
+        return _finite(cleaned)
     if cleaned.count(".") > 1 and _GROUPED["."].fullmatch(cleaned):
         raise ValueError("a spreadsheet has taken the decimal point for thousands separators")
     match = _LETTER.fullmatch(_SIDE.sub(lambda side: side[0][0], cleaned))

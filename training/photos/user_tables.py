@@ -138,7 +138,7 @@ def _find_layout(
     layouts, problem = [], None
     for delimiter in delimiters:
         try:
-            parsed = list(parse_records(text, delimiter))
+            parsed = _parse(text, delimiter)
         except CsvError as error:
             problem = problem or error
             continue
@@ -160,6 +160,14 @@ def _find_layout(
             "separated by commas, semicolons or tabs"
         )
     return best
+
+
+def _parse(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Records of a text; of one in which every line is a single cell in quotation marks, the records of these cells."""
+    records = list(parse_records(text, delimiter))
+    if delimiter == "," and all(len(cells) == 1 and "," in cells[0] for _, cells in records):
+        return [(line, cells) for line, (whole,) in records for _, cells in parse_records(whole)]
+    return records
 
 
 def _trim(cell: str) -> str:
