@@ -1,5 +1,7 @@
 """Ids of photos that a spreadsheet took for numbers find their photos, and those of new data sets look like none."""
 
+import re
+
 import pytest
 from compatibility import Area, condition
 from table_helpers import make_dataset, moved, write_batch
@@ -74,6 +76,7 @@ def test_file_decides_where_a_spreadsheet_left_nothing_of_the_id(tmp_path):
 
 def test_spreadsheet_error_in_an_id_is_no_photo(tmp_path):
     dataset = make_dataset(tmp_path, NUMBERS)
-    write_batch(dataset, "1.csv", "photo_id,decision\n#NAME?,exclude\n")
-    with pytest.raises(DatasetError, match=r"line 2: no photo '#NAME\?'"):
-        apply_corrections(dataset)
+    for written in ("#NAME?", "1E+99999999999999999999", "9" * 500):
+        write_batch(dataset, "1.csv", f"photo_id,decision\n{written},exclude\n")
+        with pytest.raises(DatasetError, match=rf"line 2: no photo '{re.escape(written)}'"):
+            apply_corrections(dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, Overflow
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, InvalidOperation, Overflow
 
 _LIKE_NUMBER = re.compile(r"\d+(?:e\d+)?", re.ASCII)
 _WRITTEN = re.compile(r"(\d+(?:[.,]\d*)?)(?:[eE]\+?(\d+))?", re.ASCII)
@@ -29,9 +29,20 @@ def spreadsheet_candidates(text: str, photo_ids: Iterable[str]) -> list[str]:
     match = _WRITTEN.fullmatch(written)
     if match is None or (match[2] is None and not written.isdecimal()):
         return []
-    value = Decimal(f"{match[1].replace(',', '.')}e{match[2] or 0}")
+    value = _decimal(f"{match[1].replace(',', '.')}e{match[2] or 0}")
     digits = len(re.sub(r"\D", "", match[1]).lstrip("0")) or 1
-    return [photo_id for photo_id in ids if _may_be(Decimal(photo_id), value, digits, exponent=match[2] is not None)]
+    if value is None:
+        return []
+    photos = [(photo_id, _decimal(photo_id)) for photo_id in ids]
+    return [name for name, photo in photos if photo is not None and _may_be(photo, value, digits, match[2] is not None)]
+
+
+def _decimal(text: str) -> Decimal | None:
+    """The number; None where its exponent has more digits than an id has room for."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
 
 
 def _may_be(photo: Decimal, value: Decimal, digits: int, exponent: bool) -> bool:
