@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from compatibility import Area, condition
 from mcap.writer import Writer as McapWriter
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from test_bags import STORE, T0, fix_message
@@ -99,27 +100,32 @@ def write_metadata(path: Path, files, counts, file_counts=None, version=9, stora
 
 
 def write_ros1(path: Path, count=COUNT) -> Path:
-    from rosbags.rosbag1 import Writer as Ros1Writer
-
     store = get_typestore(Stores.ROS1_NOETIC)
-    types = store.types
     with Ros1Writer(path) as writer:
         connection = writer.add_connection(TRUTH, "sensor_msgs/msg/NavSatFix", typestore=store)
-        for i in range(count):
-            stamp_ns = T0 + i * 10**8
-            stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-            fix = types["sensor_msgs/msg/NavSatFix"](
-                header=types["std_msgs/msg/Header"](seq=i, stamp=stamp, frame_id="gps"),
-                status=types["sensor_msgs/msg/NavSatStatus"](status=0, service=1),
-                latitude=31.0 + i * 1e-5,
-                longitude=34.0,
-                altitude=300.0,
-                position_covariance=np.diag([4.0, 4.0, 25.0]).ravel(),
-                position_covariance_type=2,
-            )
-            data = store.serialize_ros1(fix, "sensor_msgs/msg/NavSatFix")
-            writer.write(connection, stamp_ns, bytes(data))
+        for message in ros1_fixes(count):
+            writer.write(connection, message.time_ns, message.data)
     return path
+
+
+def ros1_fixes(count=COUNT) -> list[BagMessage]:
+    """As ROS 1 serialises them."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types, messages = store.types, []
+    for stamp_ns in (T0 + i * 10**8 for i in range(count)):
+        stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        fix = types["sensor_msgs/msg/NavSatFix"](
+            header=types["std_msgs/msg/Header"](seq=7, stamp=stamp, frame_id="gps"),
+            status=types["sensor_msgs/msg/NavSatStatus"](status=0, service=1),
+            latitude=31.0 + (stamp_ns - T0) / 10**8 * 1e-5,
+            longitude=34.0,
+            altitude=300.0,
+            position_covariance=np.diag([4.0, 4.0, 25.0]).ravel(),
+            position_covariance_type=2,
+        )
+        data = store.serialize_ros1(fix, "sensor_msgs/msg/NavSatFix")
+        messages.append(BagMessage(TRUTH, "sensor_msgs/NavSatFix", stamp_ns, bytes(data)))
+    return messages
 
 
 def bag_condition(text: str, outcome: str, since: str = "2026-11-26") -> pytest.MarkDecorator:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 from rich.table import Table
 
-from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.errors import VisualGpsError, printable
+from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
-from training.console import console, fail, resumable
+from training.console import OneLineHandler, console, fail, resumable
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
@@ -24,6 +24,7 @@ Settings = Annotated[
 AreasCsv = Annotated[
     Path | None, typer.Option("--areas", help="CSV table of named areas: area, latitude_deg, longitude_deg")
 ]
+BagPath = Annotated[Path, typer.Argument(help="rosbag2 directory, or a .mcap, .db3 or .bag file")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag has several")]
@@ -77,7 +78,7 @@ def cross_validate(
     table = Table("held-out session", "training photos", "bundle")
     with resumable():
         for fold, summary in run(resolved):
-            table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
+            table.add_row(printable(fold.session), str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 
 
@@ -107,7 +108,7 @@ def evaluate(
 
 @app.command()
 def play(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    bag: BagPath,
     rate: Annotated[float, typer.Option(help="playback speed")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="repeat until interrupted")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="publish /clock")] = False,
@@ -130,7 +131,7 @@ def play(
 
 @app.command()
 def replay(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 directory (sqlite3 or MCAP)")],
+    bag: BagPath,
     bundle: Annotated[Path, typer.Option(help="model bundle directory")],
     recorded: Annotated[str | None, typer.Option(help="NavSatFix topic to evaluate instead of the bundle")] = None,
     truth: TruthTopic = None,
@@ -187,8 +188,8 @@ def synthesize(
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
     wait_passively()  # before a command imports torch
-    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    escape_unencodable_output()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)
     try:

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.errors import WriterError
 
 from campus_visual_gps.errors import DatasetError
-from training.replay.storage.base import CDR, BagMessage, Channel, Notes, StorageFile, UnreadableFileError, shown
+from training.replay.storage.base import CDR, ROS1, BagMessage, Channel, Notes, StorageFile, UnreadableFileError, shown
 from training.replay.storage.definitions import TYPES, Decoder, Definition, store_to_write
 from training.replay.storage.discovery import find_recording, open_storage
 from training.replay.storage.metadata import Metadata
@@ -42,13 +42,14 @@ class Bag:
         self._storages, self._metadata = storages, metadata
         self._channels: dict[str, list[Channel]] = {}
         for channel in (channel for storage in storages for channel in storage.channels):
-            if channel.encoding != CDR:
+            if channel.encoding not in (CDR, ROS1):
                 notes.add(f"bag {path}: {channel.topic} is in {channel.encoding!r}, expected {CDR!r}: it is not read")
             elif self._type_of(channel):
                 self._channels.setdefault(channel.topic, []).append(channel)
             else:
                 notes.add(f"bag {path}: {channel.topic} has no message type: it is not read")
         self._types = {topic: self._type_of(channels[0]) for topic, channels in self._channels.items()}
+        self._ros1 = {topic for topic, channels in self._channels.items() if channels[0].encoding == ROS1}
         self._decoder = Decoder(self.definitions())
         known = {channel.topic for storage in storages for channel in storage.channels}
         for topic, number in metadata.counts.items():
@@ -95,13 +96,23 @@ class Bag:
         """
         wanted = set(self._types) if topics is None else set(topics) & set(self._types)
         read: Counter[str] = Counter()
+        unconverted: Counter[str] = Counter()
         try:
             sources = [storage.messages(wanted) for storage in self._storages]
             for message in heapq.merge(*sources, key=lambda item: item.time_ns):
                 read[message.topic] += 1
-                yield message if message.type_name else message._replace(type_name=self._types[message.topic])
+                message = message._replace(type_name=message.type_name or self._types[message.topic])
+                if message.topic in self._ros1:
+                    data = self._decoder.from_ros1(message.data, message.type_name)
+                    if data is None:
+                        unconverted[message.topic] += 1
+                        continue
+                    message = message._replace(data=data)
+                yield message
         except OSError as error:
             raise DatasetError(f"bag {self.path} cannot be read: {error.strerror or error}") from error
+        for topic, number in unconverted.items():
+            self.notes.add(f"bag {self.path}: {number} messages of ROS 1 on {topic} have no form in ROS 2: left out")
         for topic in sorted(wanted):
             self._compare(topic, read[topic])
 
@@ -244,7 +255,7 @@ def _write(
                 store = store_to_write(message.type_name, definitions.get(message.type_name, []))
                 offered = qos.get(message.topic, ())
                 connections[key] = writer.add_connection(*key, typestore=store, offered_qos_profiles=offered)
-            writer.write(connections[key], message.time_ns, message.data)
+            writer.write(connections[key], max(message.time_ns, 0), message.data)
             count += 1
         for name, value in custom_data.items():
             writer.set_custom_data(name, value)

@@ -39,11 +39,13 @@ def play(
         if unknown:
             raise DatasetError(f"bag {bag_dir} has no topic {', '.join(unknown)}; it has {', '.join(sorted(topics))}")
         player = BagPlayer(topics, record or {}, rate=rate, clock=clock, latched=bag.latched())
-        for topic in player.unplayed:
-            log.warning("%s is not played: message type %s is not installed", topic, topics[topic])
+        for topic, reason in player.unplayed.items():
+            log.warning("%s is not played: %s", topic, reason)
         try:
             player.wait_for_subscribers(wait_for)
             count = player.publish(bag.messages())
+            if player.running and not count:
+                raise DatasetError(f"bag {bag_dir} has no message that can be played, on {len(topics)} topics")
             while loop and player.running:
                 count += player.publish(bag.messages())
             recorded = player.finish()

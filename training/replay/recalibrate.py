@@ -78,8 +78,11 @@ def recalibrate(
     if out_dir.exists():
         raise ConfigError(f"{out_dir} exists already; name a new directory with --out")
     localizer = Localizer.load(bundle_dir, device, precision)
-    bundle, survey = localizer.bundle, _survey(localizer, Path(bag_dir), images, truth)
+    bundle = localizer.bundle
+    survey, left_out = _survey(localizer, Path(bag_dir), images, truth)
     calibration = recalibrated(survey, bundle.calibration)
+    if left_out:
+        calibration = replace(calibration, measured=calibration.measured | {"left_out": left_out})
     _write(bundle, calibration, _gates(bundle, survey, calibration), out_dir)
     return Recalibration(out_dir, calibration.measured)
 
@@ -125,21 +128,28 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
     return replace(fitted, measured=measured)
 
 
-def _survey(localizer: Localizer, bag_dir: Path, images: str | None, truth: str | None) -> CalibrationSet:
-    """What the ensemble says of the bag's images, with their truth."""
+def _survey(
+    localizer: Localizer, bag_dir: Path, images: str | None, truth: str | None
+) -> tuple[CalibrationSet, list[str]]:
+    """What the ensemble says of the bag's images, with their truth; and what of the bag was not used."""
     bundle = localizer.bundle
     with tempfile.TemporaryDirectory(prefix="recalibrate-") as scratch:
-        found = _images(bag_dir, images, truth, bundle, Path(scratch))
+        found, left_out = _images(bag_dir, images, truth, bundle, Path(scratch))
         positions = true_positions_m(found.photos, bundle.frame)
         log.info("%s: %d images with a truth", bag_dir, len(positions))
         read = read_photos(localizer.engine, found.paths)
-    return build_calibration_set(found.photos, read, positions, localizer.grid, retrieve(read.outputs, localizer.index))
+    prior = retrieve(read.outputs, localizer.index)
+    return build_calibration_set(found.photos, read, positions, localizer.grid, prior), left_out
 
 
-def _images(bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path) -> BagImages:
+def _images(
+    bag_dir: Path, images: str | None, truth: str | None, bundle: Bundle, scratch: Path
+) -> tuple[BagImages, list[str]]:
     with open_bag(bag_dir) as bag:
         fixes = read_fixes(bag, truth_topic(bag, truth))
-        return extract_images(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
+        found = extract_images(bag, image_topic(bag, images), fixes, bundle.image.stored_px, scratch)
+        texts = {"truth": fixes.text(), "images": found.text}
+        return found, [*bag.notes.lines, *(f"{name}: {text}" for name, text in texts.items() if text)]
 
 
 def _lights(survey: CalibrationSet, calibration: Calibration) -> Iterator[tuple[str, np.ndarray]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ from training.replay.with_fixes import check_target, write_with_fixes
 from training.report.evaluation import EvaluationSummary, Subject, score
 
 log = logging.getLogger(__name__)
+Content = TypeVar("Content")
 
 
 def replay(
@@ -93,26 +95,41 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
     log.info("%s: truth %s, receiver %s, odometry %s", bag.path, truth, gps or "none", odometry or "none")
     reference = read_fixes(bag, truth)
     images = extract_images(bag, images_topic, reference, bundle.image.stored_px, out_dir / IMAGES_DIR)
-    receiver = read_positions(bag, gps) if gps else None
-    used = {images_topic: images.text, truth: reference.text(), gps or "": receiver.text() if receiver else ""}
+    receiver = _optional(topics.gps, lambda: read_positions(bag, gps)) if gps else None
+    used = {
+        images_topic: images.text,
+        truth: reference.text(),
+        gps or "": receiver.text() if receiver is not None else "",
+    }
     drive = Drive(
         bundle.frame,
         images.stamps_ns,
         reference,
         receiver=receiver,
-        odometry=read_odometry(bag, odometry) if odometry else None,
+        odometry=_optional(topics.odometry, lambda: read_odometry(bag, odometry)) if odometry else None,
         fix_delays_s=read_times(bag, topics.recorded).delays_s() if topics.recorded else {},
         image_delays_s=images.delays_s,
-        arrivals=read_arrivals(bag, gps) if gps else [],
+        arrivals=read_arrivals(bag, gps) if gps and receiver is not None else [],
         reading=Reading(
             [*bag.notes.lines, *(f"{topic}: {text}" for topic, text in used.items() if text)],
             images.counts,
             reference.left_out,
-            receiver.left_out if receiver else {},
+            receiver.left_out if receiver is not None else {},
             dict(bag.lost),
         ),
     )
     return images, drive
+
+
+def _optional(named: str | None, read: Callable[[], Content]) -> Content | None:
+    """A topic that was found, not named: where it cannot be read, the drive is scored without."""
+    try:
+        return read()
+    except DatasetError as error:
+        if named is not None:
+            raise
+        log.warning("%s; the report does without it", error)
+        return None
 
 
 def _one_per_stamp(fixes: Fixes) -> Fixes:

@@ -80,11 +80,8 @@ def _recorded(bag: Bag, topics: list[str], about: dict[str, str]) -> Iterator[Ba
     yield from bag.messages(topics)
     if bag.notes.lines:
         about["incomplete"] = "; ".join(bag.notes.lines)
-        log.warning("%s: the copy lacks what could not be read of the bag, %d messages or more", bag.path, _lost(bag))
-
-
-def _lost(bag: Bag) -> int:
-    return sum(bag.lost.values())
+        known = sum(bag.lost.values())
+        log.warning("%s: the copy lacks what could not be read: %d messages are known to be lost", bag.path, known)
 
 
 def _metadata_text(path: Path) -> str:

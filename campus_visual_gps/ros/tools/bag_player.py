@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -32,7 +33,8 @@ class BagPlayer:
 
     Args:
         topics: Topic to type of the messages to play, such as "sensor_msgs/msg/Image". A topic whose type is not
-            installed is not played, as with `ros2 bag`; it is listed in `unplayed`.
+            installed is not played, as with `ros2 bag`, nor is one whose name ROS 2 does not allow; `unplayed` maps
+            them to the reason.
         record: Topic to type of the messages to record.
         rate: Speed of playing; 2 is twice as fast as recorded.
         clock: Whether to publish /clock.
@@ -59,7 +61,7 @@ class BagPlayer:
         rclpy.init(context=self._context)
         self.node = Node("bag_player", context=self._context, start_parameter_services=False)
         self._publishers: dict[str, Publisher] = {}
-        self.unplayed: list[str] = []
+        self.unplayed: dict[str, str] = {}
         for topic, kind in topics.items():
             self._offer(topic, kind, latched=topic in latched or topic.endswith("tf_static"))
         for topic, kind in record.items():
@@ -119,10 +121,9 @@ class BagPlayer:
     def _offer(self, topic: str, kind: str, latched: bool) -> None:
         try:
             message = message_class(kind)
-        except ConfigError:
-            self.unplayed.append(topic)
-            return
-        self._publishers[topic] = self.node.create_publisher(message, topic, _LATCHED if latched else _PLAYED)
+            self._publishers[topic] = self.node.create_publisher(message, topic, _LATCHED if latched else _PLAYED)
+        except (ConfigError, InvalidTopicNameException) as error:
+            self.unplayed[topic] = " ".join(str(error).split())
 
     def _spin(self) -> None:
         try:
@@ -165,8 +166,8 @@ def message_class(type_name: str) -> type:
     """
     from importlib import import_module
 
-    package, _, name = type_name.split("/")
     try:
+        package, _, name = type_name.split("/")
         return getattr(import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"message type {type_name} is not installed: {error}") from error

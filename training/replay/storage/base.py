@@ -16,11 +16,11 @@ from campus_visual_gps.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
-CDR = "cdr"
+CDR, ROS1 = "cdr", "ros1"
 
 
 class BagMessage(NamedTuple):
-    """One recorded message: topic, type, receive time in nanoseconds, serialised CDR."""
+    """One recorded message: topic, type, receive time in nanoseconds, serialised CDR (of a storage file also ROS 1)."""
 
     topic: str
     type_name: str
@@ -30,7 +30,7 @@ class BagMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class Definition:
-    """The text of a message definition and its language, ros2msg or ros2idl; both empty where the file has none."""
+    """The text of a message definition and its language, ros2msg, ros1msg or ros2idl; both empty for none."""
 
     encoding: str = ""
     text: str = ""
@@ -38,7 +38,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Channel:
-    """A topic of a storage file. `encoding` is that of the messages as they are handed out."""
+    """A topic of a storage file. Messages in the encodings CDR and ROS1 can be read."""
 
     topic: str
     type_name: str

@@ -42,11 +42,15 @@ def store_of(type_name: str, definition: Definition) -> Typestore | None:
 
 
 def _parsed(type_name: str, definition: Definition) -> dict[str, Any]:
+    found: dict[str, Any]
     if definition.encoding == "ros2msg":
         return get_types_from_msg(definition.text, type_name)
+    if definition.encoding == "ros1msg":  # a header of ROS 1 has a number that it does not have in ROS 2
+        found = get_types_from_msg(definition.text, type_name)
+        return {name: default_store().fielddefs.get(name, fields) for name, fields in found.items()}
     if not definition.text.startswith(f"{_IDL_RULE}IDL: "):
         return get_types_from_idl(definition.text)
-    found: dict[str, Any] = {}
+    found = {}
     for block in definition.text.split(_IDL_RULE)[1:]:
         found.update(get_types_from_idl(block.split("\n", 1)[1]))
     return found
@@ -83,15 +87,30 @@ class Decoder:
             raise DatasetError(f"the bag has no usable definition of {type_name}, which is no standard message")
         raise DatasetError(f"{len(data)} bytes are no {type_name}: {one_line(error)}") from error
 
+    def from_ros1(self, data: bytes, type_name: str) -> bytes | None:
+        """A message that ROS 1 serialised as CDR; None where no definition fits it."""
+        for store in self._candidates(type_name):
+            try:
+                return bytes(store.ros1_to_cdr(data, type_name))
+            except Exception:  # the generated converters let everything through
+                continue
+        return None
+
     def _candidates(self, type_name: str) -> list[Typestore]:
-        """The bag's definitions, then the distribution's."""
+        """The bag's definitions, then the distribution's; those of the bag last where they lack fields of that."""
         if type_name not in self._stores:
             made = (store_of(type_name, item) for item in self._definitions.get(type_name, []))
             stores = [store for store in made if store is not None]
             if type_name in default_store().fielddefs:
-                stores.append(default_store())
+                needed = _field_names(default_store(), type_name)
+                whole = [store for store in stores if _field_names(store, type_name) >= needed]
+                stores = [*whole, default_store(), *(store for store in stores if store not in whole)]
             self._stores[type_name] = stores
         return self._stores[type_name]
+
+
+def _field_names(store: Typestore, type_name: str) -> set[str]:
+    return {name for name, _ in store.fielddefs[type_name][1]}
 
 
 def store_to_write(type_name: str, definitions: list[Definition]) -> Typestore:

@@ -40,11 +40,12 @@ from training.replay.storage.mcap_records import (
     chunk_content,
     cut_chunk_content,
     may_be_data,
+    signed,
     split_records,
 )
 from training.replay.storage.packing import unpacked
 
-_DEFINITIONS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl"}
+_DEFINITIONS = {"ros1msg": "ros1msg", "ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl"}
 
 
 class McapFile:
@@ -137,7 +138,7 @@ class McapFile:
                 self._notes.add(f"{self._path}: the message at byte {offset} is damaged; {self.mend}")
             else:
                 channel, _, time_ns, _ = MESSAGE.unpack(head)
-                self._blocks[offset] = Block(time_ns, offset, size, Counter([channel]))
+                self._blocks[offset] = Block(signed(time_ns), offset, size, Counter([channel]))
         elif opcode == Opcode.MESSAGE_INDEX:
             channel, entries = struct.unpack("<HI", self._read(at, 6).ljust(6, b"\xff"))
             if last_chunk is None or entries != length - 6:
@@ -226,7 +227,7 @@ class McapFile:
         if data[:1] != bytes([Opcode.CHUNK]):
             if data[:1] == bytes([Opcode.MESSAGE]):
                 channel, _, time_ns, _ = MESSAGE.unpack_from(data, PREFIX.size)
-                yield channel, time_ns, unpacked(data[PREFIX.size + MESSAGE.size :])
+                yield channel, signed(time_ns), unpacked(data[PREFIX.size + MESSAGE.size :])
             else:
                 self._damaged(block, "no chunk where the index says so")
             return
@@ -240,7 +241,7 @@ class McapFile:
                 self._define(opcode, record)
             elif opcode == Opcode.MESSAGE and len(record) >= MESSAGE.size:
                 channel, _, time_ns, _ = MESSAGE.unpack_from(record)
-                yield channel, time_ns, unpacked(record[MESSAGE.size :])
+                yield channel, signed(time_ns), unpacked(record[MESSAGE.size :])
         if block.is_cut:
             self._damaged(block, "the file ends within it")
 

@@ -50,6 +50,11 @@ class Block:
     is_cut: bool = False
 
 
+def signed(time_ns: int) -> int:
+    """A time, which MCAP stores without a sign: what a recorder wrote as -1 stays so."""
+    return time_ns - 2**64 if time_ns >= 2**63 else time_ns
+
+
 def may_be_data(opcode: int) -> bool:
     """Whether a record of this type can stand in the data section."""
     return opcode in _DATA or opcode >= _PRIVATE

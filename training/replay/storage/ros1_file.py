@@ -1,4 +1,4 @@
-"""Bags of ROS 1, read through rosbags and handed out as messages of ROS 2."""
+"""Bags of ROS 1, read through rosbags."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag1 import Reader
-from rosbags.typesys.store import Typestore
 
 from training.replay.storage.base import (
+    ROS1,
     BagMessage,
     Channel,
     Definition,
@@ -19,7 +19,6 @@ from training.replay.storage.base import (
     one_line,
     shown,
 )
-from training.replay.storage.definitions import default_store, store_of
 
 MAGIC = b"#ROSBAG V2.0"
 
@@ -36,9 +35,8 @@ class Ros1File:
         except Exception as error:  # ReaderError, and what a damaged index makes of struct, bz2 and lz4
             raise UnreadableFileError(f"{name}: {one_line(error)}: {self.mend}") from error
         self.channels = [
-            Channel(item.topic, item.msgtype, definition=_definition(item.msgdef)) for item in self._reader.connections
+            Channel(item.topic, item.msgtype, ROS1, _definition(item.msgdef)) for item in self._reader.connections
         ]
-        self._stores: dict[str, Typestore | None] = {}
         counts: Counter[str] = Counter()
         for connection in self._reader.connections:
             counts[connection.topic] += connection.msgcount
@@ -48,34 +46,17 @@ class Ros1File:
         self._reader.close()
 
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
-        """In the order of receive times; messages that cannot be converted are left out and noted."""
+        """In the order of receive times, as ROS 1 serialised them."""
         wanted = [item for item in self._reader.connections if item.topic in topics]
-        failed: Counter[str] = Counter()
         if not wanted:
             return
         try:
             for connection, time_ns, data in self._reader.messages(wanted):
-                cdr = self._cdr(connection.msgtype, connection.msgdef, data)
-                if cdr is None:
-                    failed[connection.topic] += 1
-                else:
-                    yield BagMessage(connection.topic, connection.msgtype, time_ns, cdr)
+                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
         except Exception as error:  # as at opening
             self._notes.add(f"{self._path}: damaged ({one_line(error)}): what follows is not read; {self.mend}")
-        for topic, number in failed.items():
-            self._notes.add(f"{self._path}: {number} messages on {topic} cannot be converted to ROS 2; {self.mend}")
-
-    def _cdr(self, type_name: str, definition, data: bytes) -> bytes | None:
-        if type_name not in self._stores:
-            known = type_name in default_store().fielddefs
-            self._stores[type_name] = default_store() if known else store_of(type_name, _definition(definition))
-        store = self._stores[type_name]
-        try:
-            return None if store is None else bytes(store.ros1_to_cdr(data, type_name))
-        except Exception:  # the generated converters let everything through
-            return None
 
 
 def _definition(definition) -> Definition:
     is_text = definition.format == MessageDefinitionFormat.MSG
-    return Definition("ros2msg", definition.data) if is_text else Definition()
+    return Definition("ros1msg", definition.data) if is_text else Definition()
