@@ -163,7 +163,8 @@ def save_bundle(
             "reference_sha256": sha256_of(staging / REFERENCE),
             "training": training,
         }
-        (staging / MODEL_CARD).write_text(model_card, encoding="utf-8")
+        # names of data sets and bags need not be valid Unicode
+        (staging / MODEL_CARD).write_text(model_card, encoding="utf-8", errors="backslashreplace")
         (staging / MANIFEST).write_text(yaml.safe_dump(to_builtin(manifest), sort_keys=False), encoding="utf-8")
         for file in staging.iterdir():
             # safetensors writes files that only their owner may read

@@ -5,8 +5,24 @@ as it is.
 """
 
 
+def printable(text: str) -> str:
+    """The text on one line: control characters, line ends and bytes that are no Unicode (in file names) as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, PEP 383
+        return f"\\x{code - 0xDC00:02x}"
+    return " " if char == "\N{NO-BREAK SPACE}" else char.encode("unicode_escape").decode("ascii")
+
+
 class VisualGpsError(Exception):
     """Base of all errors that bad input, a bad file or a bad setting can cause."""
+
+    def __str__(self) -> str:
+        """The message on one line, whatever the names in it hold."""
+        return printable(super().__str__())
 
 
 class GeodesyError(VisualGpsError):

@@ -1,10 +1,12 @@
-"""Files on disk: hashes, atomic writes, and values as YAML knows them."""
+"""Files and streams: hashes, atomic writes, values as YAML knows them, and what a terminal cannot print."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,13 @@ def to_builtin(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_builtin(item) for key, item in value.items()}
     return [to_builtin(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def escape_unencodable_output() -> None:
+    """Print characters that the output's encoding lacks as escapes: on ASCII and Windows terminals, and in pipes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

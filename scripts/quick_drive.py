@@ -20,6 +20,9 @@ MAX_MEAN_ERROR_M, MIN_ANSWERED_SHARE, MAX_MEAN_NEES = 15.0, 0.9, 6.0
 
 def main() -> int:
     """Print one line that begins with PASS or FAIL; exit code 1 for FAIL."""
+    from campus_visual_gps.io_utils import escape_unencodable_output
+
+    escape_unencodable_output()
     try:
         problem, summary = run()
     except Exception as error:  # whatever it is, the line must name it

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.localizer import MODEL_VARIABLE
 from campus_visual_gps.ros.tools.benchmark_inputs import IMAGE_SIZE_PX, photo_like, random_bundle, without_gates
 from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeProcess, jpeg_message
@@ -71,6 +72,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     options = parser.parse_args()
+    escape_unencodable_output()
     try:
         with tempfile.TemporaryDirectory(prefix="campus_visual_gps_soak_") as scratch:
             own = Path(scratch)

@@ -32,6 +32,7 @@ def main(out: Path) -> None:
     part = out / ".summary.json.part"
     part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     part.replace(out / "summary.json")
+    sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal has no dash
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(error_table(reports))
     for name in REPORTS:

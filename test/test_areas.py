@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
@@ -31,6 +32,13 @@ def test_photos_are_named_by_the_polygon_that_holds_them(tmp_path):
 
 def test_areas_of_the_data_set_are_taken_without_being_named(tmp_path):
     write_areas(tmp_path / "areas.csv", whole=[[-200, -200], [200, -200], [0, 300]])
+    assert find_areas(None, tmp_path, FRAME, SITE).name_of(np.zeros((1, 2))) == ["whole"]
+
+
+@condition(Area.TABLES, "areas.csv with semicolons and decimal commas", "read", since="2026-11-26")
+def test_areas_of_a_spreadsheet_are_read(tmp_path):
+    path = write_areas(tmp_path / "areas.csv", whole=[[-200, -200], [200, -200], [0, 300]])
+    path.write_text(path.read_text(encoding="utf-8").replace(",", ";").replace(".", ","), encoding="cp1252")
     assert find_areas(None, tmp_path, FRAME, SITE).name_of(np.zeros((1, 2))) == ["whole"]
 
 

@@ -148,6 +148,25 @@ def test_a_message_by_itself_leaves_no_trace():
     assert to_rgb(message_of(in_bits(10))).max() > 230
 
 
+@condition(
+    Area.CAMERA, "dead pixels of 65535 in a stream of 12 bits", "the depth stays that of the rest", since=TODAY
+)
+def test_dead_pixels_do_not_raise_the_depth():
+    stream = BitDepthTracker()
+    samples = cv2.resize(in_bits(12), (640, 480), interpolation=cv2.INTER_LINEAR)
+    for value in (65535, 4095):
+        samples[100:103, 200] = value
+        assert stream.depth(samples) == 12
+    samples[100:110, 200:210] = 65535  # a lamp
+    assert stream.depth(samples) == 16
+
+
+@pytest.mark.parametrize("depth", [10, 12, 14])
+def test_samples_that_fill_the_range_without_structure_are_scaled_too(depth):
+    samples = np.random.default_rng(2).integers(0, 1 << depth, (HEIGHT, WIDTH)).astype(np.uint16)
+    assert to_rgb(message_of(samples)).mean() == pytest.approx(127.5, abs=2.0)
+
+
 def test_a_small_image_has_a_depth_too():
     small = cv2.resize(in_bits(10), (12, 10), interpolation=cv2.INTER_AREA)
     assert BitDepthTracker().depth(small) == 10

@@ -84,7 +84,8 @@ def answer_times_s(client: Client, until: Asking) -> tuple[list[float], set[str]
 
 
 @node_row("get_state while the model is loaded (configure)", "answered within half a second: configuring")
-def test_get_state_is_answered_while_configuring(slow_load, bundle_dir):
+@pytest.mark.usefixtures("slow_load")
+def test_get_state_is_answered_while_configuring(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir), autostart=False) as client:
         configuring = changing(client, Transition.TRANSITION_CONFIGURE)
         times_s, states = answer_times_s(client, configuring)
@@ -95,7 +96,8 @@ def test_get_state_is_answered_while_configuring(slow_load, bundle_dir):
 
 
 @node_row("get_state while the model is loaded again (activate)", "answered within half a second: activating")
-def test_get_state_is_answered_while_activating_loads_the_model_again(slow_load, bundle_dir):
+@pytest.mark.usefixtures("slow_load")
+def test_get_state_is_answered_while_activating_loads_the_model_again(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir)) as client:
         client.wait_connected()
         assert client.change_state(Transition.TRANSITION_DEACTIVATE)
@@ -109,7 +111,8 @@ def test_get_state_is_answered_while_activating_loads_the_model_again(slow_load,
 
 
 @node_row("parameters, diagnostics and ~/enable while the model is loaded", "answered; own parameters are fixed")
-def test_parameters_diagnostics_and_enable_work_while_configuring(slow_load, bundle_dir):
+@pytest.mark.usefixtures("slow_load")
+def test_parameters_diagnostics_and_enable_work_while_configuring(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir), autostart=False) as client:
         configuring = changing(client, Transition.TRANSITION_CONFIGURE)
         client.wait(lambda: client.state() == "configuring", "state configuring")
@@ -127,7 +130,8 @@ def test_parameters_diagnostics_and_enable_work_while_configuring(slow_load, bun
 
 
 @node_row("change_state while the model is loaded", "rejected at once; the first request goes on")
-def test_a_second_transition_is_rejected_while_the_first_is_under_way(slow_load, bundle_dir):
+@pytest.mark.usefixtures("slow_load")
+def test_a_second_transition_is_rejected_while_the_first_is_under_way(bundle_dir):
     with RunningNode(model_dir=str(bundle_dir), autostart=False) as client:
         configuring = changing(client, Transition.TRANSITION_CONFIGURE)
         client.wait(lambda: client.state() == "configuring", "state configuring")

@@ -153,10 +153,10 @@ def test_broken_row_is_one_clear_line_and_the_last_labels_stay(dataset, row, mes
     assert (dataset / "labels.csv").read_bytes() == before
 
 
-def test_polygon_of_a_map_export_is_an_error(dataset):
+def test_polygon_of_a_map_export_moves_nothing_and_is_named(dataset, caplog):
     write_batch(dataset, "map.csv", 'WKT,name\n"POLYGON ((34 31, 35 31, 35 32, 34 31))",a.jpg\n')
-    with pytest.raises(DatasetError, match=r"line 2: .*expected POINT \(longitude latitude\)"):
-        apply_corrections(dataset)
+    assert apply_corrections(dataset).moved == 0
+    assert "map.csv: lines, polygons and other shapes are not used (1): 'a.jpg' (line 2)" in caplog.text
 
 
 def test_name_that_several_photos_have_is_an_error(tmp_path):

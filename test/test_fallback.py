@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from compatibility import Area, condition
 from helpers import make_bundle, textured_rgb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,3 +180,26 @@ def test_over_dds_the_receiver_passes_and_its_silence_brings_the_visual_fix(tmp_
         client.wait(stand_in, "visual fix on the topic fix")
         stamps_s = [to_seconds(fix.header.stamp) for fix in found]
         assert stamps_s == sorted(set(stamps_s))
+
+
+@pytest.mark.ros
+@condition(Area.RECEIVER, "altitude NaN, parameter altitude_m set", "fix has that altitude", since="2026-11-26")
+@pytest.mark.parametrize(
+    ("parameter", "expected_m"), [({}, 300.0), ({"altitude_m": 12.5}, 12.5)], ids=["bundle", "set"]
+)
+def test_over_dds_a_missing_altitude_is_the_bundles_or_the_parameters(parameter, expected_m, bundle_dir):
+    with RunningNode(model_dir=str(bundle_dir), output="fallback", **parameter) as client:
+        found: list[NavSatFix] = []
+        client.node.create_subscription(NavSatFix, "fix", found.append, 10)
+        receiver = client.node.create_publisher(NavSatFix, "gps/fix", 10)
+        client.wait_connected()
+
+        def passed() -> bool:
+            fix = message(0.0, altitude=math.nan, position_covariance=[math.nan] * 9, position_covariance_type=0)
+            fix.header.stamp = client.node.get_clock().now().to_msg()
+            receiver.publish(fix)
+            return bool(found)
+
+        client.wait(passed, "fix of the receiver")
+        assert found[0].altitude == expected_m
+        assert found[0].position_covariance.tolist() == [25.0, 0.0, 0.0, 0.0, 25.0, 0.0, 0.0, 0.0, 1e4]

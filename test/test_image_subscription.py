@@ -1,15 +1,18 @@
 """Images arrive over DDS whatever their size, and whichever reliability their publishers offer."""
 
 import pytest
+import rclpy
 from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
 from helpers import textured_rgb
+from rclpy.context import Context
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import Client, RunningNode, image_message, to_seconds, values
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from test_image_queue_node import Hold, start_inference
 
 from campus_visual_gps.ros import diagnostics, image_subscription
+from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.tools import image_transport
 
 pytestmark = pytest.mark.ros
@@ -171,3 +174,22 @@ def test_dropped_images_are_in_the_log(bundle_dir, capfd):
     errors = capfd.readouterr().err
     assert "that is TAI in the place of UTC" in errors
     assert errors.count("images come faster than max_rate_hz (1 Hz)") == 1
+
+
+def test_a_middleware_without_counts_of_lost_images_is_subscribed_to_all_the_same(monkeypatch):
+    class Callbacks(image_subscription.SubscriptionEventCallbacks):
+        def create_event_handlers(self, *arguments):
+            if self.message_lost:
+                raise image_subscription.UnsupportedEventTypeError("not supported")
+            return super().create_event_handlers(*arguments)
+
+    monkeypatch.setattr(image_subscription, "SubscriptionEventCallbacks", Callbacks)
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("plain", context=context)
+    subscription = image_subscription.ImageSubscription(node, NodeParameters(model_dir="x"), lambda message: None)
+    assert [entity.topic_name for entity in node.subscriptions if entity.topic_name == "/image"] == ["/image"]
+    subscription.close()
+    assert not [entity for entity in node.subscriptions if entity.topic_name == "/image"]
+    node.destroy_node()
+    rclpy.shutdown(context=context)

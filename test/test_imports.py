@@ -1,5 +1,6 @@
 """Imports run one way: the contracts in pyproject.toml hold, and importing the runtime stays light."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -62,3 +63,25 @@ def test_importing_the_node_loads_no_torch():
     loaded = modules_after("import campus_visual_gps.ros.localizer_node")
     assert "rclpy" in loaded
     assert not loaded & {"torch", *OFFLINE_MODULES}
+
+
+@pytest.mark.parametrize("folder", ["campus_visual_gps", "training", "scripts", "launch"])
+def test_text_files_are_opened_with_an_encoding(folder):
+    """The default is the locale's: ASCII under LC_ALL=C, a code page on Windows."""
+    missing = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _opens_text(node) and "encoding" not in {k.arg for k in node.keywords}:
+                missing.append(f"{path}:{node.lineno}")
+    assert missing == []
+
+
+def _opens_text(call: ast.Call) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name == "open" and isinstance(call.func, ast.Attribute):
+        # of a path: the mode comes first; other open() take no mode
+        modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        return bool(modes) and set(modes[0]) <= set("rwax+t")
+    if name == "open":
+        return not any(isinstance(arg, ast.Constant) and "b" in str(arg.value) for arg in call.args[1:])
+    return name in ("read_text", "write_text")

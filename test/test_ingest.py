@@ -56,7 +56,7 @@ def test_photos_of_every_format_are_taken(folders):
 def test_photo_id_is_the_hash_of_the_file(folders):
     path = write_photo(folders[0] / "a.heic")
     run(folders)
-    assert list(read_photos(folders[1])["photo_id"]) == [hashlib.sha256(path.read_bytes()).hexdigest()[:16]]
+    assert list(read_photos(folders[1])["photo_id"]) == ["p" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]]
 
 
 def test_stored_copy_is_the_square_of_the_one_resizing_rule(folders):
@@ -148,8 +148,8 @@ def test_row_out_of_range_and_row_without_photo_are_rejected_and_stop_nothing(fo
         ("file,latitude,longitude\na.jpg,1,2\na.jpg,1,2\n", r"line 3: a.jpg is labelled twice, also on line 2"),
         ("file,latitude,longitude,night\na.jpg,1,2,dark\n", r"line 2: column 'night' holds 'dark'"),
         ("file,latitude,longitude,captured_at\na.jpg,1,2,noon\n", r"line 2: column 'captured_at' holds 'noon'"),
-        ("file,lat,lon\na.jpg,31.5,34.5\n", r"line 1: missing column latitude_deg, longitude_deg"),
-        ("a.jpg;31.5;34.5\n", r"line 1: missing column file"),
+        ("file,session,east\na.jpg,31.5,34.5\n", r"line 1: missing column latitude_deg, longitude_deg"),
+        ("a.jpg 31.5 34.5\n", r"line 1: missing column file"),
         ("", r"the table is empty"),
         ("file,latitude,longitude\nsame.jpg,31.5,34.5\n", r"line 2: 2 photos are named same.jpg"),
     ],

@@ -124,7 +124,7 @@ def test_damaged_manifest_is_one_clear_line(dataset, old, new, message):
 def test_photo_twice_in_the_manifest_is_an_error(dataset):
     path = dataset / "photos.csv"
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    with pytest.raises(DatasetError, match=r"photos\.csv, line 6: photo [0-9a-f]{16} has two rows"):
+    with pytest.raises(DatasetError, match=r"photos\.csv, line 6: photo p[0-9a-f]{16} has two rows"):
         load_dataset(dataset)
 
 

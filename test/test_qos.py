@@ -6,11 +6,13 @@ import pytest
 import yaml
 from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped
 from helpers import ROOT, textured_rgb
 from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import RunningNode, image_message, values
 
+from campus_visual_gps.ros import tf_check
 from campus_visual_gps.ros.node_topics import node_topics
 from campus_visual_gps.ros.qos import RCLPY_TOPICS
 
@@ -139,7 +141,7 @@ def test_overrides_without_effect_are_warned_of_by_name(bundle_dir, capfd):
         }
     )
     with RunningNode(model_dir=str(bundle_dir), cli_args=["--ros-args", "-r", "image:=/x/image"], **given) as client:
-        client.wait(lambda: client.node.count_subscribers("/x/image") == 1, "subscription")
+        client.wait_status(lambda item: values(item).get("state") == "active", "the node active")
     lines = [line for line in capfd.readouterr().err.splitlines() if "has no effect" in line]
     named = [re.search(r"'qos_overrides\.([^']*)'", line)[1] for line in lines]
     expected = {name.removeprefix("qos_overrides.") for name in given} - {"/x/image.subscription.depth"}
@@ -163,6 +165,17 @@ def test_every_entity_of_the_node_can_be_overridden(bundle_dir):
             assert {(entity, topic) for topic in topics} <= known
 
 
+def test_the_subscriptions_to_tf_can_be_overridden(bundle_dir, monkeypatch):
+    monkeypatch.setattr(tf_check, "transform_message", lambda: TransformStamped)  # tf2_msgs is not everywhere
+    given = overrides(**{"/moved/tf.subscription.reliability": "best_effort"})
+    remapped = ["--ros-args", "-r", "/tf:=/moved/tf"]
+    with RunningNode(model_dir=str(bundle_dir), frame_id="camera", cli_args=remapped, **given) as client:
+        client.wait_status(lambda item: "frame_in_tf" in values(item), "the frame looked for")
+        client.wait(lambda: client.node.count_subscribers("/moved/tf") == 1, "subscription to TF")
+        profile = client.node.get_subscriptions_info_by_topic("/moved/tf")[0].qos_profile
+        assert profile.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
 def test_the_example_of_the_documentation_is_honoured(bundle_dir, tmp_path):
     page = (ROOT / "docs" / "camera.md").read_text(encoding="utf-8")
     blocks = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "qos_overrides" in block]
@@ -179,6 +192,7 @@ def test_the_example_of_the_documentation_is_honoured(bundle_dir, tmp_path):
         cli_args=[*arguments, "-r", f"visual_gps/fix:={fix}"],
     )
     with running as client:
+        client.wait_status(lambda item: values(item).get("state") == "active", "the node active")
         client.wait(lambda: client.node.count_publishers(fix) == 1, "publisher of fixes")
         client.wait(lambda: client.node.count_subscribers(image) == 1, "subscription to the images")
         profile = client.node.get_subscriptions_info_by_topic(image)[0].qos_profile

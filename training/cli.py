@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 from rich.table import Table
 
-from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.errors import VisualGpsError, printable
+from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
-from training.console import console, fail, resumable
+from training.console import OneLineHandler, console, fail, resumable
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
@@ -78,7 +78,7 @@ def cross_validate(
     table = Table("held-out session", "training photos", "bundle")
     with resumable():
         for fold, summary in run(resolved):
-            table.add_row(fold.session, str(summary.train_photos), str(fold.bundle_dir))
+            table.add_row(printable(fold.session), str(summary.train_photos), str(fold.bundle_dir))
     console.print(table)
 
 
@@ -188,8 +188,8 @@ def synthesize(
 def main() -> None:
     """Entry point: bad input and files that cannot be accessed end in one line and exit code 1."""
     wait_passively()  # before a command imports torch
-    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    escape_unencodable_output()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[OneLineHandler()])
     for ours in ("training", "campus_visual_gps"):
         logging.getLogger(ours).setLevel(logging.INFO)
     try:

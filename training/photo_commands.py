@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from campus_visual_gps.errors import printable
 from training.console import console, print_counts, print_warnings, resumable
 
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
@@ -16,7 +17,9 @@ DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_defa
 def ingest(
     photo_dir: Annotated[Path, typer.Argument(help="folder of HEIC, HEIF, JPEG and PNG photos")],
     dataset_dir: DatasetDir,
-    labels: Annotated[Path | None, typer.Option(help="CSV table of positions, for photos without GPS in EXIF")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="table or map of positions, for photos without GPS in EXIF")
+    ] = None,
     sessions_by: Annotated[
         str, typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day")
     ] = "folder",
@@ -64,23 +67,25 @@ def split(
     seed: Annotated[int, typer.Option(help="random seed")] = 42,
 ) -> None:
     """Assign every photo to a subset, whole sessions by default."""
+    from training.photos.csv_text import name_in_tables
     from training.photos.splits import split as run
 
     summary = run(
         dataset_dir,
-        test_sessions=test or (),
-        val_sessions=val or (),
+        test_sessions=[name_in_tables(session) for session in test or ()],
+        val_sessions=[name_in_tables(session) for session in val or ()],
         val_fraction=val_fraction,
         random=random,
         allow_shared_sessions=allow_shared_sessions,
-        night_holdout_sessions=night_holdout_session or (),
+        night_holdout_sessions=[name_in_tables(session) for session in night_holdout_session or ()],
         night_holdout=night_holdout,
         seed=seed,
     )
     table = Table("subset", "photos", "sessions")
     for subset, photos in summary.photos.items():
-        table.add_row(subset, str(photos), ", ".join(summary.sessions.get(subset, ())))
+        table.add_row(subset, str(photos), printable(", ".join(summary.sessions.get(subset, ()))))
     console.print(table)
     if summary.shared_sessions:
-        console.print(f"in several subsets: {', '.join(summary.shared_sessions)} (validation errors will be too small)")
+        shared = printable(", ".join(summary.shared_sessions))
+        console.print(f"in several subsets: {shared} (validation errors will be too small)")
     print_warnings(summary.warnings)

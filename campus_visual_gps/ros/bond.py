@@ -18,7 +18,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
-TOPIC = "bond"
+from campus_visual_gps.ros.qos import QosOverrides
+
+BOND_TOPIC = "bond"
 # Those of nav2's own nodes: 0.1 s or 0.25 s, by their release, and 4 s.
 HEARTBEAT_PERIOD_S = 0.25
 HEARTBEAT_TIMEOUT_S = 4.0
@@ -55,7 +57,9 @@ class Bond:
         if self._status_type is None:
             return False
         # kept until the node ends: a publisher that is destroyed may take its last message with it
-        self._publisher = self._publisher or self._node.create_publisher(self._status_type, TOPIC, _QUEUE_SIZE)
+        if self._publisher is None:
+            qos = QosOverrides(self._node).publisher(BOND_TOPIC, _QUEUE_SIZE)
+            self._publisher = self._node.create_publisher(self._status_type, BOND_TOPIC, **qos)
         self._instance_id = str(uuid.uuid4())
         self._timer = self._node.create_timer(HEARTBEAT_PERIOD_S, self._beat, clock=self._clock)
         self._beat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
+from campus_visual_gps.ros import bond
 from campus_visual_gps.ros.image_subscription import image_topic
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
 from campus_visual_gps.ros.publishers import FALLBACK_TOPIC, FIX_TOPIC, POSE_TOPIC
@@ -22,6 +23,8 @@ def node_topics(node: Node, settings: NodeParameters) -> list[tuple[str, str]]:
     if settings.output == FALLBACK:
         published.append(FALLBACK_TOPIC)
         subscribed.append(settings.gps_topic)
+    if not settings.autostart and bond.status_type() is not None:
+        published.append(bond.BOND_TOPIC)
     return [
         (entity, node.resolve_topic_name(topic))
         for entity, topics in ((PUBLISHER, published), (SUBSCRIPTION, subscribed))

@@ -11,7 +11,8 @@ import numpy as np
 from campus_visual_gps.errors import DatasetError, GeodesyError
 from campus_visual_gps.estimation.integrity import distance_outside_m
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.tables import Row, read_rows
+from training.photos.tables import Row
+from training.photos.user_tables import read_user_rows
 
 AREAS_CSV = "areas.csv"
 ELSEWHERE = "elsewhere"
@@ -43,7 +44,7 @@ def read_areas(path: Path, frame: LocalFrame) -> Areas:
     Where areas overlap the first one counts; a photo in none is ELSEWHERE. Raises DatasetError.
     """
     corners: dict[str, list[np.ndarray]] = {}
-    for row in read_rows(path, required=("area", "latitude_deg", "longitude_deg")):
+    for row in read_user_rows(path, required=("area", "latitude_deg", "longitude_deg")):
         corners.setdefault(row.text("area", required=True), []).append(_corner(row, frame))
     for name, points in corners.items():
         if len(points) < 3:

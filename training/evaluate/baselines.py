@@ -28,7 +28,7 @@ from training.evaluate.retrieval_baselines import (
     positions_of,
     weighted_answers,
 )
-from training.photos.manifest import image_path
+from training.photos.photo_id import find_image
 
 MEDIAN_POSITION = "median_position"
 NEAREST_PRETRAINED = "nearest_pretrained"
@@ -158,8 +158,8 @@ def training_photo_ids(bundle: Bundle, reference: ReferenceFeatures) -> list[str
 def _find_images(photo_ids: list[str], dataset_dirs: list[Path]) -> list[Path]:
     found = []
     for photo_id in photo_ids:
-        paths = (image_path(directory, photo_id) for directory in dataset_dirs)
-        found += [path for path in paths if path.is_file()][:1]
+        paths = (find_image(directory, photo_id) for directory in dataset_dirs)
+        found += [path for path in paths if path][:1]
     if len(found) < len(photo_ids):
         there = " or ".join(dict.fromkeys(str(directory) for directory in dataset_dirs if directory != Path()))
         raise NotComputedError(f"{len(photo_ids) - len(found)} of {len(photo_ids)} training photos are not in {there}")

@@ -11,6 +11,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.baselines import Baseline
 from training.evaluate.predict import PREDICTIONS, covariances_m2, positions_m, read_predictions
+from training.photos.photo_id import photo_key
 
 
 def read_comparisons(directories: Sequence[Path], photo_ids: Sequence[str]) -> list[Baseline]:
@@ -38,12 +39,14 @@ def _answers(directory: Path, photo_ids: Sequence[str]) -> tuple[np.ndarray, str
     path = directory / PREDICTIONS
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; name the directory of a finished evaluation")
-    table: pd.DataFrame = read_predictions(path).set_index("photo_id")
+    table: pd.DataFrame = read_predictions(path)
+    table.index = pd.Index(table["photo_id"].map(photo_key))
+    photo_ids = [photo_key(photo_id) for photo_id in photo_ids]
     missing = [photo_id for photo_id in photo_ids if photo_id not in table.index]
     if missing or len(table) != len(photo_ids):
         raise DatasetError(
             f"{path} has {len(table)} photos, of which {len(photo_ids) - len(missing)} are among the {len(photo_ids)} "
             "of this evaluation: evaluate the same split of the same data set with both"
         )
-    rows = table.loc[list(photo_ids)]
+    rows = table.loc[photo_ids]
     return positions_m(rows), "", covariances_m2(rows)

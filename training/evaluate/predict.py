@@ -160,16 +160,9 @@ def _column(rows: list[Row], name: str) -> pd.Series:
     if name == "night":
         return pd.Series([row.flag(name) for row in rows], dtype="boolean")
     if name == "stamp_ns":
-        return pd.Series([_stamp_ns(row) for row in rows], dtype=np.int64)
+        # exact: float64 cannot hold nanoseconds since 1970
+        return pd.Series([row.integer(name) for row in rows], dtype=np.int64)
     return pd.Series([row.number(name) for row in rows], dtype=np.float64)
-
-
-def _stamp_ns(row: Row) -> int:
-    """Exact: float64 cannot hold nanoseconds since 1970."""
-    text = row.text("stamp_ns", required=True)
-    if not text.isdecimal():
-        raise row.error(f"column 'stamp_ns' holds '{text}', expected whole nanoseconds; correct the row")
-    return int(text)
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from campus_visual_gps.retrieval.index import cosine_top_k, unit_rows
+from training.photos.photo_id import photo_key
 
 # Standard deviation of a label per axis, as phones report it outdoors.
 LABEL_SIGMA_M = 5.0
@@ -21,8 +22,8 @@ Answers = tuple[np.ndarray, np.ndarray]
 
 def own_rows(query_ids: Sequence[str], reference_ids: Sequence[str]) -> np.ndarray:
     """(Q,) int: the row of each query photo among the reference photos, -1 where it is none of them."""
-    row_of = {photo_id: row for row, photo_id in enumerate(reference_ids)}
-    return np.array([row_of.get(photo_id, -1) for photo_id in query_ids], dtype=np.int64)
+    row_of = {photo_key(photo_id): row for row, photo_id in enumerate(reference_ids)}
+    return np.array([row_of.get(photo_key(photo_id), -1) for photo_id in query_ids], dtype=np.int64)
 
 
 def nearest(queries: np.ndarray, reference: np.ndarray, excluded: np.ndarray, k: int = 1) -> Answers:

@@ -12,11 +12,12 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from campus_visual_gps.io_utils import atomic_write
+from training.photos.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
 
 METRICS = ("train_loss", "val_loss", "val_mean_error_m")
+COLUMNS = {"epoch": "integer", **dict.fromkeys(METRICS, "optional number"), "lr": "number", "seconds": "number"}
 
 
 class EpochReport(Callback):
@@ -64,8 +65,12 @@ class EpochReport(Callback):
     def _append(self, row: dict[str, float]) -> None:
         rows = pd.DataFrame([row])
         if self.metrics_csv.is_file():
-            before = pd.read_csv(self.metrics_csv)
+            before = read_metrics(self.metrics_csv)
             # an epoch that was written but is not in the checkpoint runs again
             rows = pd.concat([before[before["epoch"] < row["epoch"]], rows], ignore_index=True)
-        with atomic_write(self.metrics_csv) as partial:
-            rows.to_csv(partial, index=False)
+        write_table(self.metrics_csv, rows.replace([float("inf"), float("-inf")], float("nan")))
+
+
+def read_metrics(metrics_csv: Path) -> pd.DataFrame:
+    """metrics.csv of a training run, one row per epoch. Raises DatasetError."""
+    return read_table(metrics_csv, COLUMNS)

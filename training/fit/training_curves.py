@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from campus_visual_gps.io_utils import atomic_write
+from training.fit.callbacks import read_metrics
 
 
 def plot_curves(metrics_csv: Path, png: Path, title: str) -> None:
     """Plot the losses and the learning rate reductions by epoch."""
-    rows = pd.read_csv(metrics_csv).set_index("epoch")
+    rows = read_metrics(metrics_csv).set_index("epoch")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(rows.index + 1, rows["train_loss"], label="training", color="tab:blue")

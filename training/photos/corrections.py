@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pandas as pd
 
 from campus_visual_gps.errors import GeodesyError
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, PhotoIndex, read_batch
-from training.photos.manifest import LABEL_COLUMNS, correction_batches, label_sources, read_photos, write_labels
+from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, read_batch
+from training.photos.correction_files import find_correction_files
+from training.photos.manifest import LABEL_COLUMNS, label_sources, read_photos, write_labels
+from training.photos.photo_names import PhotoNames
 from training.photos.tables import write_table
+
+_log = logging.getLogger(__name__)
 
 REVIEW_ACCURACY_M = 20.0  # paper, section 4.1: labels with a worse reported accuracy are reviewed by hand
 # Map programs round the positions of markers that were not moved.
@@ -60,14 +65,16 @@ def apply_corrections(dataset_dir: Path) -> CorrectionSummary:
     dataset_dir = Path(dataset_dir)
     photos = read_photos(dataset_dir)
     sources = label_sources(dataset_dir)
-    batches = correction_batches(dataset_dir)
-    index = PhotoIndex(photos)
-    corrections = [correction for batch in batches for correction in read_batch(batch, index)]
+    files = find_correction_files(dataset_dir)
+    for line in files.unread:
+        _log.warning("%s", line)
+    names = PhotoNames(zip(photos["photo_id"], photos["file"], strict=True))
+    corrections = [correction for batch in files.batches for correction in read_batch(batch, names)]
     labels = _apply(photos, corrections)
     write_labels(dataset_dir, labels, sources)
     review = _review(labels)
     write_table(dataset_dir / "review.csv", review)
-    return _summarise(labels, review, batches)
+    return _summarise(labels, review, files.batches)
 
 
 def _apply(photos: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
@@ -97,7 +104,12 @@ def _distance_m(correction: Correction, start: tuple[float, float], end: tuple[f
     try:
         return float(np.hypot(*LocalFrame.at(*start).to_local(*end)))
     except GeodesyError as error:
-        raise correction.row.error(f"moves the label too far: {error}") from error
+        hint = "; are latitude and longitude swapped?" if _near(start, end[::-1]) else ""
+        raise correction.row.error(f"moves the label too far: {error}{hint}") from error
+
+
+def _near(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) < 1.0
 
 
 def _review(labels: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +117,7 @@ def _review(labels: pd.DataFrame) -> pd.DataFrame:
     return poor.sort_values(["gps_accuracy_m", "file"], ascending=[False, True])[_REVIEW_COLUMNS]
 
 
-def _summarise(labels: pd.DataFrame, review: pd.DataFrame, batches: list[Path]) -> CorrectionSummary:
+def _summarise(labels: pd.DataFrame, review: pd.DataFrame, batches: tuple[Path, ...]) -> CorrectionSummary:
     moved_m = labels["moved_m"][labels["moved_m"] > 0].to_numpy()
     distances = (moved_m.mean(), np.median(moved_m), moved_m.max()) if len(moved_m) else (0.0, 0.0, 0.0)
     return CorrectionSummary(

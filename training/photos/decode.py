@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.preprocess import STORED_SIZE_PX, resize_square
 from training.photos.exif import PhotoExif, read_exif
 from training.photos.photo_file import one_line, open_photo, read_file, to_rgb, upright_size
+from training.photos.photo_id import photo_id_of
 from training.photos.sidecars import complete_exif, xmp_packet
 
-PHOTO_ID_DIGITS = 16
 # Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
 # copy at quality 95 with halved chroma, and by 0.9 m with this setting. 90 KB a photo.
 STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
@@ -87,7 +86,7 @@ def _store(task: DecodeTask) -> DecodedPhoto:
     exif = complete_exif(read_exif(photo.image), xmp_packet(photo.image), task.sidecars)
     if not task.has_label and exif.position_problem:
         return DecodedPhoto(task.file, reject_reason=exif.position_problem)
-    photo_id = hashlib.sha256(data).hexdigest()[:PHOTO_ID_DIGITS]
+    photo_id = photo_id_of(data, task.images_dir)
     width_px, height_px = upright_size(photo.image)
     stored = task.images_dir / f"{photo_id}.jpg"
     is_new = not _is_stored(stored)

@@ -13,9 +13,11 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import remove_partial_files
 from training.photos.decode import DecodedPhoto, DecodeTask
 from training.photos.exif import position_problem
-from training.photos.label_table import Label, match_files, read_label_table
+from training.photos.label_table import Label, check_against_exif, match_files, read_label_table
 from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
+from training.photos.photo_id import photo_key
+from training.photos.photo_names import PhotoNames
 from training.photos.photo_rows import has_position, position_of, position_sources, to_table
 from training.photos.session_overlap import session_warnings
 from training.photos.sessions import SessionsBy
@@ -93,7 +95,9 @@ def ingest(
         if file not in rejected
     ]
     remove_partial_files(dataset_dir / "images")
-    kept = _keep_usable(store_photos(tasks, progress, workers), labels, rejected)
+    stored = store_photos(tasks, progress, workers)
+    check_against_exif(Path(labels_csv or ""), labels, {photo.file: photo.exif for photo in stored})
+    kept = _keep_usable(stored, labels, rejected)
     photos, without_row = to_table(kept, labels, sessions_by)
     kept = [photo for photo in kept if photo.file not in without_row]
     rejected |= without_row
@@ -109,7 +113,7 @@ def ingest(
         reject_reasons=_count_reasons(rejected),
         ignored_files=folder.other_files,
         skipped=folder.skipped,
-        removed=len(known.keys() - set(photos["photo_id"])),
+        removed=len(known.keys() - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
         warnings=(*position_sources(photos), *session_warnings(photos, known, sessions_by)),
     )
@@ -119,8 +123,8 @@ def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, L
     """The labels by file, and the reasons why some are rejected by file."""
     if labels_csv is None:
         return {}, {}
-    path = Path(labels_csv)
-    labels, missing = match_files(read_label_table(path), files, path)
+    path, names = Path(labels_csv), PhotoNames((file, file) for file in files)
+    labels, missing = match_files(read_label_table(path, names), names, path)
     rejected = {label.file: f"no such photo: listed in {path.name}, line {label.line}" for label in missing}
     for file, label in labels.items():
         problem = has_position(label) and position_problem(label.latitude_deg, label.longitude_deg)
@@ -155,11 +159,14 @@ def _hint_at_table(photo_dir: Path) -> None:
 
 
 def _known_photos(dataset_dir: Path) -> dict[str, str]:
-    """Sessions of the photos of the previous run, by photo."""
+    """Sessions of the photos of the previous run, by the key of the photo, whatever the form of its id."""
     if not (dataset_dir / "photos.csv").exists():
         return {}
-    photos = read_photos(dataset_dir)
-    return dict(zip(photos["photo_id"], photos["session"], strict=True))
+    try:
+        photos = read_photos(dataset_dir)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; or move the file away, and `ingest` writes it anew") from error
+    return dict(zip(map(photo_key, photos["photo_id"]), photos["session"], strict=True))
 
 
 def _write_rejected(dataset_dir: Path, rejected: dict[str, str]) -> None:
@@ -182,7 +189,7 @@ def _check_kept(
             f"{photo_dir}: none of {len(rejected)} photos can be used, {count} of them because of: {reason}; see "
             f"{dataset_dir / 'rejected.csv'}"
         )
-    if known and not known.keys() & {photo.photo_id for photo in kept}:
+    if known and not known.keys() & {photo_key(photo.photo_id) for photo in kept}:
         raise DatasetError(
             f"{dataset_dir}: expected some of its {len(known)} photos in {photo_dir}, got none; use another data set "
             "directory, or one photo folder with a sub-folder per session"

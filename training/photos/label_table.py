@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.tables import Row, read_rows
+from training.photos.exif import PhotoExif
+from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
+from training.photos.photo_names import PhotoNames
+from training.photos.tables import Row
+from training.photos.user_tables import UserRow
 
 _REQUIRED = ("file", "latitude_deg", "longitude_deg")
-_SYNONYMS = {"latitude": "latitude_deg", "longitude": "longitude_deg"}
+# A site is much smaller. Latitude and longitude of a row are swapped if that brings it from far away to the others.
+_SITE_DEG = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Label:
     heading_deg: float
 
 
-def read_label_table(path: Path) -> list[Label]:
-    """Read a table with the columns file, latitude, longitude (degrees) and optional ones.
+def read_label_table(path: Path, names: PhotoNames) -> list[Label]:
+    """Read a table with the columns file, latitude, longitude (degrees) and optional ones, or the points of a map.
 
     Without a header line, the first three columns are these and others are ignored. Positions out of range are left to
     the caller to reject.
@@ -41,8 +46,10 @@ def read_label_table(path: Path) -> list[Label]:
     Raises:
         DatasetError: A row is invalid, or a file has two rows.
     """
-    rows = read_rows(path, _REQUIRED, _SYNONYMS, headerless=_REQUIRED)
-    labels = [_to_label(row) for row in rows]
+    rows = read_feature_rows(path, _REQUIRED, headerless=_REQUIRED, is_known=names.knows)
+    labels = [_to_label(row, names) for row in rows]
+    _check_not_swapped(path, labels)
+    warn_if_rounded(path, [_position(label) for label in labels])
     lines: dict[str, int] = {}
     for label in labels:
         if label.file in lines:
@@ -54,46 +61,87 @@ def read_label_table(path: Path) -> list[Label]:
     return labels
 
 
-def match_files(labels: list[Label], files: list[str], path: Path) -> tuple[dict[str, Label], list[Label]]:
-    """Find the photo of each label, by its path below the photo folder, or its file name if only one photo has it.
+def match_files(labels: list[Label], names: PhotoNames, path: Path) -> tuple[dict[str, Label], list[Label]]:
+    """Find the photo of each label (PhotoNames.find_file).
 
     Args:
         labels: Rows of the table.
-        files: Paths of the photos below the photo folder.
+        names: The photos; their ids are their paths below the photo folder.
         path: The table, for messages.
 
     Returns:
         The labels by file, and the labels without a file.
 
     Raises:
-        DatasetError: Several photos have the file name of a label.
+        DatasetError: Several photos have the file name of a label, or two labels mean one photo.
     """
-    by_name = defaultdict(list)
-    for file in files:
-        by_name[PurePosixPath(file).name].append(file)
-    known = set(files)
     matched: dict[str, Label] = {}
     missing: list[Label] = []
     for label in labels:
-        found = [label.file] if label.file in known else by_name.get(label.file, [])
+        found = names.find_file(label.file)
         if len(found) > 1:
             raise DatasetError(
-                f"{path}, line {label.line}: {len(found)} photos are named {label.file}; write the path, "
-                f"such as {found[0]}"
+                f"{path}, line {label.line}: {len(found)} photos are named {label.file}: {names.describe(found)}; "
+                "write the path"
             )
-        if found:
-            matched[found[0]] = label
-        else:
+        for file in found:
+            if file in matched:
+                first = matched[file]
+                raise DatasetError(
+                    f"{path}, line {label.line}: '{label.file}' is the photo {file}, as is '{first.file}' of line "
+                    f"{first.line}; delete one of the rows, or write the path below the photo folder"
+                )
+            matched[file] = label
+        if not found:
             missing.append(label)
     return matched, missing
 
 
-def _to_label(row: Row) -> Label:
+def _check_not_swapped(path: Path, labels: list[Label]) -> None:
+    """Raise DatasetError for a row whose latitude and longitude are in each other's column, by the other rows."""
+    placed = [label for label in labels if not math.isnan(label.latitude_deg)]
+    if placed and all(abs(label.latitude_deg) > 90.0 >= abs(label.longitude_deg) for label in placed):
+        raise DatasetError(f"{path}: every latitude is beyond 90 degrees and no longitude is; swap the two columns")
+    # one row for each square degree: a site has one or two
+    cells = {(round(label.latitude_deg), round(label.longitude_deg)): label for label in placed}
+    counts = Counter((round(label.latitude_deg), round(label.longitude_deg)) for label in placed)
+    for cell, label in sorted(cells.items(), key=lambda item: counts[item[0]]):
+        for other in cells.values():
+            own, place = _position(label), _position(other)
+            if _apart_deg(own, place) > _SITE_DEG >= _apart_deg(own[::-1], place) and counts[cell] <= len(placed) / 2:
+                first = next(one for one in placed if (round(one.latitude_deg), round(one.longitude_deg)) == cell)
+                raise DatasetError(
+                    f"{path}, line {first.line}: latitude {first.latitude_deg:g} and longitude {first.longitude_deg:g} "
+                    f"are swapped, or those of line {other.line}, {place[0]:g} and {place[1]:g}; correct the row"
+                )
+
+
+def _position(label: Label) -> tuple[float, float]:
+    return label.latitude_deg, label.longitude_deg
+
+
+def check_against_exif(path: Path, labels: dict[str, Label], exif: dict[str, PhotoExif]) -> None:
+    """Raise DatasetError for a label whose latitude and longitude are swapped, by the position in the photo's EXIF."""
+    for file, label in labels.items():
+        camera = exif.get(file, PhotoExif())
+        own, position = (camera.latitude_deg, camera.longitude_deg), _position(label)
+        if _apart_deg(position, own) > _SITE_DEG >= _apart_deg(position[::-1], own):
+            raise DatasetError(
+                f"{path}, line {label.line}: latitude {position[0]:g} and longitude {position[1]:g} of {file} are "
+                f"swapped: its EXIF has {own[0]:g}, {own[1]:g}; correct the row, or swap the columns"
+            )
+
+
+def _apart_deg(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def _to_label(row: UserRow, names: PhotoNames) -> Label:
     latitude, longitude = row.number("latitude_deg"), row.number("longitude_deg")
     if math.isnan(latitude) != math.isnan(longitude):
         raise row.error("only one of latitude and longitude is given; fill both or neither")
     return Label(
-        file=PurePosixPath(row.text("file", required=True).replace("\\", "/")).as_posix(),
+        file=naming_cell(row, names.knows) or row.text("file", required=True),
         line=row.line,
         latitude_deg=latitude,
         longitude_deg=longitude,

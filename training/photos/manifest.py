@@ -22,10 +22,11 @@ import yaml
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write, sha256_of
-from training.photos.tables import Row, read_rows, write_table
+from training.photos.correction_files import find_correction_files
+from training.photos.tables import read_table, write_table
 
 PHOTO_COLUMNS = {
-    "photo_id": "key",  # first 16 hex digits of the original file's SHA-256
+    "photo_id": "key",  # p and the first 16 hex digits of the original file's SHA-256
     "file": "text",  # path below the photo folder
     "session": "text",
     "captured_at": "text",  # ISO 8601
@@ -46,8 +47,6 @@ REJECTED_COLUMNS = {"file": "text", "reason": "text"}
 
 TRAIN, VAL, TEST, NIGHT_HOLDOUT, EXCLUDED = "train", "val", "test", "night_holdout", "excluded"
 SUBSETS = (TRAIN, VAL, TEST, NIGHT_HOLDOUT, EXCLUDED)
-
-_DTYPES = {"number": np.float64, "optional number": np.float64, "integer": np.int64, "flag": "boolean"}
 
 
 def image_path(dataset_dir: Path, photo_id: str) -> Path:
@@ -85,17 +84,17 @@ def read_photos(dataset_dir: Path) -> pd.DataFrame:
     path = Path(dataset_dir) / "photos.csv"
     if not path.exists():
         raise DatasetError(f"{path}: no such file; run `ingest` into this directory first")
-    return _read(path, PHOTO_COLUMNS)
+    return read_table(path, PHOTO_COLUMNS)
 
 
 def read_rejected(dataset_dir: Path) -> pd.DataFrame:
     """Read rejected.csv (REJECTED_COLUMNS). Raises DatasetError."""
-    return _read(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
+    return read_table(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
 
 
 def read_splits(dataset_dir: Path) -> pd.DataFrame:
     """Read splits.csv (SPLIT_COLUMNS). Raises DatasetError."""
-    return _read(Path(dataset_dir) / "splits.csv", SPLIT_COLUMNS)
+    return read_table(Path(dataset_dir) / "splits.csv", SPLIT_COLUMNS)
 
 
 def read_labels(dataset_dir: Path) -> pd.DataFrame:
@@ -106,13 +105,13 @@ def read_labels(dataset_dir: Path) -> pd.DataFrame:
     """
     dataset_dir = Path(dataset_dir)
     path = dataset_dir / "labels.csv"
-    if not path.exists() and not correction_batches(dataset_dir):
+    if not path.exists() and not find_correction_files(dataset_dir).batches:
         return read_photos(dataset_dir).assign(moved_m=0.0, decision="")
     if _recorded_sources(dataset_dir) != label_sources(dataset_dir):
         raise DatasetError(
             f"{path}: missing or older than photos.csv and the corrections; run `apply-corrections {dataset_dir}` again"
         )
-    return _read(path, LABEL_COLUMNS)
+    return read_table(path, LABEL_COLUMNS)
 
 
 def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str]) -> None:
@@ -121,15 +120,9 @@ def write_labels(dataset_dir: Path, labels: pd.DataFrame, sources: dict[str, str
     write_yaml(dataset_dir / "labels.yaml", {"made_from": sources})
 
 
-def correction_batches(dataset_dir: Path) -> list[Path]:
-    """The files of corrections in name order, in which they are applied."""
-    found = (Path(dataset_dir) / "corrections").glob("*")
-    return sorted(path for path in found if path.suffix.lower() == ".csv" and not path.name.startswith("."))
-
-
 def label_sources(dataset_dir: Path) -> dict[str, str]:
     """SHA-256 of each source of labels.csv, by name."""
-    paths = [dataset_dir / "photos.csv", *correction_batches(dataset_dir)]
+    paths = [dataset_dir / "photos.csv", *find_correction_files(dataset_dir).batches]
     return {path.relative_to(dataset_dir).as_posix(): sha256_of(path) for path in paths if path.exists()}
 
 
@@ -187,27 +180,3 @@ def _check_images(dataset_dir: Path, labels: pd.DataFrame) -> None:
             f"{image_path(dataset_dir, missing[0])}: no such file ({len(missing)} stored images are missing); "
             "run `ingest` again"
         )
-
-
-def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read a table that this program wrote: all columns, values of their kind, no photo twice."""
-    rows = read_rows(path, required=list(columns))
-    table = pd.DataFrame(
-        {
-            name: pd.Series([_value(row, name, kind) for row in rows], dtype=_DTYPES.get(kind, object))
-            for name, kind in columns.items()
-        }
-    )
-    if "photo_id" in columns and table["photo_id"].duplicated().any():
-        row = rows[int(table["photo_id"].duplicated().argmax())]
-        raise row.error(f"photo {row.text('photo_id')} has two rows; write the table again")
-    return table
-
-
-def _value(row: Row, name: str, kind: str) -> str | float | int | bool | None:
-    if kind == "flag":
-        return row.flag(name)
-    if kind in ("text", "key"):
-        return row.text(name, required=kind == "key")
-    value = row.number(name, required=kind != "optional number")
-    return int(value) if kind == "integer" else value

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.geodesy import SPHERE_RADIUS_M
+from training.photos.photo_id import photo_key
 from training.photos.sessions import SessionsBy, count_days, folder_session, folders_say_nothing, instants_s
 
 # Photos of one walk that a camera or a person put into two folders lie closer than this.
@@ -119,11 +120,11 @@ def session_warnings(photos: pd.DataFrame, previous: Mapping[str, str], sessions
 
     Args:
         photos: The new photos.csv.
-        previous: The session that each photo had before.
+        previous: The session that each photo had before, by `photo_key`.
         sessions_by: What makes a session.
     """
     messages = []
-    before = photos["photo_id"].map(previous)
+    before = photos["photo_id"].map(photo_key).map(previous)
     moved = int((before.notna() & (before != photos["session"])).sum())
     if moved:
         messages.append(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
+from training.photos.csv_text import name_in_tables
 from training.photos.folders import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES, FolderListing, list_folder
 from training.photos.sidecars import find_sidecars
 
@@ -46,12 +47,16 @@ def find_photos(photo_dir: Path, dataset_dir: Path) -> PhotoFolder:
         raise DatasetError(_no_photos(photo_dir, skipped, listing))
     sidecars = find_sidecars(photos, listing.files)
     return PhotoFolder(
-        photos=dict(sorted((path.relative_to(photo_dir).as_posix(), path) for path in photos)),
-        sidecars={path.relative_to(photo_dir).as_posix(): found for path, found in sidecars.items()},
+        photos=dict(sorted((_name(path, photo_dir), path) for path in photos)),
+        sidecars={_name(path, photo_dir): found for path, found in sidecars.items()},
         other_files=len(listing.files) - len(photos) - len({path for found in sidecars.values() for path in found}),
         skipped=skipped,
         unreadable=listing.unreadable,
     )
+
+
+def _name(path: Path, photo_dir: Path) -> str:
+    return name_in_tables(path.relative_to(photo_dir).as_posix())
 
 
 def _no_photos(photo_dir: Path, skipped: dict[str, int], listing: FolderListing) -> str:

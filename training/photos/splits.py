@@ -22,6 +22,7 @@ from training.photos.manifest import (
     read_labels,
     write_yaml,
 )
+from training.photos.photo_names import same_names
 from training.photos.session_overlap import MEND, divided_pairs, groups_of, overlap_warning, touching_sessions
 from training.photos.tables import write_table
 
@@ -78,7 +79,10 @@ def split(
     labels = read_labels(dataset_dir)
     usable = labels[labels["decision"] != "exclude"]
     _check_one_site(usable)
-    named = {TEST: test_sessions, NIGHT_HOLDOUT: night_holdout_sessions, VAL: val_sessions}
+    given = {TEST: test_sessions, NIGHT_HOLDOUT: night_holdout_sessions, VAL: val_sessions}
+    named: dict[str, Sequence[str]] = {
+        subset: same_names(sessions, usable["session"]) for subset, sessions in given.items()
+    }
     _check_settings(usable, named, val_fraction, random, night_holdout)
     rng = np.random.default_rng(seed)
     touching = touching_sessions(usable)

@@ -1,20 +1,24 @@
-"""Strict reading and writing of CSV tables: errors name the file and the line."""
+"""The tables that this program writes, and reads back: CSV without any change to a value.
+
+Tables of the user are read by user_tables.py, which is lenient where a cell has one meaning.
+"""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write
+from training.photos.csv_text import CsvError, decode_utf8, format_record, parse_records
 
-# File names need not be valid Unicode on Linux: their bytes survive a round trip.
-_ENCODING_ERRORS = "surrogateescape"
+DTYPES = {"number": np.float64, "optional number": np.float64, "integer": np.int64, "flag": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -30,103 +34,127 @@ class Row:
         return DatasetError(f"{self.path}, line {self.line}: {what}")
 
     def text(self, column: str, required: bool = False) -> str:
-        """The cell without surrounding blanks; "" if the column or the value is missing. Raises DatasetError."""
-        value = self.values.get(column, "").strip()
-        if required and not value:
+        """The cell; "" if the column or the value is missing. Raises DatasetError."""
+        value = self.values.get(column, "")
+        if required and not value.strip():
             raise self.error(f"column '{column}' is empty; fill it or delete the row")
         return value
 
     def number(self, column: str, required: bool = False) -> float:
         """The cell as a finite number; NaN if it is empty. Raises DatasetError."""
-        value = self.text(column, required)
+        value = self.text(column, required).strip()
         if not value:
             return math.nan
-        if not _is_number(value):
+        if not is_number(value):
             raise self.error(f"column '{column}' holds '{value}', expected a number; correct the row")
         return float(value)
 
+    def integer(self, column: str) -> int:
+        """The cell as a whole number of any size. Raises DatasetError."""
+        value = self.text(column, required=True).strip()
+        if not value.removeprefix("-").isdecimal():
+            what = "whole nanoseconds" if column.endswith("_ns") else "a whole number"
+            raise self.error(f"column '{column}' holds '{value}', expected {what}; correct the row")
+        return int(value)
+
     def flag(self, column: str) -> bool | None:
         """The cell (0, 1, false or true) as a bool; None if it is empty. Raises DatasetError."""
-        value = self.text(column).lower()
+        value = self.text(column).strip().lower()
         if value not in ("", "0", "1", "false", "true"):
             raise self.error(f"column '{column}' holds '{value}', expected 0, 1 or nothing")
         return None if value == "" else value in ("1", "true")
 
-
-def read_rows(
-    path: Path,
-    required: Sequence[str] = (),
-    synonyms: Mapping[str, str] | None = None,
-    headerless: Sequence[str] = (),
-) -> list[Row]:
-    """Read a comma-separated UTF-8 table; empty lines are skipped.
-
-    Args:
-        path: The file.
-        required: Columns that must exist.
-        synonyms: New names of columns by their old ones.
-        headerless: Names of the first columns of a table whose first line is data.
-
-    Raises:
-        DatasetError: The file is missing, empty or not a table, a required column is missing, or a row has another
-            number of fields.
-    """
-    records = _read_records(path)
-    if not records:
-        raise DatasetError(f"{path}: the table is empty, expected at least a header line")
-    first_line, first = records[0]
-    if headerless and _is_data(first):
-        columns = [*headerless, *(f"column {i + 1}" for i in range(len(headerless), len(first)))]
-    else:
-        columns = [(synonyms or {}).get(name.strip(), name.strip()) for name in first]
-        records = records[1:]
-    _check_columns(path, first_line, columns, required)
-    for line, cells in records:
-        if len(cells) != len(columns):
-            raise DatasetError(
-                f"{path}, line {line}: {len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); "
-                "correct the row"
-            )
-    return [Row(path, line, dict(zip(columns, cells, strict=True))) for line, cells in records]
+    def value(self, column: str, kind: str) -> str | float | int | bool | None:
+        """The cell as one of the kinds of `read_table`. Raises DatasetError."""
+        if kind == "flag":
+            return self.flag(column)
+        if kind == "integer":
+            return self.integer(column)
+        if kind in ("text", "key"):
+            return self.text(column, required=kind == "key")
+        return self.number(column, required=kind == "number")
 
 
-def _is_data(cells: list[str]) -> bool:
-    """Whether a first line has numbers, which a header has not."""
-    return any(_is_number(cell) for cell in cells[1:])
-
-
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number with a decimal point."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def _check_columns(path: Path, line: int, columns: list[str], required: Sequence[str]) -> None:
+def read_rows(path: Path, required: Sequence[str] = ()) -> list[Row]:
+    """Read a table that `write_table` wrote, every cell as it is.
+
+    Raises:
+        DatasetError: The file is missing, empty or not a table, a required column is missing, or a row has another
+            number of fields.
+    """
+    records = _records(path)
+    try:
+        line, columns = next(records)
+        check_columns(path, line, columns, required)
+        rows = [(line, cells) for line, cells in records if len(cells) == len(columns) or any(map(str.strip, cells))]
+    except StopIteration:
+        raise DatasetError(f"{path}: the table is empty, expected at least a header line") from None
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            raise DatasetError(
+                f"{path}, line {line}: {len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); "
+                "correct the row"
+            )
+    return [Row(path, line, dict(zip(columns, cells, strict=True))) for line, cells in rows]
+
+
+def check_columns(path: Path, line: int, columns: Sequence[str], required: Sequence[str]) -> None:
+    """Raise DatasetError where a column is missing or exists twice."""
     missing = [name for name in required if name not in columns]
     if missing:
         found = ", ".join(columns)
         raise DatasetError(f"{path}, line {line}: missing column {', '.join(missing)}; found {found}")
-    doubled = [name for name in columns if columns.count(name) > 1]
+    doubled = [name for name in columns if name and columns.count(name) > 1]
     if doubled:
         raise DatasetError(f"{path}, line {line}: column '{doubled[0]}' exists twice; delete one")
 
 
-def _read_records(path: Path) -> list[tuple[int, list[str]]]:
-    records = []
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors=_ENCODING_ERRORS) as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    records.append((reader.line_num, cells))
+        yield from parse_records(decode_utf8(read_bytes(path)))
+    except CsvError as error:
+        raise DatasetError(f"{path}, line {error.line}: not a comma-separated table ({error.what})") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a table's file. Raises DatasetError."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
-    except csv.Error as error:
-        raise DatasetError(f"{path}, line {reader.line_num}: not a comma-separated table ({error})") from error
-    return records
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table that `write_table` wrote: these columns, values of their kind, no photo twice.
+
+    Args:
+        path: The file.
+        columns: Kind by name: key (a text that is not empty), text, number, optional number, integer or flag.
+
+    Raises:
+        DatasetError: The table is not such a table; with the line of a wrong value.
+    """
+    rows = read_rows(path, required=list(columns))
+    table = pd.DataFrame(
+        {
+            name: pd.Series([row.value(name, kind) for row in rows], dtype=DTYPES.get(kind, object))
+            for name, kind in columns.items()
+        }
+    )
+    if "photo_id" in columns and table["photo_id"].duplicated().any():
+        row = rows[int(table["photo_id"].duplicated().argmax())]
+        raise row.error(f"photo {row.text('photo_id')} has two rows; write the table again")
+    return table
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -135,18 +163,29 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     Raises:
         DatasetError: The file cannot be written, or exists and is not such a table.
     """
-    _check_ours(path, table.columns[0])
-    flags = {name: "Int8" for name, dtype in table.dtypes.items() if dtype == "boolean"}
-    with atomic_write(path) as partial:
-        table.astype(flags).to_csv(partial, index=False, lineterminator="\n", encoding="utf-8", errors=_ENCODING_ERRORS)
+    _check_ours(path, str(table.columns[0]))
+    columns = [map(_cell, table[name].tolist()) for name in table.columns]
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        file.write(format_record([str(name) for name in table.columns]))
+        file.writelines(map(format_record, zip(*columns, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _check_ours(path: Path, first_column: str) -> None:
     """Raise DatasetError for a table of the user, such as the labels.csv that ingest reads."""
     if not path.exists():
         return
-    records = _read_records(path)
-    if records and records[0][1][0].strip() != first_column:
+    first = next(_records(path), None)
+    if first is not None and first[1][0] != first_column:
         raise DatasetError(
             f"{path}: expected a table that begins with column '{first_column}', got another; move it elsewhere"
         )

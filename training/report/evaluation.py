@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +31,7 @@ from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.manifest import image_path
+from training.photos.photo_id import photo_key
 from training.report.flatten import FlatJson
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_MD, MakeAddition, write_report
@@ -197,7 +198,7 @@ def _run_info(
     first, several = subjects[0], f", {len(subjects)} folds" if len(subjects) > 1 else ""
     bundle, engine = first.localizer.bundle, first.localizer.engine
     n_seen = sum(
-        len(set(subject.photos["photo_id"]) & set(subject.localizer.bundle.training.get("photo_ids") or []))
+        len(_keys(subject.photos["photo_id"]) & _keys(subject.localizer.bundle.training.get("photo_ids") or []))
         for subject in subjects
     )
     return RunInfo(
@@ -214,6 +215,10 @@ def _run_info(
         baselines=reasons | dict.fromkeys(comparisons, ""),
         comparisons=comparisons,
     )
+
+
+def _keys(photo_ids: Iterable[object]) -> set[str]:
+    return {photo_key(str(photo_id)) for photo_id in photo_ids}
 
 
 def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from campus_visual_gps.errors import printable
 from training.evaluate.report_metrics import ReportMetrics
 from training.report.formatting import NONE, number, with_interval
 from training.report.table_rows import BASELINE_TITLES, TableRow
@@ -23,7 +24,7 @@ def picture(pictures: dict[str, str], name: str) -> str:
 def table(header: list[str], rows: list[list[str]]) -> str:
     """The first column to the left, the others to the right."""
     align = ["---", *["---:"] * (len(header) - 1)]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, align, *escaped])
 
 

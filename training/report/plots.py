@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
+from campus_visual_gps.errors import printable
 from training.evaluate.baselines import BASELINES
 from training.evaluate.report_metrics import ReportMetrics, SiteOutline, baseline_errors_m
 from training.metrics.errors import ErrorMetrics
@@ -155,7 +156,7 @@ def error_groups(metrics: ReportMetrics) -> Figure:
         if mean.low is not None and mean.high is not None:
             axes.plot([mean.low, mean.high], [y, y], color="black", lw=1.6, marker="|", ms=7)
         axes.plot(errors.median_error_m.value or 0.0, y, marker="D", ms=6, mfc="white", mec="black", ls="")
-    axes.set_yticks(range(len(bars)), [f"{title} ({errors.n_photos})" for title, errors, _ in bars])
+    axes.set_yticks(range(len(bars)), [f"{_plain(title)} ({errors.n_photos})" for title, errors, _ in bars])
     axes.invert_yaxis()
     overall = metrics.all.errors.mean_error_m.value
     if overall is not None:
@@ -165,6 +166,11 @@ def error_groups(metrics: ReportMetrics) -> Figure:
     axes.set_title("Mean distance error by light, session and area (number of photos)", loc="left")
     plain(axes)
     return figure
+
+
+def _plain(title: str) -> str:
+    """A session's name as matplotlib draws it: a dollar sign begins no formula."""
+    return printable(title).replace("$", r"\$")
 
 
 def _known(estimate: Estimate) -> bool:

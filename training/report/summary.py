@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
+from campus_visual_gps.errors import printable
 from training.evaluate.baselines import BASELINES
 from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import ConsistencyMetrics
@@ -18,7 +19,7 @@ def summary_table(metrics: ReportMetrics) -> Table:
     """The main table for a terminal of 80 columns: means with their intervals, the baselines. The rest: report.md."""
     run = metrics.run
     title = f"{run.model_id} on {run.split} of {run.dataset}: distance error in metres"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("")
     for column in ("photos", "mean [95 %]", "median", "p90", *(f"≤{m} m" for m in _SHOWN_THRESHOLDS_M)):
         table.add_column(column, justify="right", no_wrap=True)

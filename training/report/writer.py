@@ -60,5 +60,5 @@ def write_report(
     pictures = draw_pictures(predictions, metrics, site, directory)
     text = markdown(metrics, pictures, addition.section)
     # file and session names need not be valid Unicode
-    (directory / REPORT_MD).write_text(text, encoding="utf-8", errors="surrogateescape")
+    (directory / REPORT_MD).write_text(text, encoding="utf-8", errors="backslashreplace")
     return WrittenReport(metrics, flat, pictures | addition.pictures, addition.terminal)

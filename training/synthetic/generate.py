@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import shutil
@@ -12,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from campus_visual_gps.io_utils import atomic_write
+from training.photos.tables import write_table
 from training.synthetic.bag import write_drive
 from training.synthetic.camera import ROBOT, Camera, develop
 from training.synthetic.campus import build_campus
@@ -145,8 +145,7 @@ def _write_areas(path: Path) -> None:
 
 
 def _write_csv(path: Path, header, rows) -> None:
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    write_table(path, pd.DataFrame(rows, columns=list(header), dtype=object))
 
 
 def _summary(

@@ -22,6 +22,7 @@ from time import perf_counter
 import numpy as np
 
 from campus_visual_gps.errors import VisualGpsError
+from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.localizer import MODEL_VARIABLE, Localizer
 from campus_visual_gps.ros.tools.benchmark_inputs import (
     IMAGE_SIZE_PX,
@@ -186,6 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help=f"bundle directory; else ${MODEL_VARIABLE}, else untrained {RANDOM_BACKBONE}s")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     options = parser.parse_args(arguments)
+    escape_unencodable_output()
     model = options.model or os.environ.get(MODEL_VARIABLE)
     try:
         with tempfile.TemporaryDirectory(prefix="campus_visual_gps_benchmark_") as scratch:
