@@ -54,7 +54,7 @@ def bag_of(path, messages):
         row("nan", "status 0, latitude NaN", "left out", ((NAN, 34.0), {}), "not_finite"),
         row("infinite", "status 0, longitude infinite", "left out", ((31.0, float("-inf")), {}), "not_finite"),
         row("null-island", "status 0 at 0/0", "left out", ((0.0, 0.0), {}), "null_island"),
-        row("near-null-island", "status 0 within 100 m of 0/0", "left out", ((1e-7, -2e-5), {}), "null_island"),
+        row("near-null-island", "status 0 within 10 cm of 0/0", "left out", ((1e-7, -2e-7), {}), "null_island"),
         row("off-latitude", "latitude beyond 90", "left out", ((3100.5, 34.0), {}), "off_the_globe"),
         row("off-longitude", "longitude beyond 180", "left out", ((31.0, 340.0), {}), "off_the_globe"),
     ],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, position_fault
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.replay.bags import NAVSATFIX, Bag
 from training.replay.interpolation import MAX_GAP_S, interpolate
@@ -16,10 +17,7 @@ from training.replay.stamps import StampRule, stamp_rule
 
 log = logging.getLogger(__name__)
 
-# sensor_msgs/NavSatStatus: STATUS_NO_FIX, and since Jazzy STATUS_UNKNOWN, the default of a driver that sets none.
-STATUS_NO_FIX, STATUS_UNKNOWN = -1, -2
-# About 100 m around latitude 0, longitude 0, which is open sea.
-NULL_ISLAND_DEG = 1e-3
+_NO_COVARIANCE = np.zeros((3, 3))
 
 
 @dataclass(frozen=True)
@@ -62,29 +60,19 @@ class Fixes:
         return "; ".join(blocks)
 
 
-def position_faults(status: np.ndarray, latitude_deg: np.ndarray, longitude_deg: np.ndarray) -> np.ndarray:
-    """Why each message has no position, (N,) str, "" where it has one. Altitude and covariance are not looked at.
+def position_faults(fixes: Fixes) -> np.ndarray:
+    """Why each fix has no position, (N,) str, "" where it has one: by the rule by which the node judges its receiver.
 
-    The names are those of `GnssFault`, by which the node judges its receiver.
+    Altitude and covariance are not looked at.
     """
-    conditions = {
-        "status_unknown": status == STATUS_UNKNOWN,
-        "no_fix_status": status < 0,
-        "not_finite": ~(np.isfinite(latitude_deg) & np.isfinite(longitude_deg)),
-        "off_the_globe": (abs(latitude_deg) > 90.0) | (abs(longitude_deg) > 180.0),
-        "null_island": (abs(latitude_deg) < NULL_ISLAND_DEG) & (abs(longitude_deg) < NULL_ISLAND_DEG),
-    }
-    return np.select(list(conditions.values()), list(conditions), default="")
-
-
-def faults_of(fixes: Fixes) -> np.ndarray:
-    """`position_faults` of fixes, (N,) str."""
-    return position_faults(fixes.status, fixes.positions[:, 0], fixes.positions[:, 1])
+    rows = zip(fixes.status.tolist(), fixes.positions[:, :2].tolist(), strict=True)
+    faults = [position_fault(ReceiverFix(0.0, status, lat, lon, np.nan, _NO_COVARIANCE)) for status, (lat, lon) in rows]
+    return np.array(["" if fault is None else fault.value for fault in faults], dtype=str)
 
 
 def usable(fixes: Fixes) -> Fixes:
     """Those with a position, one per stamp; the others are counted by reason."""
-    faults = faults_of(fixes)
+    faults = position_faults(fixes)
     good = fixes.where(faults == "", dict(Counter(faults[faults != ""].tolist())))
     # a receiver that repeats its last fix with its stamp, or a bag that was played in a loop while it was recorded
     _, first = np.unique(good.stamps_ns, return_index=True)
@@ -128,7 +116,7 @@ def read_fixes(bag: Bag, topic: str) -> Fixes:
     if not total:
         raise DatasetError(f"bag {bag.path}: {topic} has no messages, expected NavSatFix with positions")
     advice = ""
-    if "status_unknown" in fixes.left_out:
+    if GnssFault.STATUS_UNKNOWN.value in fixes.left_out:
         advice = "; status -2 is what a driver leaves that never sets it: expected 0 (fix) or more"
     raise DatasetError(f"bag {bag.path}: none of the messages on {topic} has a position: {fixes.text()}{advice}")
 

@@ -22,7 +22,7 @@ from training.replay.bag_images import IMAGES_DIR, BagImages, extract_images
 from training.replay.bags import Bag, open_bag
 from training.replay.drive import Drive
 from training.replay.drive_report import drive_addition
-from training.replay.fixes import Fixes, faults_of, position_faults, read_all_fixes, read_fixes, read_positions
+from training.replay.fixes import Fixes, position_faults, read_all_fixes, read_fixes, read_positions
 from training.replay.outages import positions_m as fix_positions_m
 from training.replay.reading_report import Reading
 from training.replay.stamps import read_times
@@ -163,15 +163,15 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
     fixes = fixes.where(np.searchsorted(fixes.stamps_ns, stamps_ns))
     latitude, longitude = fixes.positions[:, 0], fixes.positions[:, 1]
     # of a rejected image (status -1) the position is kept if there is one
-    nowhere = position_faults(np.zeros(len(fixes)), latitude, longitude) != ""
+    nowhere = position_faults(replace(fixes, status=np.zeros_like(fixes.status))) != ""
     enu_m = np.where(nowhere[:, None], np.nan, fix_positions_m(fixes, frame))
     cov = fixes.covariances_enu_m2
-    faults = faults_of(fixes)
+    faults = position_faults(fixes)
     rejected = np.select(
         [faults == "no_fix_status", faults != "", np.isnan(enu_m[:, 0])], ["no_fix", faults, "far_from_site"], ""
     )
 
-    def replace(predictions: pd.DataFrame) -> pd.DataFrame:
+    def put_in(predictions: pd.DataFrame) -> pd.DataFrame:
         return predictions.assign(
             error_m=position_errors_m(enu_m, positions_m(predictions, "true_")),
             east_m=enu_m[:, 0],
@@ -186,4 +186,4 @@ def _recorded_answers(fixes: Fixes, stamps_ns: np.ndarray, frame: LocalFrame) ->
             rejection_reason=rejected,
         )
 
-    return replace
+    return put_in
