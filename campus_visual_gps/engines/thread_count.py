@@ -11,7 +11,7 @@ import numpy as np
 # Twice the threads must make the slow runs this much faster: they are the first to suffer from other processes.
 MIN_GAIN = 1.3
 MAX_THREADS = 16
-_MIN_TURNS, _MAX_TURNS, _BUDGET_S = 3, 10, 2.0
+_MAX_TURNS, _BUDGET_S = 10, 2.0
 _SLOW_PERCENTILE = 80.0
 # Runs over which a slowdown is judged, and the first pause before more threads are tried again, doubled each time.
 _WINDOW, _PAUSE_S, _MAX_PAUSE_S = 10, 60.0, 600.0
@@ -24,17 +24,17 @@ def candidates(cores: int) -> list[int]:
 
 
 def measure(run: Callable[[int], object], counts: list[int]) -> dict[int, float]:
-    """Seconds of `run(count)` for each count: the 80th percentile of 3 to 10 turns, about 2 s in all.
+    """Seconds of `run(count)` for each count: the 80th percentile of up to 10 turns, about 2 s in all.
 
-    The counts run in turns, so that all meet the same neighbours.
+    The counts run in turns, so that all meet the same neighbours. Where those delay a run by seconds, one turn is all.
     """
     seconds: dict[int, list[float]] = {count: [] for count in counts}
     end_s = perf_counter() + _BUDGET_S
     for turn in range(_MAX_TURNS):
-        if turn >= _MIN_TURNS and perf_counter() > end_s:
-            break
         for count in counts:
             start_s = perf_counter()
+            if turn and start_s > end_s:
+                break
             run(count)
             seconds[count].append(perf_counter() - start_s)
     return {count: float(np.percentile(own, _SLOW_PERCENTILE)) for count, own in seconds.items()}
