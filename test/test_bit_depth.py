@@ -148,9 +148,7 @@ def test_a_message_by_itself_leaves_no_trace():
     assert to_rgb(message_of(in_bits(10))).max() > 230
 
 
-@condition(
-    Area.CAMERA, "dead pixels of 65535 in a stream of 12 bits", "the depth stays that of the rest", since=TODAY
-)
+@condition(Area.CAMERA, "dead pixels of 65535 in a stream of 12 bits", "the depth stays that of the rest", since=TODAY)
 def test_dead_pixels_do_not_raise_the_depth():
     stream = BitDepthTracker()
     samples = cv2.resize(in_bits(12), (640, 480), interpolation=cv2.INTER_LINEAR)
