@@ -201,8 +201,8 @@ def test_a_gpu_without_memory_moves_the_model_to_the_cpu(bundle_dir, localizer):
 def test_a_gpu_without_memory_for_the_model_is_left_or_reported(choice, bundle_dir, monkeypatch):
     load, warnings = Localizer.load, []
 
-    def load_where_there_is_memory(model_dir, device, precision):
-        return load(model_dir, device, precision) if device == "cpu" else exhausted(None)
+    def load_where_there_is_memory(model_dir, device, precision, **options):
+        return load(model_dir, device, precision, **options) if device == "cpu" else exhausted(None)
 
     monkeypatch.setattr(Localizer, "load", load_where_there_is_memory)
     settings = NodeParameters(model_dir=str(bundle_dir), device="cuda", on_out_of_memory=choice)

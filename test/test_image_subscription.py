@@ -176,10 +176,11 @@ def test_dropped_images_are_in_the_log(bundle_dir, capfd):
     assert errors.count("images come faster than max_rate_hz (1 Hz)") == 1
 
 
-def test_a_middleware_without_counts_of_lost_images_is_subscribed_to_all_the_same(monkeypatch):
+@pytest.mark.parametrize("unsupported", [("message_lost",), ("message_lost", "incompatible_qos")])
+def test_a_middleware_without_these_events_is_subscribed_to_all_the_same(unsupported, monkeypatch):
     class Callbacks(image_subscription.SubscriptionEventCallbacks):
         def create_event_handlers(self, *arguments):
-            if self.message_lost:
+            if any(getattr(self, name) for name in unsupported):
                 raise image_subscription.UnsupportedEventTypeError("not supported")
             return super().create_event_handlers(*arguments)
 

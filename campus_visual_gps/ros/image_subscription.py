@@ -169,21 +169,27 @@ class ImageSubscription:
         profile = QoSProfile(depth=QUEUE_DEPTH, reliability=policy)
         arguments = self._overrides.subscription(self.topic, profile)
         self._profile = arguments["qos_profile"]  # rclpy writes the overrides into it
-        try:
-            self._subscription = self._create(arguments, message_lost=self._on_lost)
-        except UnsupportedEventTypeError:  # of another middleware: losses are then not counted
-            self._subscription = self._create(arguments)
+        self._subscription = self._create(arguments)
         if previous is not None:
             self._node.destroy_subscription(previous)
 
-    def _create(self, arguments: dict[str, Any], **callbacks: Callable[[Any], None]) -> Subscription:
-        # rclpy's own callback would log "no messages will be received" of a publisher that `check` then follows
-        events = SubscriptionEventCallbacks(
-            incompatible_qos=lambda event: self.check(), use_default_callbacks=False, **callbacks
-        )
-        return self._node.create_subscription(
-            self._message, self.topic, self._on_message, event_callbacks=events, **arguments
-        )
+    def _create(self, arguments: dict[str, Any]) -> Subscription:
+        """A subscription with all the event callbacks that the middleware supports."""
+        wanted: dict[str, Callable[[Any], None]] = {
+            "message_lost": self._on_lost,
+            "incompatible_qos": lambda event: self.check(),
+        }
+        while True:
+            # rclpy's own callback would log "no messages will be received" of a publisher that `check` then follows
+            events = SubscriptionEventCallbacks(use_default_callbacks=False, **wanted)
+            try:
+                return self._node.create_subscription(
+                    self._message, self.topic, self._on_message, event_callbacks=events, **arguments
+                )
+            except UnsupportedEventTypeError:
+                if not wanted:
+                    raise
+                del wanted[next(iter(wanted))]
 
     def _on_message(self, message: Image | CompressedImage) -> None:
         self.received += 1
