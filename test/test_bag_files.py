@@ -156,6 +156,23 @@ def test_messages_in_a_write_ahead_log_are_read_and_the_files_stay(tmp_path):
     assert {file.name: file.read_bytes() for file in killed.iterdir()} == before
 
 
+@bag_condition("sqlite3 with a hot -journal, machine went off", "unfinished writing is undone in a copy; read")
+def test_an_unfinished_transaction_is_undone_in_a_copy(tmp_path):
+    whole = storage_file(write_rosbag(tmp_path / "whole", fixes(900)))
+    live = sqlite3.connect(whole, isolation_level=None)
+    live.execute("PRAGMA cache_size = 1")
+    live.execute("BEGIN")
+    live.execute("UPDATE messages SET topic_id = 77")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for suffix in ("", "-journal"):
+        shutil.copy(f"{whole}{suffix}", cut / f"drive.db3{suffix}")
+    live.close()
+    before = {file.name: file.read_bytes() for file in cut.iterdir()}
+    assert Read(cut / "drive.db3").counts == {TRUTH: 900}
+    assert {file.name: file.read_bytes() for file in cut.iterdir()} == before
+
+
 @bag_condition("sqlite3 of Humble and earlier, without message definitions", "read")
 def test_a_database_without_definitions_is_read(tmp_path):
     path = write_rosbag(tmp_path / "bag", fixes())

@@ -90,3 +90,13 @@ def test_fewer_messages_than_the_metadata_promises_are_said(tmp_path):
     read = Read(path)
     assert read.counts == {TRUTH: COUNT} and read.lost == {TRUTH: 4}
     assert "60 of 64 messages on /truth could be read" in read.text and "ros2 bag reindex" in read.text
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4000), b"\x89MCAP0\r\n\x01"])
+@bag_condition("one file of a split bag empty, of zeros or cut", "the others are read; the loss is counted")
+def test_of_a_split_bag_with_an_unreadable_file_the_others_are_read(tmp_path, content):
+    path = write_split(tmp_path / "bag")
+    (path / "bag_2.mcap").write_bytes(content)
+    read = Read(path)
+    assert read.counts == {TRUTH: 40} and read.lost == {TRUTH: 20}
+    assert "bag_2.mcap" in read.text and "the bag's other files are read" in read.text
