@@ -108,6 +108,7 @@ setup(
         "opencv-python-headless>=4.8",
         "pyyaml>=6",
         "safetensors>=0.4",
+        "threadpoolctl>=3",
         "torch>=2.5",
         "torchvision>=0.20",
     ],
