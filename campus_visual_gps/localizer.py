@@ -239,7 +239,7 @@ class Localizer:
 
     def on_cpu(self) -> Localizer:
         """The same model moved to the CPU; this localizer must not be used any more. Reads no file of the bundle."""
-        engine = TorchEngine(self.engine.model, "cpu")
+        engine = TorchEngine(self.engine.model, "cpu", num_threads=self.engine.num_threads)
         engine.warm_up()
         return Localizer(self.bundle, engine, self.index, self._ood_detector, self.gates)
 

@@ -48,12 +48,13 @@ def test_the_users_own_wait_policy_is_kept():
     assert child(REPORT, OMP_WAIT_POLICY="ACTIVE").endswith("ACTIVE")
 
 
-def test_child_processes_inherit_the_wait_policy(monkeypatch):
+def test_child_processes_inherit_the_settings(monkeypatch):
     for name in threads._ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     wait_passively()
-    assert child("import os; print(os.environ['OMP_WAIT_POLICY'])", OMP_WAIT_POLICY=os.environ["OMP_WAIT_POLICY"])
-    assert os.environ["OPENCV_FOR_THREADS_NUM"] == "1"
+    code = "import os, cv2; print(os.environ['OMP_WAIT_POLICY'], cv2.getNumThreads())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "PASSIVE 1"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,8 @@ def test_one_image_runs_with_the_given_threads_and_a_large_batch_with_as_many(bu
     rgb = textured_rgb(48, 64)
     localizer.localize(rgb)
     localizer.localize_batch([rgb] * 4)
-    assert seen == [3, 3]
+    localizer.on_cpu().localize(rgb)
+    assert set(seen) == {3}
     assert torch.get_num_threads() == before
 
 

@@ -71,6 +71,7 @@ class TorchEngine:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         model.autocast_dtype = PRECISIONS[self.precision]
+        self.num_threads = num_threads
         self.threads = ThreadCount(num_threads or 1)
         self._measures_threads = num_threads == 0 and self.device.type == "cpu"
         self._batch_threads = num_threads or max_threads()
