@@ -28,6 +28,18 @@ def overrides(**policies: object) -> dict[str, object]:
     return {f"qos_overrides.{name}": value for name, value in policies.items()}
 
 
+def subscription_qos(client, topic: str):
+    """Of the one subscription to a topic: discovery tells of it at any time after the node has made it."""
+    client.wait(lambda: client.node.get_subscriptions_info_by_topic(topic), f"subscription to {topic}")
+    return client.node.get_subscriptions_info_by_topic(topic)[0].qos_profile
+
+
+def publisher_qos(client, topic: str):
+    """Of the one publisher of a topic."""
+    client.wait(lambda: client.node.get_publishers_info_by_topic(topic), f"publisher of {topic}")
+    return client.node.get_publishers_info_by_topic(topic)[0].qos_profile
+
+
 def restart(client) -> None:
     for name in ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE"):
         assert client.change_state(getattr(Transition, f"TRANSITION_{name}")), name
@@ -60,22 +72,16 @@ def test_overrides_of_every_entity_are_honoured_also_when_the_node_is_configured
     )
     with running as client:
         for _ in range(2):
-            client.wait(lambda: client.node.count_subscribers("/receiver") == 1, "subscription to the receiver")
-            client.wait(lambda: client.node.count_publishers("/out/merged") == 1, "publisher")
-            node = client.node
-            image = node.get_subscriptions_info_by_topic("/camera/image_raw")[0].qos_profile
-            assert image.reliability == ReliabilityPolicy.RELIABLE
+            assert subscription_qos(client, "/camera/image_raw").reliability == ReliabilityPolicy.RELIABLE
+            client.wait(lambda: running.node._active is not None, "the active node")
             assert running.node._active._images._subscription.qos_profile.depth == 3
-            receiver = node.get_subscriptions_info_by_topic("/receiver")[0].qos_profile
-            assert receiver.reliability == ReliabilityPolicy.RELIABLE
-            fix = node.get_publishers_info_by_topic("/out/fix")[0].qos_profile
-            assert fix.durability == DurabilityPolicy.TRANSIENT_LOCAL
-            pose = node.get_publishers_info_by_topic("/out/pose")[0].qos_profile
-            assert pose.reliability == ReliabilityPolicy.BEST_EFFORT
-            merged = node.get_publishers_info_by_topic("/out/merged")[0].qos_profile
+            assert subscription_qos(client, "/receiver").reliability == ReliabilityPolicy.RELIABLE
+            assert publisher_qos(client, "/out/fix").durability == DurabilityPolicy.TRANSIENT_LOCAL
+            assert publisher_qos(client, "/out/pose").reliability == ReliabilityPolicy.BEST_EFFORT
+            merged = publisher_qos(client, "/out/merged")
             assert merged.deadline.nanoseconds == 2_000_000_000
             assert merged.liveliness == LivelinessPolicy.AUTOMATIC
-            diagnostics = node.get_publishers_info_by_topic("/overridden/diagnostics")[0].qos_profile
+            diagnostics = publisher_qos(client, "/overridden/diagnostics")
             assert diagnostics.reliability == ReliabilityPolicy.BEST_EFFORT
             restart(client)
 
@@ -171,9 +177,7 @@ def test_the_subscriptions_to_tf_can_be_overridden(bundle_dir, monkeypatch):
     remapped = ["--ros-args", "-r", "/tf:=/moved/tf"]
     with RunningNode(model_dir=str(bundle_dir), frame_id="camera", cli_args=remapped, **given) as client:
         client.wait_status(lambda item: "frame_in_tf" in values(item), "the frame looked for")
-        client.wait(lambda: client.node.count_subscribers("/moved/tf") == 1, "subscription to TF")
-        profile = client.node.get_subscriptions_info_by_topic("/moved/tf")[0].qos_profile
-        assert profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        assert subscription_qos(client, "/moved/tf").reliability == ReliabilityPolicy.BEST_EFFORT
 
 
 def test_the_example_of_the_documentation_is_honoured(bundle_dir, tmp_path):
@@ -193,9 +197,7 @@ def test_the_example_of_the_documentation_is_honoured(bundle_dir, tmp_path):
     )
     with running as client:
         client.wait_status(lambda item: values(item).get("state") == "active", "the node active")
-        client.wait(lambda: client.node.count_publishers(fix) == 1, "publisher of fixes")
-        client.wait(lambda: client.node.count_subscribers(image) == 1, "subscription to the images")
-        profile = client.node.get_subscriptions_info_by_topic(image)[0].qos_profile
-        assert profile.reliability.name.lower() == example[image]["subscription"]["reliability"]
-        profile = client.node.get_publishers_info_by_topic(fix)[0].qos_profile
-        assert profile.durability.name.lower() == example[fix]["publisher"]["durability"]
+        reliability = subscription_qos(client, image).reliability
+        assert reliability.name.lower() == example[image]["subscription"]["reliability"]
+        durability = publisher_qos(client, fix).durability
+        assert durability.name.lower() == example[fix]["publisher"]["durability"]
