@@ -11,8 +11,9 @@ import pandas as pd
 
 from campus_visual_gps.errors import GeodesyError
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, read_batch
+from training.photos.correction_batch import Correction, read_batch
 from training.photos.correction_files import find_correction_files
+from training.photos.decisions import EXCLUDE, TRAIN, later_decision
 from training.photos.manifest import LABEL_COLUMNS, label_sources, read_photos, write_labels
 from training.photos.photo_names import PhotoNames
 from training.photos.tables import write_table
@@ -85,8 +86,7 @@ def _apply(photos: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
         row = rows[correction.photo_id]
         if correction.moves:
             _move(row, correction, own[correction.photo_id])
-        if correction.decision in (EXCLUDE, TRAIN) or row["decision"] not in (EXCLUDE, TRAIN):
-            row["decision"] = correction.decision
+        row["decision"] = later_decision(row["decision"], correction.decision)
     labels = pd.DataFrame(list(rows.values()), columns=list(LABEL_COLUMNS))
     return labels.astype(photos.dtypes.to_dict())
 
