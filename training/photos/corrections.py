@@ -12,8 +12,9 @@ import pandas as pd
 
 from campus_visual_gps.errors import GeodesyError
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, read_batch
+from training.photos.correction_batch import Correction, read_batch
 from training.photos.correction_files import find_correction_files
+from training.photos.decisions import EXCLUDE, TRAIN, later_decision
 from training.photos.manifest import LABEL_COLUMNS, label_sources, read_photos, write_labels
 from training.photos.photo_names import PhotoNames
 from training.photos.tables import write_table
@@ -95,8 +96,7 @@ def _apply(photos: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
         accuracy_m = _stated_accuracy_m(correction, photo["gps_accuracy_m"])
         if not math.isnan(accuracy_m):
             row["gps_accuracy_m"] = accuracy_m
-        if correction.decision in (EXCLUDE, TRAIN) or row["decision"] not in (EXCLUDE, TRAIN):
-            row["decision"] = correction.decision
+        row["decision"] = later_decision(row["decision"], correction.decision)
     labels = pd.DataFrame(list(rows.values()), columns=list(LABEL_COLUMNS))
     return labels.astype(photos.dtypes.to_dict())
 
