@@ -73,17 +73,17 @@ def predict(
     truth = true_positions_m(photos, localizer.bundle.frame)
     images = read_ahead(paths)
     starts = range(0, len(paths), _PHOTOS_AT_ONCE)
-    seeds = [member.seed for member in localizer.bundle.members]
+    names = [member.name for member in localizer.bundle.members]
     rows, descriptors = [], []
     for start in track(starts, "localizing photos", disable=not progress, console=Console(stderr=True)):
         batch = [next(images) for _ in paths[start : start + _PHOTOS_AT_ONCE]]
         for estimate in localizer.localize_batch(batch):
-            rows.append(_row(estimate, seeds))
+            rows.append(_row(estimate, names))
             descriptors.append(estimate.descriptor)
     return _table(photos, truth, pd.DataFrame(rows)), np.stack(descriptors)
 
 
-def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]:
+def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]:
     row = {
         "east_m": estimate.mean_enu_m[0],
         "north_m": estimate.mean_enu_m[1],
@@ -104,10 +104,10 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }
-    for seed, mean, cov in zip(seeds, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
-        row |= {f"member_{seed}_east_m": mean[0], f"member_{seed}_north_m": mean[1]}
+    for name, mean, cov in zip(names, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
+        row |= {f"member_{name}_east_m": mean[0], f"member_{name}_north_m": mean[1]}
         if np.any(cov):  # a head that regresses a point claims none
-            row |= covariance_columns(f"member_{seed}_", cov)
+            row |= covariance_columns(f"member_{name}_", cov)
     return row
 
 
@@ -166,7 +166,7 @@ def _column(rows: list[Row], name: str) -> pd.Series:
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
-    """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<seed>_", ...)."""
+    """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<name>_", ...)."""
     return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
 
 

@@ -209,7 +209,7 @@ def _run_info(
         device=str(engine.device),
         precision=engine.precision,
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        member_seeds=[member.seed for member in bundle.members],
+        member_names=[member.name for member in bundle.members],
         area_source=area_source,
         n_seen_in_training=n_seen,
         baselines=reasons | dict.fromkeys(comparisons, ""),

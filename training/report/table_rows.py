@@ -46,7 +46,7 @@ def label_of(name: str, comparisons: list[str]) -> str:
 
 def headline_rows(metrics: ReportMetrics) -> list[TableRow]:
     """The bundle's answers for all photos, the accepted, by light; then comparisons and baselines."""
-    several = len(metrics.run.member_seeds) > 1
+    several = len(metrics.run.member_names) > 1
     rows = [_row("ensemble, all photos" if several else "all photos", metrics.all)]
     if metrics.rejected.errors.n_photos:
         rows.append(_row("accepted photos only", metrics.accepted))
