@@ -17,15 +17,41 @@ from campus_visual_gps.errors import ConfigError
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1, but 1e-4 is a number as in YAML 1.2; 1.1 wants 1.0e-4 and takes the other for text."""
+    """YAML 1.1 with the numbers of Python and YAML 1.2.
+
+    1.1 takes 1e-4 for text (it wants 1.0e-4), 010 for 8 and 1:30 for 90.
+    """
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_DIGITS = r"\d(_?\d)*"
+_FIRST = list("-+.0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(rf"[-+]?({_DIGITS}|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)$"), _FIRST)
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    _FLOAT,
+    re.compile(
+        rf"[-+]?(({_DIGITS}\.?({_DIGITS})?|\.{_DIGITS})[eE][-+]?{_DIGITS}"  # with an exponent
+        rf"|{_DIGITS}\.({_DIGITS})?|\.{_DIGITS}"  # with a point
+        r"|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"
+    ),
+    _FIRST,
 )
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    based = text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b")
+    return int(text, 0) if based else int(text)
+
+
+_Loader.add_constructor(_INT, _integer)
 
 
 def parse_yaml(text: str) -> Any:
