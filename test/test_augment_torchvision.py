@@ -75,7 +75,7 @@ def test_one_warp_is_rotation_and_then_perspective(angle_deg):
     # the other order is another picture
     distorted = functional.perspective(tensor(SMOOTH), START, MOVED, BILINEAR, fill=0)
     other = difference(ours, functional.rotate(distorted, angle_deg, BILINEAR))
-    assert other[inside].mean() > 4 * different[inside].mean()
+    assert other[inside].mean() > 2 * different[inside].mean()
 
 
 def test_a_crop_and_a_flip_are_those_of_torchvision():
