@@ -25,7 +25,7 @@ def ingest(
     ] = "folder",
     size: Annotated[
         int | None,
-        typer.Option(help="side of the stored square copies, px (default: the data set's, 320 for a new one)"),
+        typer.Option(help="side of the stored square copies, px; default: as before, 320 in a new data set"),
     ] = None,
     shrink: Annotated[bool, typer.Option("--shrink", help="take a --size smaller than the data set's too")] = False,
 ) -> None:

@@ -76,8 +76,8 @@ def ingest(
     folders that cannot be read are listed with a reason in rejected.csv.
 
     photos.csv always describes the current folder and table: another run adds new photos, takes changed labels and
-    drops removed photos (their stored copies stay). Only photos without a stored copy of the data set's size, identified
-    by their content, are decoded, so that another run resumes an interrupted one.
+    drops removed photos (their stored copies stay). Only photos without a stored copy of the right size, identified by
+    their content, are decoded, so that another run resumes an interrupted one.
 
     Args:
         photo_dir: Folder of photos, with sub-folders.
