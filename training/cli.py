@@ -22,7 +22,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
 ]
 AreasCsv = Annotated[
-    Path | None, typer.Option("--areas", help="CSV table of named areas: area, latitude_deg, longitude_deg")
+    Path | None, typer.Option("--areas", help="areas: polygons (GeoJSON, KML), a table of their corners or of photos")
 ]
 BagPath = Annotated[Path, typer.Argument(help="rosbag2 directory, or a .mcap, .db3 or .bag file")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
