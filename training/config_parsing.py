@@ -1,4 +1,4 @@
-"""Strict, typed settings from YAML: parsing, KEY=VALUE settings, and validation errors in one line."""
+"""Strict, typed settings from YAML: types, parsing, KEY=VALUE settings, and validation errors in one line."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import reprlib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from campus_visual_gps.errors import ConfigError
 
 Config = TypeVar("Config")
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Loader(yaml.SafeLoader):

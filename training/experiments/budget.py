@@ -39,9 +39,9 @@ class Budget:
         """
         if not 0.0 < share <= 1.0:
             raise ConfigError(f"budget: expected a factor above 0 and at most 1, got {share:g}")
-        third = share ** (1 / 3)
+        third, sixth = share ** (1 / 3), share ** (1 / 6)
         return cls(
-            third if epochs is None else epochs, third**0.5 if size is None else size, third if photos is None else photos
+            third if epochs is None else epochs, sixth if size is None else size, third if photos is None else photos
         )
 
     def scaled(self, config: TrainConfig, base_size_px: int) -> TrainConfig:

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
@@ -25,9 +26,10 @@ from training.config import BEST, TrainConfig
 from training.evaluate.predict import PREDICTIONS, predict, select_photos, write_predictions
 from training.experiments.plan import Evaluation, Run
 from training.experiments.store import DONE, FAILED, RUNS, STATUS, locked, read_status, write_status
-from training.fit.callbacks import read_metrics
+from training.fit.callbacks import METRICS, read_metrics
 from training.fit.ensemble import train_ensemble
-from training.fit.member import METRICS, WEIGHTS
+from training.fit.member import METRICS as METRICS_CSV
+from training.fit.member import WEIGHTS
 from training.photos.manifest import image_path, write_yaml
 
 log = logging.getLogger(__name__)
@@ -149,7 +151,7 @@ def combined_results(statuses: list[dict[str, Any]]) -> dict[str, Any]:
 def _training_results(config: TrainConfig, directory: Path) -> dict[str, Any]:
     """Of a training of one member: its times, its size, and the losses of the exported epoch."""
     seed_dir = directory / f"seed-{config.seeds[0]}"
-    rows = read_metrics(seed_dir / METRICS)
+    rows = read_metrics(seed_dir / METRICS_CSV)
     results: dict[str, Any] = {
         "train_seconds": round(float(rows["seconds"].sum()), 1),
         "epochs": len(rows),
@@ -157,7 +159,7 @@ def _training_results(config: TrainConfig, directory: Path) -> dict[str, Any]:
     }
     best = config.trainer.keep == BEST and rows["val_loss"].notna().any()
     row = rows.loc[rows["val_loss"].idxmin()] if best else rows.iloc[-1]
-    losses = {name: float(row[name]) for name in ("train_loss", "val_loss", "val_mean_error_m") if row[name] == row[name]}
+    losses = {name: float(row[name]) for name in METRICS if np.isfinite(row[name])}
     if losses.get("train_loss", 0.0) > 0.0 and "val_loss" in losses:
         losses["gap"] = losses["val_loss"] / losses["train_loss"]
     return results | {name: round(value, 4) for name, value in losses.items()}

@@ -13,10 +13,10 @@ from training.experiments.budget import Budget
 from training.experiments.data import ExperimentData
 from training.experiments.execute import Outcome, is_finished
 from training.experiments.launchers import Launcher, Workplace
-from training.experiments.plan import Plan, PlannedRow, Run, make_plan
+from training.experiments.plan import Plan, PlannedRow, make_plan
 from training.experiments.progress import Progress
 from training.experiments.rows import decided, write_experiment, write_row
-from training.experiments.store import DONE, FAILED, RUNS, STATUS, read_status
+from training.experiments.store import DONE, FAILED, RUNS, read_status
 from training.experiments.table import ExperimentTable, load_table
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
 """The store of trainings: one directory for each, shared by all tables, never of two configurations or data sets.
 
-    <out>/runs/<run id>/  config.yaml   the resolved configuration and what else the id stands for
-                          seed-<n>/     the member's training, of which checkpoints are kept until it is done
-                          bundle/       the model bundle
-                          evaluations/  predictions.csv by split and test-time augmentation
-                          status.yaml   how it ended: the last file that is written
+<out>/runs/<run id>/  config.yaml   the resolved configuration and what else the id stands for
+                      seed-<n>/     the member's training, of which checkpoints are kept until it is done
+                      bundle/       the model bundle
+                      evaluations/  predictions.csv by split and test-time augmentation
+                      status.yaml   how it ended: the last file that is written
 """
 
 from __future__ import annotations

@@ -8,14 +8,12 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from campus_visual_gps.errors import ConfigError
 from training.config import TrainConfig
-from training.config_parsing import read_settings, set_key, validated
-
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+from training.config_parsing import STRICT, read_settings, set_key, validated
 
 _RESERVED = ("runs", "tables")
 
@@ -23,7 +21,7 @@ Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]*$")]  # of a directory
 TtaMode = Literal["matched", "photometric", "original"]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class PaperReference:
     """Where the paper has the table: its number, the sections, and what to know of its numbers."""
 
@@ -32,7 +30,7 @@ class PaperReference:
     remark: str = ""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class RowSettings:
     """A row: a training, or something made of the trainings of other rows.
 
@@ -67,7 +65,7 @@ class RowSettings:
         if sum(kinds) != 1:
             raise ConfigError(f"row {self.name}: expected exactly one of overrides, best_of, combine and of")
         if (self.of is None) != (self.tta is None):
-            raise ConfigError(f"row {self.name}: expected of and tta together: the row, and the mode it is evaluated in")
+            raise ConfigError(f"row {self.name}: expected of and tta together: a row, and the mode of its evaluation")
         if self.overrides is None and (self.seeds is not None or self.round is not None):
             raise ConfigError(f"row {self.name}: seeds and round belong to a row with overrides, which is trained")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) != len(self.seeds)):
@@ -79,7 +77,7 @@ class RowSettings:
         return (*self.best_of, *self.combine, *(() if self.of is None else (self.of,)))
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TableSettings:
     """The content of a table's file.
 
@@ -108,7 +106,7 @@ class TableSettings:
             for source in row.sources:
                 if source not in ensembles:
                     raise ConfigError(
-                        f"row {row.name}: expected the name of a row above it that is trained or combined, got {source!r}"
+                        f"row {row.name}: expected the name of a trained or combined row above it, got {source!r}"
                     )
             names.append(row.name)
             if row.overrides is not None or row.combine:
