@@ -84,7 +84,19 @@ def load_site(config: TrainConfig) -> TrainingSite:
     train = photos[photos["subset"] == TRAIN]
     # The middle of the site keeps coordinates small; the median is not moved by one wrong label.
     frame = LocalFrame.at(train["latitude_deg"].median(), train["longitude_deg"].median())
-    return TrainingSite(photos, dataset_dir, frame, image_spec(config, dataset_dir))
+    photos = pd.concat([photos[photos["subset"] != TRAIN], thinned(train, config.photo_fraction)]).sort_index()
+    return TrainingSite(photos.reset_index(drop=True), dataset_dir, frame, image_spec(config, dataset_dir))
+
+
+def thinned(photos: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    """A share of each session's photos, at least one, spread evenly over the time of the session."""
+    if fraction == 1.0:
+        return photos
+    kept = []
+    for _, session in photos.sort_values(["captured_at", "photo_id"]).groupby("session"):
+        count = max(1, round(fraction * len(session)))
+        kept.append(session.iloc[((np.arange(count) + 0.5) * len(session) / count).astype(int)])
+    return pd.concat(kept).sort_index()
 
 
 def image_spec(config: TrainConfig, dataset_dir: Path) -> ImageSpec:
