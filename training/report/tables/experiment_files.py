@@ -73,16 +73,22 @@ class ExperimentRow:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A table: what it is, how it was made, and its rows in order."""
+    """A table: what it is, how it was made, and its rows in order.
+
+    `split` is the subset that every row was scored on, "" where that is not recorded.
+    """
 
     name: str
     title: str
     paper_table: str
+    paper_section: str
     budget: str
     command: str
     validation_sessions: tuple[str, ...]
     data_fingerprint: str
     rows: tuple[ExperimentRow, ...]
+    dataset: str = ""
+    split: str = ""
     note: str = ""
 
 
@@ -114,11 +120,14 @@ def read_experiment(directory: Path) -> Experiment:
         name=directory.name,
         title=_text(content.get("title")) or directory.name,
         paper_table=_text(content.get("paper_table")),
+        paper_section=_text(content.get("paper_section")),
         budget=_text(content.get("budget")),
         command=_text(content.get("command")),
         validation_sessions=tuple(map(str, sessions if isinstance(sessions, list) else [sessions])),
         data_fingerprint=_text(content.get("data_fingerprint")),
         rows=tuple(_row(path, directory, number, row) for number, row in enumerate(rows, start=1)),
+        dataset=_text(content.get("dataset")),
+        split=_text(content.get("split")),
         note=_text(content.get("note")),
     )
 

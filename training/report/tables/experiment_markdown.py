@@ -35,19 +35,23 @@ def experiment_markdown(experiment: Experiment, rows: Sequence[RowMetrics]) -> s
 
 
 def _title(experiment: Experiment) -> str:
-    of_paper = f" (paper, table {experiment.paper_table})" if experiment.paper_table else ""
-    return printable(experiment.title) + of_paper
+    table_number, section = experiment.paper_table, experiment.paper_section
+    if not table_number:
+        return printable(experiment.title)
+    return printable(f"{experiment.title} (paper, table {table_number}{f', section {section}' if section else ''})")
 
 
 def _head(experiment: Experiment, rows: Sequence[RowMetrics], common: dict[str, str]) -> str:
     seeds = sorted({seed for metrics in rows for seed in metrics.seeds})
     sessions = sorted({session for metrics in rows for session in metrics.sessions})
+    photos = f"photos of {', '.join(sessions)}" if sessions else ""
+    split = f"`{experiment.split}` of `{experiment.dataset}`" if experiment.split else ""
     facts = {
         "Budget": experiment.budget,
         "Trained with": ", ".join(f"{heading} {value}" for heading, value in common.items()),
         "Seeds": ", ".join(map(str, seeds)),
         "Validation sessions": ", ".join(experiment.validation_sessions),
-        "Scored on": f"photos of {', '.join(sessions)}" if sessions else "",
+        "Scored on": ": ".join(text for text in (split, photos) if text),
         "Data fingerprint": experiment.data_fingerprint,
     }
     return "\n".join(f"- {name}: {printable(text)}" for name, text in facts.items() if text)
@@ -170,8 +174,8 @@ def _notes(rows: Sequence[RowMetrics]) -> str:
     ]
     if any(row.by_seed for row in scored):
         notes.append(
-            "A row of several seeds is their ensemble, as its bundle answers; `one seed` is the mean over its seeds "
-            "of each photo's error, with the best and the worst seed."
+            "A row of several seeds is their ensemble, as its bundle answers; `one seed` is the mean over its members "
+            "of each photo's error, with the best and the worst member. A member alone has no retrieval."
         )
     notes += _unpaired(scored)
     notes.append("`the paper's own` are numbers of the paper, on its own data, with its own budget.")
