@@ -6,7 +6,7 @@ from compatibility import Area, condition
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
-from training.evaluate.areas import find_areas, grid_areas
+from training.photos.areas import find_areas, grid_areas
 
 FRAME = LocalFrame.at(31.262, 34.802)
 SITE = np.array([[-150.0, -50.0], [150.0, -50.0], [150.0, 50.0], [-150.0, 50.0]])

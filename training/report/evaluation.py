@@ -14,7 +14,6 @@ import pandas as pd
 from campus_visual_gps.bundle import Bundle
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.localizer import Localizer
-from training.evaluate.areas import find_areas
 from training.evaluate.baselines import Baseline, Query, compute_baselines
 from training.evaluate.comparisons import read_comparisons
 from training.evaluate.covariance_baselines import covariance_baselines
@@ -30,6 +29,7 @@ from training.evaluate.predict import (
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
+from training.photos.areas import find_areas
 from training.photos.manifest import image_path
 from training.photos.photo_id import photo_key
 from training.report.flatten import FlatJson
