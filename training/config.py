@@ -37,6 +37,10 @@ BEST: Final = "best"
 LAST: Final = "last"
 COSINE: Final = "cosine"
 PLATEAU: Final = "plateau"
+HUBER: Final = "huber"
+MSE: Final = "mse"
+INVERSE_VARIANCE: Final = "inverse_variance"
+AREA_ZSCORE: Final = "area_zscore"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
@@ -86,15 +90,20 @@ class AugmentSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class LossSettings:
-    """Losses of all heads; each head uses its own.
+    """The loss of a configuration (paper, sections 3.4, 5.2 and 6.5).
 
     Attributes:
+        name: Of point heads: `huber`; `mse`, the squared error; `inverse_variance`, the squared error times 1 / sigma^2
+            of the label's reported accuracy; or `area_zscore`, the squared error times 1 / (1 + max(0, z)) with the
+            z-score of that accuracy within the photo's area. Weights are scaled to a mean of 1. Gaussian and grid heads
+            keep their own loss; the last two names weight it in the same way.
         huber_delta_m: Where the Huber loss of point heads becomes linear, metres (paper, section 3.4).
         nll_beta: Exponent of the variance weight in the Gaussian head's loss, 0 to 1.
         target_sigma_m: Sigma of the Gaussian around a label that the grid head is taught, metres.
         grid_margin_m: How far the grid extends beyond the training photos, metres.
     """
 
+    name: Literal["huber", "mse", "inverse_variance", "area_zscore"] = HUBER
     huber_delta_m: PositiveFloat = 1.0
     nll_beta: Fraction = 0.5
     target_sigma_m: PositiveFloat = 8.0

@@ -167,7 +167,7 @@ def _datasets(
 
 def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
         PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
     )
 
@@ -177,7 +177,7 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
     row_of = {path: row for row, path in enumerate(data.pool)}
     train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
     return (
-        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True),
+        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True, weights=data.train_weights),
         CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.heads import PROBABILITY_MAP
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import LAST, TrainConfig
+from training.fit.sample_weights import sample_weights
 from training.fit.site_cells import site_cells
+from training.photos.areas import find_areas
 from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,11 @@ class TrainingSet:
     Attributes:
         train_paths, val_paths: Stored photos.
         train_enu_m, val_enu_m: Their positions (N, 2), metres.
-        fingerprint: Hash of photos, labels and subsets.
+        fingerprint: Hash of photos, labels, subsets and weights.
         cells_enu_m: Centres (K, 2) of the grid head's cells, metres; None for other heads.
         pool: Photos whose features are cached in one file, with all of train and val among them, so that folds and
             splits share the file.
+        train_weights: Weights (N,) of the training photos in the loss, their mean 1; None for a loss without weights.
     """
 
     train_paths: list[Path]
@@ -58,6 +64,7 @@ class TrainingSet:
     fingerprint: str
     cells_enu_m: np.ndarray | None
     pool: list[Path]
+    train_weights: np.ndarray | None = None
 
 
 def directories(config: TrainConfig) -> tuple[Path, Path]:
@@ -102,6 +109,9 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     subsets = pd.concat([train.assign(subset=TRAIN), val.assign(subset=VAL)])
     table = subsets[["photo_id", "latitude_deg", "longitude_deg", "subset"]].to_csv(index=False)
     train_enu_m = site.positions_m(train)
+    weights = sample_weights(
+        config.loss.name, train["gps_accuracy_m"].to_numpy(), lambda: _area_names(site, train_enu_m)
+    )
     cells = None
     if config.model.head == PROBABILITY_MAP:
         cells = site_cells(train_enu_m, config.model.cell_m, config.loss.grid_margin_m)
@@ -110,10 +120,18 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
         train_enu_m,
         site.paths(val),
         site.positions_m(val),
-        hashlib.sha256(table.encode()).hexdigest()[:16],
+        hashlib.sha256(table.encode() + (b"" if weights is None else weights.tobytes())).hexdigest()[:16],
         cells,
         site.paths(site.photos),
+        weights,
     )
+
+
+def _area_names(site: TrainingSite, positions_enu_m: np.ndarray) -> list[str]:
+    """The area of each training photo: one of the data set's areas.csv, or of the grid that evaluation takes too."""
+    areas = find_areas(None, site.dataset_dir, site.frame, site_polygon(positions_enu_m))
+    log.info("areas of the loss: %s", areas.source)
+    return areas.name_of(positions_enu_m)
 
 
 def site_polygon(positions_enu_m: np.ndarray) -> np.ndarray:
