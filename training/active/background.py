@@ -39,9 +39,7 @@ class TileKind(str, Enum):
         try:
             return cls(text.strip().lower())
         except ValueError:
-            raise ConfigError(
-                f"background '{text}': expected one of {', '.join(kind.value for kind in cls)}"
-            ) from None
+            raise ConfigError(f"background '{text}': expected one of {', '.join(kind.value for kind in cls)}") from None
 
 
 @dataclass(frozen=True)

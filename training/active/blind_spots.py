@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 FIRST_ROUND_M = 30.0  # paper, section 3.5; 20 m in the second round
 # What a person fills. The names are those of a file of corrections.
 DECISION_COLUMNS = ("decision", "latitude_deg", "longitude_deg", "note")
-# Members agree where the farthest two are closer together than this share of the nearest one's distance to the label.
+# Members agree where the farthest two are closer together than this share of the nearest one's error.
 _AGREEMENT = 0.5
 
 
@@ -78,24 +78,23 @@ def worst_first(errors_m: np.ndarray, photo_ids: pd.Series, over_m: float = -np.
 
 
 def missed_by_all(evaluation: Evaluation, over_m: float) -> np.ndarray:
-    """(N,) whether no member is within the limit (paper, section 4.5, "the impossible 14")."""
-    errors_m = evaluation.member_errors_m()
-    if not errors_m.shape[1]:
-        return np.zeros(len(errors_m), dtype=bool)
-    return ~(errors_m <= over_m).any(axis=1)
+    """(N,) whether neither the ensemble nor any member is within the limit (paper, section 4.5, the impossible 14)."""
+    return ~(np.column_stack([evaluation.errors_m, evaluation.member_errors_m()]) <= over_m).any(axis=1)
 
 
 def agree_against_label(evaluation: Evaluation) -> np.ndarray:
-    """(N,) float: 1 where the members are close together and far from the label, else 0; NaN for one member.
+    """(N,) float: 1 where members and prediction are close together and far from the label, else 0; NaN for one member.
 
     Close together means closer than half of the way to the label. Where that is so, the label may be the one that is
     wrong: about 60 % of the paper's greatest errors were (paper, section 4.5).
     """
-    positions = evaluation.member_positions_m()
-    if positions.shape[1] < 2:
-        return np.full(len(positions), np.nan)
+    members = evaluation.member_positions_m()
+    if members.shape[1] < 2:
+        return np.full(len(members), np.nan)
+    positions = np.concatenate([members, positions_m(evaluation.predictions)[:, None]], axis=1)
     apart_m = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1).max(axis=(1, 2))
-    return (apart_m < _AGREEMENT * evaluation.member_errors_m().min(axis=1)).astype(float)
+    nearest_m = np.column_stack([evaluation.member_errors_m(), evaluation.errors_m]).min(axis=1)
+    return (apart_m < _AGREEMENT * nearest_m).astype(float)
 
 
 def audit_table(evaluation: Evaluation, training: TrainingPhotos | None = None) -> pd.DataFrame:
@@ -106,7 +105,7 @@ def audit_table(evaluation: Evaluation, training: TrainingPhotos | None = None) 
     columns |= dict.fromkeys(DECISION_COLUMNS, "")
     columns |= {
         "session": rows["session"],
-        "area": rows["area"] if "area" in rows else "",
+        "area": rows.get("area", ""),
         "error_m": rows["error_m"].round(1),
         "label_latitude_deg": rows["true_latitude_deg"],
         "label_longitude_deg": rows["true_longitude_deg"],
@@ -124,8 +123,8 @@ def audit_table(evaluation: Evaluation, training: TrainingPhotos | None = None) 
         "mahalanobis_distance": spread[:, 1].round(2),
         "night": rows["night"] if "night" in rows else pd.Series(pd.NA, index=rows.index, dtype="boolean"),
         "nearest_training_m": nearest_m.round(1),
-        "reported_accuracy_m": rows["gps_accuracy_m"] if "gps_accuracy_m" in rows else np.nan,
-        "subset": rows["subset"] if "subset" in rows else "",
+        "reported_accuracy_m": rows.get("gps_accuracy_m", np.nan),
+        "subset": rows.get("subset", ""),
     }
     return pd.DataFrame(columns)
 
@@ -173,5 +172,7 @@ def _check_untouched(path: Path) -> None:
         raise DatasetError(f"{path}: exists and is not an empty list of blind spots ({error}); {advice}") from None
     filled = [row for row in rows if any(row.text(name).strip() for name in DECISION_COLUMNS)]
     if filled:
-        raise DatasetError(f"{path}: holds the decisions on {len(filled)} photos, the first on line "
-                           f"{filled[0].line}, and is kept as it is; {advice}")
+        raise DatasetError(
+            f"{path}: holds the decisions on {len(filled)} photos, the first on line "
+            f"{filled[0].line}, and is kept as it is; {advice}"
+        )

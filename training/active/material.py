@@ -103,6 +103,7 @@ class MaterialSource:
         photo = self._photos.loc[self._keys.iloc[row]]
         label_m, predicted_m = self._label_m[row], self._moved(row, "")
         photo_id, session = values["photo_id"], values["session"]
+        night = None if pd.isna(table_row["night"]) else bool(table_row["night"])
         share = float(values.get("mode2_share", np.nan))
         return Material(
             row=table_row,
@@ -116,8 +117,8 @@ class MaterialSource:
             cov_m2=self._covs_m2[row] if self._has_cov[row] else None,
             second_mode_m=self._moved(row, "mode2_") if np.isfinite(share) else None,
             second_mode_share=share if np.isfinite(share) else 0.0,
-            near_label=self.training.nearest(label_m, NEIGHBOURS, photo_id, session),
-            near_prediction=self.training.nearest(predicted_m, NEIGHBOURS, photo_id, session),
+            near_label=self.training.nearest(label_m, NEIGHBOURS, photo_id, session, night),
+            near_prediction=self.training.nearest(predicted_m, NEIGHBOURS, photo_id, session, night),
             label_moved_m=float(np.hypot(*(self._label_now_m[row] - label_m))),
         )
 
@@ -132,8 +133,8 @@ class MaterialSource:
         unknown = ~self._keys.isin(self._photos.index)
         if unknown.any():
             raise DatasetError(
-                f"{self.dataset_dir}: lacks {unknown.sum()} of the {len(unknown)} photos of {self.evaluation.path} (the "
-                f"first is {self.evaluation.predictions['file'][unknown.idxmax()]}); name the data set that was evaluated"
+                f"{self.dataset_dir}: lacks {unknown.sum()} of the {len(unknown)} photos of {self.evaluation.path}, "
+                f"such as {self.evaluation.predictions['file'][unknown.idxmax()]}; name the data set that was evaluated"
             )
 
     def _set_positions(self) -> None:
@@ -142,7 +143,8 @@ class MaterialSource:
         try:
             self._label_m = self.frame.to_local(rows["true_latitude_deg"], rows["true_longitude_deg"])
         except GeodesyError as error:
-            raise DatasetError(f"{self.evaluation.path}: labels of another site than {self.dataset_dir}: {error}") from None
+            where = f"{self.evaluation.path}: labels of another site than those of {self.dataset_dir}"
+            raise DatasetError(f"{where}: {error}") from None
         self._label_now_m = self.frame.to_local(now["latitude_deg"], now["longitude_deg"])
         self._truth_m = positions_m(rows, "true_")
         self._covs_m2 = np.full((len(rows), 2, 2), np.nan)

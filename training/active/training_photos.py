@@ -12,6 +12,9 @@ from campus_visual_gps.geodesy import LocalFrame
 from training.photos.manifest import TRAIN, load_dataset
 from training.photos.photo_id import photo_key
 
+# A day photo is hard to compare with a night photo: one in the same light is worth going this much farther, metres.
+OTHER_LIGHT_M = 10.0
+
 
 @dataclass(frozen=True)
 class Neighbour:
@@ -50,7 +53,9 @@ class TrainingPhotos:
         photos = load_dataset(dataset_dir)
         return cls(photos, frame_of(photos["latitude_deg"], photos["longitude_deg"]))
 
-    def nearest(self, point_enu_m: np.ndarray, count: int, photo_id: str = "", session: str = "") -> list[Neighbour]:
+    def nearest(
+        self, point_enu_m: np.ndarray, count: int, photo_id: str = "", session: str = "", night: bool | None = None
+    ) -> list[Neighbour]:
         """The nearest training photos, the nearest first.
 
         A photo that is in the training itself was scored by a fold that left out its session: that session is no
@@ -60,13 +65,15 @@ class TrainingPhotos:
             point_enu_m: (2,) metres.
             count: Largest number of photos.
             photo_id, session: The photo that is audited.
+            night: Its light; with it, a photo in other light counts as OTHER_LIGHT_M farther away.
         """
         if not len(self._rows) or not np.all(np.isfinite(point_enu_m)):
             return []
         distances_m = np.hypot(*(self.positions_enu_m - point_enu_m).T)
         if (self._keys == photo_key(photo_id)).any():
             distances_m = np.where(self._sessions == session, np.inf, distances_m)
-        order = np.argsort(distances_m, kind="stable")[:count]
+        other_light = np.zeros(len(distances_m)) if night is None else (self._rows["night"] != night).fillna(False)
+        order = np.argsort(distances_m + OTHER_LIGHT_M * np.asarray(other_light, dtype=float), kind="stable")[:count]
         return [self._neighbour(row, float(distances_m[row])) for row in order if np.isfinite(distances_m[row])]
 
     def _neighbour(self, row: int, distance_m: float) -> Neighbour:

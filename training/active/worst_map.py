@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from training.active.background import Background
 from training.active.material import Material
+from training.active.training_photos import Neighbour
 from training.report.maps import ellipse_m
 from training.report.palette import TICKS
 
@@ -19,6 +20,7 @@ LABEL, PREDICTION, MEMBER, MODE = "#0072b2", "#d55e00", "#e69f00", "#cc79a7"
 _TRAINING, _OTHER = "#333333", "#9a9a9a"
 _MIN_HALF_M = 25.0
 _MARGIN = 1.25
+_SAME_SPOT = 0.05  # share of the map's width
 _MAX_GROWTH = 1.6  # an ellipse that is larger than everything else runs out of the map
 _HALO = [withStroke(linewidth=3.0, foreground="white")]
 
@@ -38,15 +40,23 @@ def draw_map(axes: Axes, material: Material, site: SitePhotos, background: Backg
     if image is not None:
         axes.imshow(image.rgb, extent=image.extent_m, interpolation="bilinear", zorder=0)
         axes.annotate(
-            image.attribution, (0.99, 0.008), xycoords="axes fraction", ha="right", va="bottom", fontsize=6,
-            path_effects=_HALO, zorder=9, annotation_clip=False,
+            image.attribution,
+            (0.99, 0.008),
+            xycoords="axes fraction",
+            ha="right",
+            va="bottom",
+            fontsize=6,
+            path_effects=_HALO,
+            zorder=9,
+            annotation_clip=False,
         )
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[], yticks=[])
+    axes.set_facecolor("#f4f4f4")
     _draw_site(axes, site, image is not None)
     _draw_ellipse(axes, material)
     _draw_neighbours(axes, material)
     _draw_positions(axes, material)
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[], yticks=[])
-    axes.set_facecolor("#f4f4f4")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))  # an image has changed them
     _scale_bar(axes, low, high)
     _north(axes)
 
@@ -104,17 +114,39 @@ def _draw_ellipse(axes: Axes, material: Material) -> None:
 
 def _draw_neighbours(axes: Axes, material: Material) -> None:
     """L1, L2, ... near the label and P1, P2, ... near the prediction, as the thumbnails are named."""
+    close_m = _SAME_SPOT * float(np.ptp(axes.get_xlim()))
     for letter, colour, found, side in (
         ("L", LABEL, material.near_label, -1),
         ("P", PREDICTION, material.near_prediction, 1),
     ):
-        for number, near in enumerate(found, start=1):
-            axes.plot(*near.position_enu_m, marker="s", ms=7, mfc="white", mec=colour, mew=1.8, zorder=4)
+        for spot, numbers in _spots(found, close_m):
+            axes.plot(*spot, marker="s", ms=8, mfc="white", mec=colour, mew=2.0, ls="", zorder=4)
             axes.annotate(
-                f"{letter}{number}", near.position_enu_m, (7 * side, -6 if number % 2 else 6),
-                textcoords="offset points", ha="left" if side > 0 else "right", va="center", color=colour,
-                fontsize=9, fontweight="bold", path_effects=_HALO, zorder=7, annotation_clip=True,
+                letter + ",".join(map(str, numbers)),
+                spot,
+                (9 * side, -7),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                va="top",
+                color=colour,
+                fontsize=9,
+                fontweight="bold",
+                path_effects=_HALO,
+                zorder=7,
             )
+
+
+def _spots(found: list[Neighbour], close_m: float) -> list[tuple[np.ndarray, list[int]]]:
+    """Positions, each with the numbers of the photos there: photos of one spot have one mark."""
+    spots: list[tuple[np.ndarray, list[int]]] = []
+    for number, near in enumerate(found, start=1):
+        for spot, numbers in spots:
+            if np.hypot(*(spot - near.position_enu_m)) < close_m:
+                numbers.append(number)
+                break
+        else:
+            spots.append((near.position_enu_m, [number]))
+    return spots
 
 
 def _draw_positions(axes: Axes, material: Material) -> None:
@@ -123,7 +155,7 @@ def _draw_positions(axes: Axes, material: Material) -> None:
     for member in material.members_m.values():
         axes.plot(*member, marker="^", ms=9, mfc=MEMBER, zorder=5, **marker)
     if material.second_mode_m is not None:
-        axes.plot(*material.second_mode_m, marker="D", ms=9, mfc=MODE, zorder=5, **marker)
+        axes.plot(*material.second_mode_m, marker="D", ms=14, mfc=MODE, zorder=5, **marker)
     if np.all(np.isfinite(prediction)):
         line = np.stack([label, prediction])
         axes.plot(*line.T, color="black", lw=1.4, ls=(0, (4, 3)), path_effects=_HALO, zorder=5)
@@ -137,17 +169,35 @@ def _scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
     x, y = low[0] + 0.04 * span, low[1] + 0.05 * span
     axes.plot([x, x + length], [y, y], color="black", lw=4, solid_capstyle="butt", path_effects=_HALO, zorder=8)
     axes.annotate(
-        f"{length} m", (x + length / 2.0, y), (0, 5), textcoords="offset points", ha="center", va="bottom",
-        path_effects=_HALO, zorder=8,
+        f"{length} m",
+        (x + length / 2.0, y),
+        (0, 5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        path_effects=_HALO,
+        zorder=8,
     )
 
 
 def _north(axes: Axes) -> None:
     axes.annotate(
-        "N", (0.955, 0.865), (0.955, 0.965), xycoords="axes fraction", ha="center", va="top", fontsize=12,
-        fontweight="bold", path_effects=_HALO, zorder=8,
+        "N",
+        (0.955, 0.865),
+        (0.955, 0.965),
+        xycoords="axes fraction",
+        ha="center",
+        va="top",
+        fontsize=12,
+        fontweight="bold",
+        path_effects=_HALO,
+        zorder=8,
     )
     axes.annotate(
-        "", (0.955, 0.925), (0.955, 0.85), xycoords="axes fraction",
-        arrowprops={"arrowstyle": "-|>", "lw": 2.0, "color": "black", "path_effects": _HALO}, zorder=8,
+        "",
+        (0.955, 0.925),
+        (0.955, 0.85),
+        xycoords="axes fraction",
+        arrowprops={"arrowstyle": "-|>", "lw": 2.0, "color": "black", "path_effects": _HALO},
+        zorder=8,
     )
