@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -31,7 +30,9 @@ from pydantic.dataclasses import dataclass
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.io_utils import to_builtin
 from campus_visual_gps.models.position_model import ModelConfig
-from training.config_parsing import one_line, parse_yaml, set_key
+from training.augment_settings import AugmentSettings
+from training.config_parsing import STRICT as _STRICT
+from training.config_parsing import Fraction, one_line, parse_yaml, set_key
 
 BEST: Final = "best"
 LAST: Final = "last"
@@ -41,51 +42,6 @@ HUBER: Final = "huber"
 MSE: Final = "mse"
 INVERSE_VARIANCE: Final = "inverse_variance"
 AREA_ZSCORE: Final = "area_zscore"
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-JpegQuality = Annotated[int, Field(ge=1, le=100)]
-
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class AugmentSettings:
-    """Augmentation of training images (paper, sections 3.4, 5.5 and 5.6).
-
-    No flip and no resized crop: the label would not follow.
-
-    Attributes:
-        rotation_deg: Largest rotation to either side.
-        perspective_scale: Strength of the random perspective, 0 to 1, applied to every second image.
-        brightness, contrast, saturation: Relative range of the colour jitter.
-        grayscale_p: Probability of a grey image.
-        erasing_p: Probability of an erased rectangle.
-        night_p: Probability of the night simulation.
-        night_brightness, night_contrast: Ranges (low, high) of the factors of the night simulation.
-        noise_sigma: Largest sigma of the sensor noise, in levels of 255; 0 turns it off. Not in the paper.
-        jpeg_p: Probability of a JPEG round trip. Not in the paper.
-        jpeg_quality: Range (low, high) of its quality.
-    """
-
-    rotation_deg: NonNegativeFloat = 5.0
-    perspective_scale: Fraction = 0.2
-    brightness: NonNegativeFloat = 0.2
-    contrast: NonNegativeFloat = 0.2
-    saturation: NonNegativeFloat = 0.2
-    grayscale_p: Fraction = 0.1
-    erasing_p: Fraction = 0.2
-    night_p: Fraction = 0.2
-    night_brightness: tuple[NonNegativeFloat, NonNegativeFloat] = (0.4, 0.7)
-    night_contrast: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.9)
-    noise_sigma: NonNegativeFloat = 0.0
-    jpeg_p: Fraction = 0.0
-    jpeg_quality: tuple[JpegQuality, JpegQuality] = (40, 95)
-
-    def __post_init__(self) -> None:
-        for name in ("night_brightness", "night_contrast", "jpeg_quality"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ConfigError(f"augment.{name}: expected (low, high), got ({low}, {high})")
 
 
 @dataclass(frozen=True, config=_STRICT)

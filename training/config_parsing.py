@@ -1,4 +1,4 @@
-"""Parsing for training/config.py: YAML, KEY=VALUE settings, and validation errors in one line."""
+"""Parsing for training/config.py: types, YAML, KEY=VALUE settings, and validation errors in one line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 import reprlib
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from campus_visual_gps.errors import ConfigError
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Loader(yaml.SafeLoader):

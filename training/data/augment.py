@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import cv2
 import numpy as np
 import torch
@@ -11,6 +13,11 @@ from torchvision.transforms.v2 import functional
 
 from campus_visual_gps.preprocess import ImageSpec, normalise
 from training.config import AugmentSettings
+
+_log = logging.getLogger(__name__)
+
+# Raised when the same settings and seed give other images, so that features of the old ones are made again.
+AUGMENTATION_VERSION = 2
 
 
 class NightSimulation(nn.Module):
@@ -66,33 +73,86 @@ class JpegCompression(nn.Module):
         return torch.from_numpy(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
 
 
+class RandomResizedCrop(nn.Module):
+    """Enlarges a crop to the size of the image with probability p; `area` is the range of its share of the image."""
+
+    def __init__(self, p: float, size_px: int, area: tuple[float, float]):
+        super().__init__()
+        self.p, self.crop = p, v2.RandomResizedCrop(size_px, scale=area)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.crop(image) if torch.rand(()) < self.p else image
+
+
 class TrainTransform:
     """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, augmented and normalised.
 
-    No flip and no resized crop: the label would no longer fit (paper, section 5.5).
+    The order is the paper's (sections 3.4 and 5.5): rotation before perspective, photometric after geometric
+    augmentations, erasing last.
     """
 
     def __init__(self, settings: AugmentSettings, image: ImageSpec):
         self.image = image
-        steps: list[nn.Module] = [
-            v2.RandomPerspective(distortion_scale=settings.perspective_scale, p=0.5),
-            v2.RandomRotation(settings.rotation_deg, interpolation=v2.InterpolationMode.BILINEAR),
-            v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation),
-            v2.RandomGrayscale(settings.grayscale_p),
-            NightSimulation(settings.night_p, settings.night_brightness, settings.night_contrast),
-        ]
-        # Last, as in a camera. Without them a network may depend on details that noise and an encoder change: the
-        # estimate of one trained on real photos moved by 4 m when noise of one level was added.
-        if settings.noise_sigma > 0:
-            steps.append(SensorNoise(settings.noise_sigma))
-        if settings.jpeg_p > 0:
-            steps.append(JpegCompression(settings.jpeg_p, settings.jpeg_quality))
-        self.pixels = v2.Compose(steps)
-        self.erasing = v2.RandomErasing(p=settings.erasing_p)
+        self.pixels = [*_geometric(settings, image.size_px), *_photometric(settings)]
+        self.erasing = v2.RandomErasing(settings.erasing_p, settings.erasing_area) if settings.erasing_p else None
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        augmented = self.pixels(pixels.permute(2, 0, 1))
-        return self.erasing(normalise(augmented.permute(1, 2, 0), self.image))
+        augmented = pixels.permute(2, 0, 1)
+        for step in self.pixels:
+            augmented = step(augmented)
+        normalised = normalise(augmented.permute(1, 2, 0), self.image)
+        return normalised if self.erasing is None else self.erasing(normalised)
+
+
+def _geometric(settings: AugmentSettings, size_px: int) -> list[nn.Module]:
+    steps: list[nn.Module] = []
+    if settings.resized_crop_p:
+        steps.append(RandomResizedCrop(settings.resized_crop_p, size_px, settings.resized_crop_scale))
+    if settings.horizontal_flip_p:
+        steps.append(v2.RandomHorizontalFlip(settings.horizontal_flip_p))
+    if settings.rotation_deg:
+        steps.append(v2.RandomRotation(settings.rotation_deg, interpolation=v2.InterpolationMode.BILINEAR))
+    if settings.perspective_p and settings.perspective_scale:
+        steps.append(v2.RandomPerspective(settings.perspective_scale, settings.perspective_p))
+    return steps
+
+
+def _photometric(settings: AugmentSettings) -> list[nn.Module]:
+    steps: list[nn.Module] = []
+    jitter = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
+    if any(jitter):
+        steps.append(v2.ColorJitter(*jitter))
+    if settings.grayscale_p:
+        steps.append(v2.RandomGrayscale(settings.grayscale_p))
+    if settings.night_p:
+        steps.append(NightSimulation(settings.night_p, *settings.night_ranges))
+    # Last, as in a camera. Without them a network may depend on details that noise and an encoder change: the
+    # estimate of one trained on real photos moved by 4 m when noise of one level was added.
+    if settings.noise_sigma:
+        steps.append(SensorNoise(settings.noise_sigma))
+    if settings.jpeg_p:
+        steps.append(JpegCompression(settings.jpeg_p, settings.jpeg_quality))
+    return steps
+
+
+_INVALID = {
+    "horizontal_flip_p": "a mirrored photo shows a place that does not exist, and its label does not follow "
+    "(paper, sections 5.5 and 6.7: +2.1 m)",
+    "resized_crop_p": "a crop cuts off the landmarks that tell the position, and looks like one taken further ahead "
+    "(paper, sections 5.5 and 6.4: +4.8 m)",
+}
+
+
+def warn_of_invalid(settings: AugmentSettings) -> None:
+    """Log a warning for each augmentation in use that breaks position labels."""
+    for name, reason in _INVALID.items():
+        if getattr(settings, name):
+            _log.warning(
+                "augment.%s is %g, which breaks position labels: %s; set it to 0 but for an ablation",
+                name,
+                getattr(settings, name),
+                reason,
+            )
 
 
 class EvaluationTransform:

@@ -22,6 +22,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.retrieval.index import RetrievalResult
 from training.config import TrainConfig, to_dict
+from training.data.augment import warn_of_invalid
 from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, describes_alike, train_members, write_bundle
 from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutputStore, build_calibration_set
 from training.fit.folds import FOLDS, Fold, read_folds
@@ -45,6 +46,7 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     own. Folds that are complete are kept. Raises ConfigError, DatasetError.
     """
     _, out = directories(config)
+    warn_of_invalid(config.augment)
     site = load_site(config)
     photos = site.photos[site.photos["subset"].isin([TRAIN, VAL])]
     sessions = sorted(photos["session"].unique())

@@ -1,8 +1,8 @@
 """One file of corrections: a table, or the points of a map.
 
 A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the file name if only one photo
-has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs a
-position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
+has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs
+a position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
 (or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its point,
 or in one of the point's data.
 """
@@ -74,7 +74,7 @@ def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
 def _accuracy(row: UserRow) -> float:
     accuracy_m = row.number("gps_accuracy_m")
     if accuracy_m <= 0.0:
-        raise row.error(f"accuracy {accuracy_m:g} m: expected more than 0, or nothing; correct the row")
+        raise row.error(f"gps_accuracy_m is {accuracy_m:g}, expected metres above 0; correct it or empty it")
     return accuracy_m
 
 
