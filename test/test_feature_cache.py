@@ -44,7 +44,7 @@ def features(paths, frozen):
 
 def test_the_first_view_is_the_photo_and_the_others_are_augmented(features, paths, frozen):
     assert features.shape[:2] == (3, 3) and features.dtype == np.float16
-    images, _ = PhotoDataset(paths, POSITIONS_M, IMAGE, EvaluationTransform(IMAGE))[1]
+    images, _, _ = PhotoDataset(paths, POSITIONS_M, IMAGE, EvaluationTransform(IMAGE))[1]
     with torch.inference_mode():
         expected = frozen(images[None])[0].numpy()
     np.testing.assert_allclose(features[0, 1], expected, rtol=2e-3, atol=2e-3)
@@ -86,8 +86,8 @@ def test_training_draws_augmented_views_and_validation_takes_the_photo(features)
     rows = np.array([2, 0])
     train = CachedFeatureDataset(features, rows, POSITIONS_M[rows], augmented=True)
     val = CachedFeatureDataset(features, rows, POSITIONS_M[rows], augmented=False)
-    item, target = val[0]
+    item, target, weight = val[0]
     np.testing.assert_array_equal(item, features[0, 2])
-    assert len(val) == 2 and target.tolist() == [4.0, 5.0]
+    assert len(val) == 2 and target.tolist() == [4.0, 5.0] and float(weight) == 1.0
     drawn = {train[0][0].numpy().tobytes() for _ in range(30)}
     assert drawn == {features[view, 2].tobytes() for view in (1, 2)}

@@ -36,3 +36,18 @@ def test_the_grid_head_has_the_cross_entropy_over_its_cells():
 def test_a_grid_head_without_a_grid_is_an_error():
     with pytest.raises(ValueError, match="without a grid"):
         loss_for_head("probability_map", SETTINGS, OUTPUT._replace(grid_log_probs=None), TARGET, CELLS)
+
+
+def test_the_squared_error_of_point_heads_is_that_of_mse_and_of_both_weighted_losses():
+    expected = torch.tensor([(3.0**2 + 4.0**2) / 2, (0.5**2 + 0.2**2) / 2])
+    for name in ("mse", "inverse_variance", "area_zscore"):
+        for head in ("mlp", "linear"):
+            torch.testing.assert_close(loss_for_head(head, LossSettings(name=name), OUTPUT, TARGET), expected)
+
+
+@pytest.mark.parametrize("name", ["mse", "inverse_variance", "area_zscore"])
+def test_gaussian_and_grid_heads_keep_their_own_loss_under_every_name(name):
+    named = LossSettings(name=name)
+    for head, cells in (("gaussian", None), ("probability_map", CELLS)):
+        own = loss_for_head(head, LossSettings(), OUTPUT, TARGET, cells)
+        torch.testing.assert_close(loss_for_head(head, named, OUTPUT, TARGET, cells), own)

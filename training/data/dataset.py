@@ -51,13 +51,14 @@ def read_ahead(paths: list[Path]) -> Iterator[np.ndarray]:
 
 
 class PhotoDataset(Dataset):
-    """Items: an image (3, S, S) float32 and its position (2,) float32, east and north in metres.
+    """Items: an image (3, S, S) float32, its position (2,) float32 in metres east and north, and its weight.
 
     Args:
         paths: Stored photos.
         positions_enu_m: Their positions (N, 2), metres.
         image: Sizes and normalisation.
         transform: (S, S, 3) uint8 RGB -> (3, S, S) float32.
+        weights: Weights (N,) of the photos in the loss; None for 1 each.
     """
 
     def __init__(
@@ -66,15 +67,22 @@ class PhotoDataset(Dataset):
         positions_enu_m: np.ndarray,
         image: ImageSpec,
         transform: Callable[[Tensor], Tensor],
+        weights: np.ndarray | None = None,
     ):
         self.paths = list(paths)
         self.targets = torch.as_tensor(np.asarray(positions_enu_m), dtype=torch.float32)
+        self.weights = weights_tensor(weights, len(self.paths))
         self.image = image
         self.transform = transform
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         pixels = torch.from_numpy(prepare(read_rgb(self.paths[index]), self.image))
-        return self.transform(pixels), self.targets[index]
+        return self.transform(pixels), self.targets[index], self.weights[index]
+
+
+def weights_tensor(weights: np.ndarray | None, count: int) -> Tensor:
+    """(N,) float32 weights of N photos; None for 1 each."""
+    return torch.ones(count) if weights is None else torch.as_tensor(np.asarray(weights), dtype=torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ TEXT_COLUMNS = {
     "area",
     "frame_id",
 }
+# Columns of the calibrated covariance where `cov_*` is another one.
+CALIBRATED_PREFIX = "calibrated_"
 _MODES = 2
 _PHOTOS_AT_ONCE = 16
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
@@ -90,6 +93,7 @@ def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]
         "latitude_deg": estimate.latitude_deg,
         "longitude_deg": estimate.longitude_deg,
         **covariance_columns("", estimate.cov_enu_m2),
+        **_calibrated(estimate),
         "radius90_m": estimate.radius90_m,
         "radius95_m": estimate.radius95_m,
         "rejection_reason": "" if estimate.rejection_reason is None else estimate.rejection_reason.value,
@@ -109,6 +113,14 @@ def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]
         if np.any(cov):  # a head that regresses a point claims none
             row |= covariance_columns(f"member_{name}_", cov)
     return row
+
+
+def _calibrated(estimate: PositionEstimate) -> dict[str, float]:
+    """The calibrated covariance, where another one was chosen by name."""
+    calibrated = estimate.calibrated_cov_enu_m2
+    if np.array_equal(calibrated, estimate.cov_enu_m2, equal_nan=True):
+        return {}
+    return {name: float(value) for name, value in covariance_columns(CALIBRATED_PREFIX, calibrated).items()}
 
 
 def _modes(estimate: PositionEstimate) -> dict[str, float]:
@@ -168,6 +180,11 @@ def _column(rows: list[Row], name: str) -> pd.Series:
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
     """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<name>_", ...)."""
     return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
+
+
+def member_positions_m(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """(N, M, 2) metres of the members of these names."""
+    return np.stack([positions_m(table, f"member_{name}_") for name in names], axis=1)
 
 
 def covariances_m2(table: pd.DataFrame, prefix: str = "") -> np.ndarray:

@@ -25,8 +25,8 @@ from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
 from training.data.array_cache import read_array, write_array
-from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset
+from training.data.augment import AUGMENTATION_VERSION, EvaluationTransform, TrainTransform
+from training.data.dataset import PhotoDataset, weights_tensor
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ class FeatureRecipe:
 
     def file(self, paths: Sequence[Path]) -> Path:
         """The cache file of some photos, in their data set; its name is a hash of all that it depends on."""
-        content = {"photos": [path.name for path in paths], **asdict(self)}
+        photos = [path.name for path in paths]
+        content = {"photos": photos, "augmentation": AUGMENTATION_VERSION, **asdict(self)}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         return paths[0].parent.parent / DIRECTORY / f"{key}.npy"
 
@@ -90,7 +91,7 @@ def _write(file: Path, recipe: FeatureRecipe, paths: Sequence[Path], frozen: Fro
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         for view in track(range(count), "views", console=Console(stderr=True)):
             torch.manual_seed(view)
-            for index, (images, _) in enumerate(_view_loader(view, recipe, paths)):
+            for index, (images, _, _) in enumerate(_view_loader(view, recipe, paths)):
                 features = frozen(images.contiguous(memory_format=torch.channels_last)).half().numpy()
                 if table is None:
                     shape = (count, len(paths), *features.shape[1:])
@@ -107,22 +108,32 @@ def _view_loader(view: int, recipe: FeatureRecipe, paths: Sequence[Path]) -> Dat
 
 
 class CachedFeatureDataset(Dataset):
-    """Items: features (C, s, s) float16 of one view of a photo, and its position (2,) float32, metres.
+    """Items: features (C, s, s) float16 of one view of a photo, its position (2,) float32 in metres, and its weight.
 
     Args:
         features: Cached features (1 + views, N, C, s, s).
         rows: (M,) indices of the photos among the N.
         positions_enu_m: (M, 2) labels, metres.
         augmented: Draw a random augmented view instead of the one without augmentation.
+        weights: Weights (M,) of the photos in the loss; None for 1 each.
     """
 
-    def __init__(self, features: np.ndarray, rows: np.ndarray, positions_enu_m: np.ndarray, augmented: bool):
+    def __init__(
+        self,
+        features: np.ndarray,
+        rows: np.ndarray,
+        positions_enu_m: np.ndarray,
+        augmented: bool,
+        weights: np.ndarray | None = None,
+    ):
         self.features, self.rows, self.augmented = features, np.asarray(rows), augmented
         self.targets = torch.as_tensor(np.asarray(positions_enu_m), dtype=torch.float32)
+        self.weights = weights_tensor(weights, len(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         view = int(torch.randint(1, len(self.features), ())) if self.augmented else _NOT_AUGMENTED
-        return torch.from_numpy(np.array(self.features[view, self.rows[index]])), self.targets[index]
+        features = torch.from_numpy(np.array(self.features[view, self.rows[index]]))
+        return features, self.targets[index], self.weights[index]

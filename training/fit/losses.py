@@ -1,4 +1,8 @@
-"""Losses of the heads; each returns per-sample terms (B,)."""
+"""Losses of the heads; each returns per-sample terms (B,).
+
+The weights of a weighted loss are not in here: they belong to the training photos (training/fit/sample_weights.py).
+Validation takes the same terms without weights.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from campus_visual_gps.models.heads import GAUSSIAN, PROBABILITY_MAP, HeadOutput
-from training.config import LossSettings
+from training.config import HUBER, LossSettings
 
 
 def huber(mean_enu_m: Tensor, target_enu_m: Tensor, delta_m: float = 1.0) -> Tensor:
@@ -19,6 +23,16 @@ def huber(mean_enu_m: Tensor, target_enu_m: Tensor, delta_m: float = 1.0) -> Ten
         delta_m: Error from which the loss is linear, metres.
     """
     return functional.huber_loss(mean_enu_m, target_enu_m, reduction="none", delta=delta_m).mean(dim=1)
+
+
+def squared_error(mean_enu_m: Tensor, target_enu_m: Tensor) -> Tensor:
+    """Squared error in square metres, the mean over both axes: the MSE of the paper's baseline (section 4.3).
+
+    Args:
+        mean_enu_m: Predicted positions (B, 2), metres.
+        target_enu_m: Labels (B, 2), metres.
+    """
+    return (mean_enu_m - target_enu_m).square().mean(dim=1)
 
 
 def beta_nll(mean_enu_m: Tensor, cov_enu_m2: Tensor, target_enu_m: Tensor, beta: float = 0.5) -> Tensor:
@@ -60,11 +74,11 @@ def grid_cross_entropy(grid_log_probs: Tensor, cells_enu_m: Tensor, target_enu_m
 def loss_for_head(
     head: str, settings: LossSettings, output: HeadOutput, target_enu_m: Tensor, cells_enu_m: Tensor | None = None
 ) -> Tensor:
-    """The loss that belongs to a head.
+    """The loss that belongs to a head, without weights.
 
     Args:
         head: Name of the head, as in ModelConfig.
-        settings: Parameters of the losses.
+        settings: Name of the loss of point heads, and parameters of all losses.
         output: What the head returned for B images.
         target_enu_m: Labels (B, 2), metres.
         cells_enu_m: Centres (K, 2) of the grid head's cells, metres.
@@ -78,4 +92,6 @@ def loss_for_head(
         return grid_cross_entropy(output.grid_log_probs, cells_enu_m, target_enu_m, settings.target_sigma_m)
     if head == GAUSSIAN:
         return beta_nll(output.mean_enu_m, output.cov_enu_m2, target_enu_m, settings.nll_beta)
-    return huber(output.mean_enu_m, target_enu_m, settings.huber_delta_m)
+    if settings.name == HUBER:
+        return huber(output.mean_enu_m, target_enu_m, settings.huber_delta_m)
+    return squared_error(output.mean_enu_m, target_enu_m)

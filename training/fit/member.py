@@ -130,8 +130,12 @@ def _last_checkpoint(run_dir: Path) -> str | None:
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it."""
-    kept = {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it.
+
+    Nor does another path of the data set: the photos are known by their fingerprint.
+    """
+    others = ("dataset", "seeds", "out", "descriptor", "bundle")
+    kept = {key: value for key, value in to_dict(config).items() if key not in others}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept
 
@@ -167,7 +171,7 @@ def _datasets(
 
 def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
         PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
     )
 
@@ -177,7 +181,7 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
     row_of = {path: row for row, path in enumerate(data.pool)}
     train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
     return (
-        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True),
+        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True, weights=data.train_weights),
         CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
     )
 

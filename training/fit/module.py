@@ -14,9 +14,15 @@ from campus_visual_gps.models.stages import merge_frozen_stages, split_frozen_st
 from training.config import COSINE, LossSettings, OptimizerSettings, SchedulerSettings
 from training.fit.losses import loss_for_head
 
+# images, positions and weights
+Batch = tuple[Tensor, Tensor, Tensor]
+
 
 class PositionModule(pl.LightningModule):
-    """Trains a PositionModel on batches of images (B, 3, S, S) and positions (B, 2), metres.
+    """Trains a PositionModel on batches of images (B, 3, S, S), positions (B, 2) in metres, and weights (B,).
+
+    Weights act on what is minimised and on nothing that is reported: train_loss and val_loss are both the unweighted
+    loss, so that they can be compared. train_loss is measured while training, with augmentation and dropout.
 
     The frozen stages of the backbone are split off and run without gradients.
 
@@ -47,15 +53,17 @@ class PositionModule(pl.LightningModule):
         self.warmup_steps = round(optimizer.warmup_epochs * steps_per_epoch)
         self.learning_rates = (optimizer.lr, optimizer.head_lr or optimizer.lr)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        loss, _ = self._loss_and_error(batch)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
-        return loss
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        images, targets, weights = batch
+        terms, _ = self._losses_and_errors(images, targets)
+        self.log("train_loss", terms.mean(), on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
+        return (weights * terms).mean()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        loss, error_m = self._loss_and_error(batch)
-        metrics = {"val_loss": loss, "val_mean_error_m": error_m}
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+    def validation_step(self, batch: Batch, index: int) -> None:
+        images, targets, _ = batch
+        terms, errors_m = self._losses_and_errors(images, targets)
+        metrics = {"val_loss": terms.mean(), "val_mean_error_m": errors_m.mean()}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
 
     def merged_model(self) -> PositionModel:
         """The model with its frozen stages put back. The module cannot train after this."""
@@ -89,16 +97,16 @@ class PositionModule(pl.LightningModule):
         )
         return {"scheduler": plateau, "monitor": "val_loss"}
 
-    def _loss_and_error(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        images, targets = batch
+    def _losses_and_errors(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Unweighted losses (B,) and distance errors (B,) in metres."""
         images = images.float().contiguous(memory_format=torch.channels_last)
         if self.frozen is not None and not self.cached:
             with torch.no_grad():
                 images = self.frozen(images)
         output = self.model(images)
         head, cells = self.model.config.head, self.model.cells_enu_m
-        loss = loss_for_head(head, self.loss_settings, output, targets, cells).mean()
-        return loss, torch.linalg.vector_norm(output.mean_enu_m.detach() - targets, dim=1).mean()
+        terms = loss_for_head(head, self.loss_settings, output, targets, cells)
+        return terms, torch.linalg.vector_norm(output.mean_enu_m.detach() - targets, dim=1)
 
 
 def run_depthwise_in_float32(model: nn.Module) -> None:

@@ -23,7 +23,7 @@ _SYNONYMS = {
     "session": "session",
     "camera": "camera",
     "night": "night",
-    "gps_accuracy_m": "GPS accuracy, accuracy",
+    "gps_accuracy_m": "GPS accuracy, accuracy, accuracy m, GPS accuracy meters, horizontal accuracy",
     "altitude_m": "altitude",
     "heading_deg": "heading",
     "decision": "decision",

@@ -1,16 +1,10 @@
 """One file of corrections: a table, or the points of a map.
 
 A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the file name if only one photo
-has it); both must mean one photo. Its `decision` is one of (paper, section 3.5):
-
-    label    the position was wrong; latitude_deg and longitude_deg hold the correct one
-    keep     the label was reviewed and is correct; a position in the row is not used
-    exclude  do not use the photo (blurred, a face, another site)
-    train    move the photo to the training subset, whatever its session; a position in the row corrects the label
-
-An empty decision means `label` and needs a position. Later rows add to earlier rows on the same photo: `exclude` and
-`train` hold until their row is deleted, the later of the two wins, and `label` and `keep` do not undo them. A map names
-the photo in the name of its point, or in one of the point's data.
+has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs
+a position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
+(or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its
+point, or in one of the point's data.
 """
 
 from __future__ import annotations
@@ -19,23 +13,25 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.photos.decisions import LABEL, TRAIN, parse_decision
 from training.photos.exif import position_problem
 from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
 from training.photos.photo_id import is_photo_id
 from training.photos.photo_names import PhotoNames
 from training.photos.user_tables import UserRow
 
-LABEL, KEEP, EXCLUDE, TRAIN = "label", "keep", "exclude", "train"
-DECISIONS = (LABEL, KEEP, EXCLUDE, TRAIN)
-
 
 @dataclass(frozen=True)
 class Correction:
-    """A row of a file of corrections; the position is NaN if the row has none."""
+    """A row of a file of corrections; the position is NaN if the row has none.
+
+    `accuracy_m` is that of the corrected position, 1 sigma in metres; NaN if the row has none.
+    """
 
     photo_id: str
     latitude_deg: float
     longitude_deg: float
+    accuracy_m: float
     decision: str
     row: UserRow
 
@@ -65,13 +61,21 @@ def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
 
 def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
     photo_id = _find_photo(row, names)
-    decision = row.text("decision").lower() or LABEL
-    if decision not in DECISIONS:
-        raise row.error(f"unknown decision '{decision}', expected one of {', '.join(DECISIONS)}")
+    try:
+        decision = parse_decision(row.text("decision")) or LABEL
+    except ValueError as error:
+        raise row.error(f"{error}; correct the row") from None
     latitude, longitude = _position(row)
     if decision == LABEL and math.isnan(latitude):
         raise row.error("gives no position; fill latitude_deg and longitude_deg, or set another decision")
-    return Correction(photo_id, latitude, longitude, decision, row)
+    return Correction(photo_id, latitude, longitude, _accuracy(row), decision, row)
+
+
+def _accuracy(row: UserRow) -> float:
+    accuracy_m = row.number("gps_accuracy_m")
+    if accuracy_m <= 0.0:
+        raise row.error(f"gps_accuracy_m is {accuracy_m:g}, expected metres above 0; correct it or empty it")
+    return accuracy_m
 
 
 def _find_photo(row: UserRow, names: PhotoNames) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pandas as pd
 
 from campus_visual_gps.errors import GeodesyError
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.correction_batch import EXCLUDE, TRAIN, Correction, read_batch
+from training.photos.correction_batch import Correction, read_batch
 from training.photos.correction_files import find_correction_files
+from training.photos.decisions import EXCLUDE, TRAIN, later_decision
 from training.photos.manifest import LABEL_COLUMNS, label_sources, read_photos, write_labels
 from training.photos.photo_names import PhotoNames
 from training.photos.tables import write_table
@@ -20,8 +22,13 @@ from training.photos.tables import write_table
 _log = logging.getLogger(__name__)
 
 REVIEW_ACCURACY_M = 20.0  # paper, section 4.1: labels with a worse reported accuracy are reviewed by hand
+# Of a position that a person has set on a satellite image, where the correction does not say: about as far as the
+# photographer stands from what can be recognised from above.
+CORRECTION_ACCURACY_M = 7.0
 # Map programs round the positions of markers that were not moved.
 _MIN_MOVE_M = 0.1
+# Spreadsheets round the numbers that they show.
+_ACCURACY_ROUNDING_M = 0.05
 _UNCHANGED = {"moved_m": 0.0, "decision": ""}
 _REVIEW_COLUMNS = ["photo_id", "file", "session", "gps_accuracy_m", "latitude_deg", "longitude_deg", "decision"]
 
@@ -56,8 +63,9 @@ def apply_corrections(dataset_dir: Path) -> CorrectionSummary:
     """Apply all files in corrections/ in name order and write labels.csv and review.csv; photos.csv is not changed.
 
     labels.csv has the columns of photos.csv with the corrected position; label_source is exif, table, or the file of
-    the correction; moved_m is the distance from the position in photos.csv; decision is the last one on the photo, or
-    "". review.csv lists the photos with a reported accuracy worse than REVIEW_ACCURACY_M, the worst first.
+    the correction; moved_m is the distance from the position in photos.csv; gps_accuracy_m of a moved label is that of
+    the correction (its column of that name, else CORRECTION_ACCURACY_M); decision is the last one on the photo, or "".
+    review.csv lists the photos with an accuracy worse than REVIEW_ACCURACY_M, the worst first.
 
     Raises:
         DatasetError: A row is invalid, or its photo is not in the data set. The previous labels.csv is kept.
@@ -80,13 +88,15 @@ def apply_corrections(dataset_dir: Path) -> CorrectionSummary:
 def _apply(photos: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
     """photos.csv -> labels.csv."""
     rows = {photo["photo_id"]: photo | _UNCHANGED for photo in photos.to_dict("records")}
-    own = {photo_id: (row["latitude_deg"], row["longitude_deg"]) for photo_id, row in rows.items()}
+    own = {photo_id: row.copy() for photo_id, row in rows.items()}
     for correction in corrections:
-        row = rows[correction.photo_id]
+        row, photo = rows[correction.photo_id], own[correction.photo_id]
         if correction.moves:
-            _move(row, correction, own[correction.photo_id])
-        if correction.decision in (EXCLUDE, TRAIN) or row["decision"] not in (EXCLUDE, TRAIN):
-            row["decision"] = correction.decision
+            _move(row, correction, (photo["latitude_deg"], photo["longitude_deg"]))
+        accuracy_m = _stated_accuracy_m(correction, photo["gps_accuracy_m"])
+        if not math.isnan(accuracy_m):
+            row["gps_accuracy_m"] = accuracy_m
+        row["decision"] = later_decision(row["decision"], correction.decision)
     labels = pd.DataFrame(list(rows.values()), columns=list(LABEL_COLUMNS))
     return labels.astype(photos.dtypes.to_dict())
 
@@ -98,6 +108,16 @@ def _move(row: dict, correction: Correction, own: tuple[float, float]) -> None:
     row["latitude_deg"], row["longitude_deg"] = target
     row["label_source"] = correction.batch
     row["moved_m"] = _distance_m(correction, own, target)
+    row["gps_accuracy_m"] = CORRECTION_ACCURACY_M
+
+
+def _stated_accuracy_m(correction: Correction, reported_m: float) -> float:
+    """The accuracy that a row gives its position, NaN if none.
+
+    The number that the phone reported says nothing of a correction: review.csv has it, and people edit copies of that.
+    """
+    stated_m = correction.accuracy_m
+    return math.nan if abs(stated_m - reported_m) < _ACCURACY_ROUNDING_M else stated_m
 
 
 def _distance_m(correction: Correction, start: tuple[float, float], end: tuple[float, float]) -> float:
