@@ -7,6 +7,7 @@ from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
 from training.metrics.errors import THRESHOLDS_M, CountAndShare
 from training.report.consistency_section import consistency_section, overview
+from training.report.ensemble_sections import agreement_section, covariance_choice_section, tta_section
 from training.report.formatting import NONE, number, percent, with_interval
 from training.report.markdown_blocks import error_table, picture, reasons_list, section, table
 from training.report.rejection_section import rejection_counts, rejection_section
@@ -29,6 +30,9 @@ def markdown(metrics: ReportMetrics, pictures: dict[str, str], addition: str = "
         section("By session and area", picture(pictures, "groups"), _group_tables(metrics)),
         consistency_section(metrics, pictures),
         rejection_section(metrics),
+        covariance_choice_section(metrics),
+        agreement_section(metrics),
+        tta_section(metrics),
         section("Members and time", error_table(_member_rows(metrics)), _time_line(metrics)),
         section("How to read this", _notes(metrics)),
     ]
