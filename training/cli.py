@@ -13,6 +13,7 @@ from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
 from training.console import OneLineHandler, console, fail, resumable
+from training.ensemble_commands import combine
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 from training.report_commands import tables
@@ -33,7 +34,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, experiment, tables):
+for command in (ingest, apply_corrections, split, combine, experiment, tables):
     app.command()(command)
 
 

@@ -187,7 +187,7 @@ def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> t
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
-        baselines += covariance_baselines(table, localizer.bundle)
+        baselines += covariance_baselines(table, localizer.bundle, localizer.covariance)
         tables.append(with_baselines(table, baselines))
         for baseline in baselines:
             reasons[baseline.name] = reasons.get(baseline.name) or baseline.reason
@@ -211,7 +211,7 @@ def _run_info(
         device=str(engine.device),
         precision=engine.precision,
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        member_seeds=[member.seed for member in bundle.members],
+        member_names=[member.name for member in bundle.members],
         area_source=area_source,
         n_seen_in_training=n_seen,
         baselines=reasons | dict.fromkeys(comparisons, ""),
