@@ -6,6 +6,7 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.config import TrainConfig
+from training.data.augment import warn_of_invalid
 from training.fit.bundle_builder import TrainingSummary, train_members, write_bundle
 from training.fit.cross_validation import load_calibration_sets
 from training.fit.site_data import directories, load_site
@@ -25,6 +26,7 @@ def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> Tra
         DatasetError: the data set cannot be trained on.
     """
     _, out = directories(config)
+    warn_of_invalid(config.augment)
     site = load_site(config)
     train, val = (site.photos[site.photos["subset"] == subset] for subset in (TRAIN, VAL))
     if calibrate_on is None and val.empty:

@@ -74,7 +74,7 @@ def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
 def _accuracy(row: UserRow) -> float:
     accuracy_m = row.number("gps_accuracy_m")
     if accuracy_m <= 0.0:
-        raise row.error(f"accuracy {accuracy_m:g} m: expected more than 0, or nothing; correct the row")
+        raise row.error(f"gps_accuracy_m is {accuracy_m:g}, expected metres above 0; correct it or empty it")
     return accuracy_m
 
 

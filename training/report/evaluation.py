@@ -32,6 +32,7 @@ from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
 from training.photos.photo_id import photo_key
+from training.photos.stored_images import resizing_difference
 from training.report.flatten import FlatJson
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_MD, MakeAddition, write_report
@@ -115,6 +116,9 @@ def evaluate(
         )
         for directory, rows in _by_bundle(bundle_dir, photos)
     ]
+    for stored_px in sorted({subject.localizer.bundle.image.stored_px for subject in subjects}):
+        if difference := resizing_difference(dataset_dir, stored_px):
+            log.warning("%s", difference)
     out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
     return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons)
 
