@@ -23,19 +23,34 @@ def ingest(
     sessions_by: Annotated[
         str, typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day")
     ] = "folder",
+    size: Annotated[
+        int | None,
+        typer.Option(help="side of the stored square copies, px; default: as before, 320 in a new data set"),
+    ] = None,
+    shrink: Annotated[bool, typer.Option("--shrink", help="take a --size smaller than the data set's too")] = False,
 ) -> None:
     """Read photos and their positions into a data set directory. A second run reads only new files."""
     from training.photos.ingest import ingest as run
     from training.photos.sessions import SessionsBy
 
     with resumable():
-        summary = run(photo_dir, dataset_dir, labels, console.is_terminal, sessions_by=SessionsBy.parse(sessions_by))
+        summary = run(
+            photo_dir,
+            dataset_dir,
+            labels,
+            console.is_terminal,
+            sessions_by=SessionsBy.parse(sessions_by),
+            size_px=size,
+            shrink=shrink,
+        )
     print_counts("photos by session", summary.sessions)
     print_counts("skipped folders of other programs", summary.skipped)
     print_counts("rejected (see rejected.csv)", summary.reject_reasons)
     print_warnings(summary.warnings)
+    resized = f", {summary.resized} of them again for another size" if summary.resized else ""
     console.print(
-        f"{dataset_dir}: {summary.photos} photos ({summary.decoded} read now), {summary.rejected} rejected, "
+        f"{dataset_dir}: {summary.photos} photos at {summary.stored_px} px ({summary.decoded} read now{resized}), "
+        f"{summary.rejected} rejected, "
         f"{summary.ignored_files} other files ignored, {summary.removed} no longer there"
     )
 

@@ -3,8 +3,8 @@
 A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the file name if only one photo
 has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs
 a position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
-(or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its point,
-or in one of the point's data.
+(or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its
+point, or in one of the point's data.
 """
 
 from __future__ import annotations

@@ -29,9 +29,10 @@ from training.evaluate.predict import (
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
-from training.photos.areas import find_areas
+from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
 from training.photos.photo_id import photo_key
+from training.photos.stored_images import resizing_difference
 from training.report.flatten import FlatJson
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_MD, MakeAddition, write_report
@@ -115,6 +116,9 @@ def evaluate(
         )
         for directory, rows in _by_bundle(bundle_dir, photos)
     ]
+    for stored_px in sorted({subject.localizer.bundle.image.stored_px for subject in subjects}):
+        if difference := resizing_difference(dataset_dir, stored_px):
+            log.warning("%s", difference)
     out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
     return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons)
 
@@ -163,7 +167,7 @@ def score(
         true_positions_m(subject.photos, subject.localizer.bundle.frame)
     others = read_comparisons(comparisons, [name for subject in subjects for name in subject.photos["photo_id"]])
     with staged_directory(out_dir) as staging:
-        predictions, reasons = _predictions(subjects, areas.name_of, progress)
+        predictions, reasons = _predictions(subjects, areas, progress)
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others])
@@ -172,9 +176,7 @@ def score(
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)
 
 
-def _predictions(
-    subjects: Sequence[Subject], area_of: Callable[[np.ndarray], list[str]], progress: bool
-) -> tuple[pd.DataFrame, dict[str, str]]:
+def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> tuple[pd.DataFrame, dict[str, str]]:
     """The rows of all subjects, and of every baseline "" or why it was not computed."""
     tables = []
     reasons: dict[str, str] = {}
@@ -182,7 +184,7 @@ def _predictions(
     for subject in subjects:
         localizer = subject.localizer
         table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
-        table.insert(table.columns.get_loc("subset") + 1, "area", area_of(positions_m(table, "true_")))
+        table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
         baselines += covariance_baselines(table, localizer.bundle)

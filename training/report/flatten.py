@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from training.evaluate.report_metrics import BaselineGroup, BaselineMetrics, GroupMetrics, ReportMetrics, RunInfo
 from training.metrics.consistency import ConsistencyMetrics
-from training.metrics.errors import THRESHOLDS_M, CountAndShare, ErrorMetrics
+from training.metrics.errors import CATASTROPHIC_M, THRESHOLDS_M, CountAndShare, ErrorMetrics
 from training.metrics.estimate import UNKNOWN, Estimate
 from training.metrics.risk_coverage import RiskCoverageMetrics
 
@@ -72,7 +72,8 @@ def flat_errors(errors: ErrorMetrics) -> FlatJson:
     }
     for threshold, within in errors.within.items():
         flat |= _count_and_share(f"within_{threshold}m", within)
-    return flat | _count_and_share(f"beyond_{THRESHOLDS_M[-1]}m", errors.beyond)
+    flat |= _count_and_share(f"beyond_{THRESHOLDS_M[-1]}m", errors.beyond)
+    return flat | _count_and_share(f"beyond_{CATASTROPHIC_M}m", errors.catastrophic)
 
 
 def _count_and_share(name: str, counted: CountAndShare) -> FlatJson:
