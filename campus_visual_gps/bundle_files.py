@@ -15,15 +15,13 @@ from campus_visual_gps.errors import BundleError
 from campus_visual_gps.io_utils import sha256_of
 from campus_visual_gps.models.position_model import PositionModel
 from campus_visual_gps.models.site_model import member_groups
-from campus_visual_gps.models.stages import shared_stage_count, stage_names, stage_tensors
+from campus_visual_gps.models.stages import SHARED_STAGES, shared_stage_count, stage_names, stage_tensors
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
 from campus_visual_gps.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SHARED_STAGES = "shared_stages.safetensors"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ def select_photos(dataset_dir: Path, split: str) -> pd.DataFrame:
         raise ConfigError(f"split {split!r} is none of {', '.join(SPLITS)}")
     photos = load_dataset(dataset_dir)
     if split != ALL and not (photos["subset"] != "").any():
-        raise DatasetError(f"{dataset_dir} was never split; run `split {dataset_dir}`, or score it whole: --split all")
+        raise DatasetError(
+            f"{dataset_dir} was never split; run `split {dataset_dir} --test SESSION`, or score it whole: --split all"
+        )
     chosen = photos if split == ALL else photos[photos["subset"] == split]
     if chosen.empty:
         sizes = photos["subset"].value_counts()

@@ -80,7 +80,9 @@ def load_site(config: TrainConfig) -> TrainingSite:
     dataset_dir, _ = directories(config)
     photos = load_dataset(dataset_dir)
     if "subset" not in photos or not (photos["subset"] == TRAIN).any():
-        raise DatasetError(f"{dataset_dir} has no training photos: run split first")
+        raise DatasetError(
+            f"{dataset_dir} has no training photos: run `split {dataset_dir}`, or hold out fewer sessions"
+        )
     train = photos[photos["subset"] == TRAIN]
     # The middle of the site keeps coordinates small; the median is not moved by one wrong label.
     frame = LocalFrame.at(train["latitude_deg"].median(), train["longitude_deg"].median())
@@ -118,7 +120,7 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     """
     if val.empty and config.trainer.keep != LAST:
         raise DatasetError(
-            f"{site.dataset_dir} has no validation photos: run split again with validation sessions, or set "
+            f"{site.dataset_dir} has no validation photos: run `split {site.dataset_dir} --val SESSION`, or set "
             f"trainer.keep to {LAST} with a cosine schedule"
         )
     if val.empty and config.scheduler.name != "cosine":

@@ -168,7 +168,7 @@ def _subsets_of(labels: pd.DataFrame, dataset_dir: Path) -> pd.Series:
     if stale.any():
         raise DatasetError(
             f"{path}: older than the photos or their corrections ({stale.sum()} photos differ, the first is "
-            f"{labels['file'][stale.argmax()]}); run `split {dataset_dir}` again"
+            f"{labels['file'][stale.argmax()]}); run `split {dataset_dir}` again: it keeps the held-out photos"
         )
     unknown = sorted(set(subsets) - set(SUBSETS))
     if unknown:
