@@ -1,20 +1,26 @@
-"""Parsing for training/config.py: YAML, KEY=VALUE settings, and validation errors in one line."""
+"""Strict, typed settings from YAML: types, parsing, KEY=VALUE settings, and validation errors in one line."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import reprlib
 import typing
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from campus_visual_gps.errors import ConfigError
 
+Config = TypeVar("Config")
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
@@ -55,6 +61,28 @@ _Loader.add_constructor(_INT, _integer)
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_Loader)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The table of keys in a YAML file. Raises ConfigError."""
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a table of keys at the top level, got {reprlib.repr(data)}")
+    return data
+
+
+def validated(data: dict[str, Any], config: type[Config], where: object) -> Config:
+    """Settings as a strict dataclass of pydantic. Raises ConfigError: one line that begins with `where`."""
+    try:
+        # in JSON, strict validation takes lists for tuples and tables for dataclasses
+        return TypeAdapter(config).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {one_line(error, config)}") from error
+    except (ConfigError, TypeError) as error:  # TypeError: a key that JSON cannot have, such as a date
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def set_key(data: dict[str, Any], setting: str) -> None:
@@ -126,8 +154,13 @@ def _unknown_key(details: ErrorDetails, config: type) -> str:
 
 def _section(config: Any, names: Sequence[str]) -> Any:
     for name in names:
-        config = typing.get_type_hints(config)[name]
+        config = _item(config) if name.isdecimal() else typing.get_type_hints(config)[name]
     return config
+
+
+def _item(config: Any) -> Any:
+    """The type of a list's items; of any other type, itself."""
+    return next(iter(typing.get_args(config)), config)
 
 
 def _key(details: ErrorDetails, config: Any) -> str:
@@ -136,6 +169,7 @@ def _key(details: ErrorDetails, config: Any) -> str:
     for part in details["loc"]:
         if isinstance(part, int):
             key += f"[{part}]"
+            config = _item(config)
         elif dataclasses.is_dataclass(config):
             key = f"{key}.{part}".lstrip(".")
             config = typing.get_type_hints(config)[part]

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
-_WITHOUT_INFLUENCE = ("seeds", "out", "guards", "descriptor", "bundle")
+_WITHOUT_INFLUENCE = ("dataset", "seeds", "out", "guards", "descriptor", "bundle")
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -140,7 +140,10 @@ def _last_checkpoint(run_dir: Path) -> str | None:
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it."""
+    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it.
+
+    Nor does another path of the data set: the photos are known by their fingerprint.
+    """
     kept = {key: value for key, value in to_dict(config).items() if key not in _WITHOUT_INFLUENCE}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept

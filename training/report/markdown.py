@@ -7,6 +7,7 @@ from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
 from training.metrics.errors import THRESHOLDS_M, CountAndShare
 from training.report.consistency_section import consistency_section, overview
+from training.report.ensemble_sections import agreement_section, covariance_choice_section, tta_section
 from training.report.formatting import NONE, number, percent, with_interval
 from training.report.markdown_blocks import error_table, picture, reasons_list, section, table
 from training.report.rejection_section import rejection_counts, rejection_section
@@ -29,6 +30,9 @@ def markdown(metrics: ReportMetrics, pictures: dict[str, str], addition: str = "
         section("By session and area", picture(pictures, "groups"), _group_tables(metrics)),
         consistency_section(metrics, pictures),
         rejection_section(metrics),
+        covariance_choice_section(metrics),
+        agreement_section(metrics),
+        tta_section(metrics),
         section("Members and time", error_table(_member_rows(metrics)), _time_line(metrics)),
         section("How to read this", _notes(metrics)),
     ]
@@ -42,7 +46,7 @@ def _head(metrics: ReportMetrics) -> str:
         f"**Mean distance error {with_interval(errors.mean_error_m, 2)} m** (95 % interval), "
         f"median {number(errors.median_error_m.value, 2)} m, 90th percentile {number(errors.p90_error_m.value, 2)} m, "
         f"on {errors.n_photos} photos of `{run.split}` in `{run.dataset}`.\n\n"
-        f"Bundle `{run.bundle}`, {len(run.member_seeds)} members, on {run.device} in "
+        f"Bundle `{run.bundle}`, {len(run.member_names)} members, on {run.device} in "
         f"{run.precision}, {run.evaluated_at}. Every metric and picture comes from "
         "[predictions.csv](predictions.csv); all metrics are in [report.json](report.json)."
     )
@@ -69,7 +73,7 @@ def _group_tables(metrics: ReportMetrics) -> str:
 
 
 def _member_rows(metrics: ReportMetrics) -> list[TableRow]:
-    members = [TableRow(f"member {seed}", errors) for seed, errors in metrics.by_member.items()]
+    members = [TableRow(f"member {name}", errors) for name, errors in metrics.by_member.items()]
     return [*members, TableRow("ensemble", metrics.all.errors)]
 
 
