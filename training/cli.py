@@ -14,7 +14,7 @@ from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
 from training.console import OneLineHandler, console, fail, resumable
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
-from training.report_commands import tables
+from training.report_commands import figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -32,7 +32,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, tables):
+for command in (ingest, apply_corrections, split, tables, figures):
     app.command()(command)
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 from campus_visual_gps.estimation.integrity import distance_outside_m
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
+from training.evaluate.worst import WorstPhotos, worst_photos
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
 from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, position_errors_m, share_of
-from training.metrics.estimate import Estimate
+from training.metrics.estimate import Estimate, finite_or_none
 from training.photos.manifest import capture_times_s
 
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
@@ -84,11 +85,11 @@ class BaselineMetrics:
 
 @dataclass(frozen=True)
 class TimeMetrics:
-    """Seconds per photo: transform and ensemble together, and the ensemble alone."""
+    """Seconds per photo: transform and ensemble together, and the ensemble alone; None where none was measured."""
 
-    seconds_per_photo_median: float
-    ensemble_s_median: float
-    ensemble_s_p95: float
+    seconds_per_photo_median: float | None
+    ensemble_s_median: float | None
+    ensemble_s_p95: float | None
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class ReportMetrics:
     by_rejection_reason: dict[str, ErrorMetrics]
     by_member: dict[int, ErrorMetrics]
     by_baseline: dict[str, BaselineMetrics]
+    worst: WorstPhotos
     time: TimeMetrics
 
 
@@ -143,6 +145,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_rejection_reason=_by_rejection_reason(predictions, blocks),
         by_member={seed: _member(predictions, seed, blocks) for seed in run.member_seeds},
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
+        worst=worst_photos(predictions),
         time=_times(predictions),
     )
 
@@ -193,9 +196,9 @@ def _member(predictions: pd.DataFrame, seed: int, blocks: np.ndarray) -> ErrorMe
 def _times(predictions: pd.DataFrame) -> TimeMetrics:
     ensemble_s = predictions["ensemble_s"]
     return TimeMetrics(
-        seconds_per_photo_median=float((predictions["transform_s"] + ensemble_s).median()),
-        ensemble_s_median=float(ensemble_s.median()),
-        ensemble_s_p95=float(ensemble_s.quantile(0.95)),
+        seconds_per_photo_median=finite_or_none((predictions["transform_s"] + ensemble_s).median()),
+        ensemble_s_median=finite_or_none(ensemble_s.median()),
+        ensemble_s_p95=finite_or_none(ensemble_s.quantile(0.95)),
     )
 
 

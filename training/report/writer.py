@@ -50,10 +50,18 @@ def write_report(
     directory: Path, run: RunInfo, site: SiteOutline, make_addition: MakeAddition | None = None
 ) -> WrittenReport:
     """Write report.json, the pictures and report.md from the predictions.csv in a directory."""
-    from training.report.plots import draw_pictures
-
     predictions = read_predictions(directory / PREDICTIONS)
     addition = make_addition(predictions, site, directory) if make_addition else Addition()
+    return write_report_of(predictions, directory, run, site, addition)
+
+
+def write_report_of(
+    predictions: pd.DataFrame, directory: Path, run: RunInfo, site: SiteOutline, addition: Addition | None = None
+) -> WrittenReport:
+    """Write report.json, the pictures and report.md of predictions into a directory."""
+    from training.report.plots import draw_pictures
+
+    addition = addition or Addition()
     metrics = compute_metrics(predictions, run, site)
     flat = to_flat_json(metrics) | addition.flat
     (directory / REPORT_JSON).write_text(json.dumps(flat, indent=1, allow_nan=False) + "\n", encoding="utf-8")
