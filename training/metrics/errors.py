@@ -10,6 +10,7 @@ from training.metrics.bootstrap import BlockBootstrap
 from training.metrics.estimate import UNKNOWN, Estimate
 
 THRESHOLDS_M = (5, 10, 15, 20)  # paper, table 2
+CATASTROPHIC_M = 50  # paper, table 14
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ErrorMetrics:
     A photo without a position has no distance: it is left out of the mean and the quantiles, counted in
     `n_without_position`, and counts as beyond the last threshold, so that the table's counts add up to n_photos.
     `n_blocks` is the number of independent stretches that the intervals are drawn from; `within` has one entry for
-    each of THRESHOLDS_M.
+    each of THRESHOLDS_M, `beyond` is beyond the last of them and `catastrophic` beyond CATASTROPHIC_M.
     """
 
     n_photos: int
@@ -39,6 +40,7 @@ class ErrorMetrics:
     max_error_m: float | None
     within: dict[int, CountAndShare]
     beyond: CountAndShare
+    catastrophic: CountAndShare
 
 
 def position_errors_m(predicted_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray:
@@ -69,6 +71,7 @@ def error_metrics(errors_m: np.ndarray, blocks: np.ndarray) -> ErrorMetrics:
         max_error_m=float(distances_m.max()) if len(distances_m) else None,
         within={threshold: _count_and_share(errors_m <= threshold, everything) for threshold in THRESHOLDS_M},
         beyond=_count_and_share(~(errors_m <= last_m), everything),  # NaN is beyond
+        catastrophic=_count_and_share(~(errors_m <= CATASTROPHIC_M), everything),
     )
 
 
@@ -94,6 +97,12 @@ def share_of(flags: np.ndarray, bootstrap: BlockBootstrap) -> Estimate:
     if not len(flags):
         return UNKNOWN
     return Estimate.of(float(np.mean(flags)), bootstrap.share_interval(flags))
+
+
+def mean_error_difference(errors_m: np.ndarray, baseline_m: np.ndarray, blocks: np.ndarray) -> Estimate:
+    """Mean error minus a baseline's, on the photos where both have one; the interval is of paired draws."""
+    both = np.isfinite(errors_m) & np.isfinite(baseline_m)
+    return _mean(errors_m[both] - baseline_m[both], BlockBootstrap(blocks[both]))
 
 
 def mean_error_ratio(errors_m: np.ndarray, baseline_m: np.ndarray, blocks: np.ndarray) -> Estimate:

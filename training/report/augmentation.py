@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,13 +129,16 @@ def _strip(shown: list[Effect], image: ImageSpec, photos: list[SamplePhoto], see
     """Samples that cover the range evenly; several effects of one key side by side."""
     is_fine = shown[0].is_fine
     headers = [Header(("original",))]
-    rows = [[tile(centre(photo.rgb) if is_fine else photo.rgb, photo.name)] for photo in photos]
-    each = math.ceil(_STRIP_SAMPLES / len(shown))
+    middle = "(middle)" if is_fine else ""
+    rows = [[tile(centre(photo.rgb) if is_fine else photo.rgb, photo.name, middle)] for photo in photos]
+    each = 1 if shown[0].is_constant else math.ceil(_STRIP_SAMPLES / len(shown))
     for effect in shown:
         headers.append(header_of(effect, each))
         for row, samples in zip(rows, _samples(effect, image, photos, each, seed), strict=True):
             row += samples
-    return draw_tiles(" and ".join(effect.title for effect in shown).capitalize(), rows, headers)
+    title = ", ".join(effect.title for effect in shown)
+    reasons = [line for effect in shown for line in textwrap.wrap(effect.reason, 24 * (1 + each * len(shown)))]
+    return draw_tiles("\n".join([title[0].upper() + title[1:], *reasons]), rows, headers)
 
 
 def _samples(effect: Effect, image: ImageSpec, photos: list[SamplePhoto], each: int, seed: int) -> list[list[Tile]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from training.augment_settings import NIGHT_VERSIONS, AugmentSettings
+from training.data.augment import INVALID_REASONS
 
 # Every setting that turns an augmentation on, at zero.
 _NOTHING: dict[str, Any] = {
@@ -48,6 +49,8 @@ class Effect:
         used: Whether the configuration uses it.
         valid: Whether a position label still holds.
         is_fine: Whether it is only seen at the size of the pixels.
+        is_constant: Whether it does the same to an image every time.
+        reason: Why a label would not follow.
     """
 
     key: str
@@ -57,6 +60,8 @@ class Effect:
     used: bool
     valid: bool = True
     is_fine: bool = False
+    is_constant: bool = False
+    reason: str = ""
 
 
 def effects(settings: AugmentSettings) -> list[Effect]:
@@ -82,7 +87,7 @@ def _colours(settings: AugmentSettings) -> list[Effect]:
     return [
         _alone(settings, "colour jitter", strength, _always(max(jitter.values())), **shown),
         _alone(settings, "hue", f"±{hue:g} turns", _always(settings.hue), hue=hue),
-        _alone(settings, "grey", "", settings.grayscale_p, grayscale_p=1.0),
+        replace(_alone(settings, "grey", "", settings.grayscale_p, grayscale_p=1.0), is_constant=True),
     ]
 
 
@@ -115,7 +120,10 @@ def _invalid(settings: AugmentSettings) -> list[Effect]:
     flip = _alone(settings, "horizontal flip", "", settings.horizontal_flip_p, horizontal_flip_p=1.0)
     area = f"area {_percent(settings.resized_crop_scale)}"
     crop = _alone(settings, "resized crop", area, settings.resized_crop_p, resized_crop_p=1.0)
-    return [replace(flip, key="flip", valid=False), replace(crop, key="crop", valid=False)]
+    return [
+        replace(flip, key="flip", valid=False, reason=INVALID_REASONS["horizontal_flip_p"], is_constant=True),
+        replace(crop, key="crop", valid=False, reason=INVALID_REASONS["resized_crop_p"]),
+    ]
 
 
 def _alone(settings: AugmentSettings, title: str, strength: str, p: float, **on: Any) -> Effect:

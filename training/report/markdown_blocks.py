@@ -18,14 +18,20 @@ def section(title: str, *blocks: str) -> str:
 
 
 def picture(pictures: dict[str, str], name: str) -> str:
-    return f"![{name}]({pictures[name]})"
+    """A picture; empty where there was nothing to draw."""
+    return f"![{name}]({pictures[name]})" if name in pictures else ""
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """The first column to the left, the others to the right."""
     align = ["---", *["---:"] * (len(header) - 1)]
-    escaped = [[printable(cell).replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[_cell(text) for text in row] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, align, *escaped])
+
+
+def _cell(text: str) -> str:
+    """On one line, with what would end the cell escaped; a backslash before a bar would take its escape away."""
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def error_table(rows: Sequence[TableRow], first: str = "") -> str:

@@ -1,0 +1,1 @@
+"""The tables of an experiments directory, in Markdown and CSV."""
