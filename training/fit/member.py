@@ -28,7 +28,8 @@ from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset
+from training.data.dataset import PhotoDataset, collate_channels_last
+from training.data.photo_cache import cached_pixels
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
 from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
@@ -179,9 +180,11 @@ def _datasets(
 
 
 def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
+    read = cached_pixels(data.pool, image)
+    augmented, plain = TrainTransform(augment, image), EvaluationTransform(image)
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
-        PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, augmented, data.train_weights, read),
+        PhotoDataset(data.val_paths, data.val_enu_m, image, plain, read=read),
     )
 
 
@@ -206,6 +209,7 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
             batch_size=settings.batch_size,
             shuffle=shuffle,
             drop_last=drop_last,
+            collate_fn=collate_channels_last,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
