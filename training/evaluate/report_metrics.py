@@ -11,6 +11,7 @@ import pandas as pd
 from campus_visual_gps.estimation.integrity import distance_outside_m
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
+from training.evaluate.whole_sessions import TouchedSessions, touched_rows, touched_sessions
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
 from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, position_errors_m, share_of
@@ -23,7 +24,7 @@ DAY, NIGHT = "day", "night"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was scored on what.
+    """What was scored on what. `n_seen_in_training` counts photos of the scored sessions that the bundle trained on.
 
     `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
     """
@@ -96,7 +97,8 @@ class ReportMetrics:
     """Everything that report.json holds of an evaluation of photos; `training.report.flatten` writes it.
 
     `block_length_s` is the length of the stretches that intervals are drawn from. `by_light` has "day" and "night"
-    where there are such photos.
+    where there are such photos. `untouched_sessions` and `touched_sessions` are told apart where sessions are
+    `on_both_sides` (paper, section 3.5: photos that were moved to training), and None elsewhere.
     """
 
     run: RunInfo
@@ -113,6 +115,9 @@ class ReportMetrics:
     by_member: dict[int, ErrorMetrics]
     by_baseline: dict[str, BaselineMetrics]
     time: TimeMetrics
+    on_both_sides: TouchedSessions | None = None
+    untouched_sessions: GroupMetrics | None = None
+    touched_sessions: GroupMetrics | None = None
 
 
 def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
@@ -125,6 +130,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
     """
     blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
     accepted = (predictions["rejection_reason"] == "").to_numpy()
+    touched, on_both_sides = touched_rows(predictions), touched_sessions(predictions)
 
     def group(rows: np.ndarray) -> GroupMetrics:
         return _group(predictions[rows], blocks[rows])
@@ -144,6 +150,9 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_member={seed: _member(predictions, seed, blocks) for seed in run.member_seeds},
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
         time=_times(predictions),
+        on_both_sides=on_both_sides,
+        untouched_sessions=group(~touched) if on_both_sides else None,
+        touched_sessions=group(touched) if on_both_sides else None,
     )
 
 

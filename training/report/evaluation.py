@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,11 +27,11 @@ from training.evaluate.predict import (
     write_predictions,
 )
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
+from training.evaluate.whole_sessions import seen_in_training, session_columns
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
-from training.photos.photo_id import photo_key
 from training.photos.stored_images import resizing_difference
 from training.report.flatten import FlatJson
 from training.report.staging import staged_directory
@@ -170,7 +170,9 @@ def score(
         predictions, reasons = _predictions(subjects, areas, progress)
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
-        run = _run_info(subjects, areas.source, reasons, [other.name for other in others])
+        run = _run_info(
+            subjects, areas.source, reasons, [other.name for other in others], seen_in_training(predictions)
+        )
         written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)
@@ -184,6 +186,7 @@ def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> t
     for subject in subjects:
         localizer = subject.localizer
         table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
+        table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
@@ -195,14 +198,10 @@ def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> t
 
 
 def _run_info(
-    subjects: Sequence[Subject], area_source: str, reasons: dict[str, str], comparisons: list[str]
+    subjects: Sequence[Subject], area_source: str, reasons: dict[str, str], comparisons: list[str], n_seen: int
 ) -> RunInfo:
     first, several = subjects[0], f", {len(subjects)} folds" if len(subjects) > 1 else ""
     bundle, engine = first.localizer.bundle, first.localizer.engine
-    n_seen = sum(
-        len(_keys(subject.photos["photo_id"]) & _keys(subject.localizer.bundle.training.get("photo_ids") or []))
-        for subject in subjects
-    )
     return RunInfo(
         model_id=bundle.model_id + several,
         bundle=str(bundle.path) + several,
@@ -217,10 +216,6 @@ def _run_info(
         baselines=reasons | dict.fromkeys(comparisons, ""),
         comparisons=comparisons,
     )
-
-
-def _keys(photo_ids: Iterable[object]) -> set[str]:
-    return {photo_key(str(photo_id)) for photo_id in photo_ids}
 
 
 def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:
