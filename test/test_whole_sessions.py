@@ -22,7 +22,7 @@ from training.report.markdown import markdown
 from training.report.summary import summary_table
 
 SITE = SiteOutline(200.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), np.zeros((1, 2)))
-RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", [42], "a grid", 0)
+RUN = RunInfo("tiny", "", "", "test", "cpu", "fp32", "", ["42"], "a grid", 0)
 PICTURES = defaultdict(lambda: "x.png")
 
 

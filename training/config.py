@@ -157,6 +157,8 @@ class BundleSettings:
             photos gain by it.
         accepted_error_m: Mean error that accepted held-out photos shall have; sets the gates on sigma and on the
             separation of modes. None leaves these two off.
+        covariance: Which covariance a fix gets: `calibrated`, or `ensemble_spread`, the sample covariance of the
+            members' positions. The calibration is fitted in both cases.
     """
 
     altitude_m: float | None = None
@@ -167,6 +169,7 @@ class BundleSettings:
     point_estimator: Literal["geometric_median", "mean"] = "geometric_median"
     retrieval_prior: bool = False
     accepted_error_m: PositiveFloat | None = None
+    covariance: Literal["calibrated", "ensemble_spread"] = "calibrated"
 
 
 def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> ModelConfig:

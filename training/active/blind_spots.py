@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.errors import DatasetError
-from training.active.evaluation_files import Evaluation
+from campus_visual_gps.errors import DatasetError, GeodesyError
+from training.active.evaluation_files import Evaluation, read_evaluation
 from training.active.training_photos import TrainingPhotos
 from training.evaluate.predict import covariances_m2, positions_m
 from training.metrics.consistency import nees, usable
@@ -18,6 +18,7 @@ from training.photos.tables import read_rows, write_table
 
 _log = logging.getLogger(__name__)
 
+BLIND_SPOTS_CSV = "blind-spots.csv"
 FIRST_ROUND_M = 30.0  # paper, section 3.5; 20 m in the second round
 # What a person fills. The names are those of a file of corrections.
 DECISION_COLUMNS = ("decision", "latitude_deg", "longitude_deg", "note")
@@ -44,6 +45,29 @@ class BlindSpots:
     night: int
     missed_by_all: int
     agreed_against: int
+
+    def write(self, path: Path) -> None:
+        """Write the table. Raises DatasetError if the file holds anything that a person wrote."""
+        write_queue(path, self.table)
+
+
+def list_blind_spots(
+    evaluation_path: Path, over_m: float = FIRST_ROUND_M, dataset_dir: Path | None = None
+) -> BlindSpots:
+    """Read an evaluation and find its blind spots, with the distance to the training photos of its data set.
+
+    Raises:
+        DatasetError: The evaluation is missing or damaged, or `dataset_dir` is.
+    """
+    evaluation = read_evaluation(evaluation_path)
+    directory = dataset_dir or evaluation.dataset_dir
+    if directory is None:
+        _log.info("%s names no data set: the distance to the training photos stays empty; --dataset", evaluation.path)
+        return find_blind_spots(evaluation, over_m)
+    try:
+        return find_blind_spots(evaluation, over_m, TrainingPhotos.of(directory))
+    except GeodesyError as error:
+        raise DatasetError(f"{directory} is of another site than {evaluation.path}: {error}") from None
 
 
 def find_blind_spots(

@@ -47,7 +47,7 @@ class Correction:
 
 def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
     """All rows of a file of corrections. Raises DatasetError with the line of an invalid row."""
-    corrections = [_to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
+    corrections = [to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
     moves = [(correction.latitude_deg, correction.longitude_deg) for correction in corrections if correction.moves]
     warn_if_rounded(path, moves)
     places: dict[str, str] = {}
@@ -59,7 +59,7 @@ def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
     return corrections
 
 
-def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
+def to_correction(row: UserRow, names: PhotoNames) -> Correction:
     photo_id = _find_photo(row, names)
     try:
         decision = parse_decision(row.text("decision")) or LABEL
