@@ -24,7 +24,7 @@ from training.ensemble_commands import (
 )
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
-from training.report_commands import tables
+from training.report_commands import figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -42,7 +42,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables):
+for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
     app.command()(command)
 
 

@@ -14,6 +14,7 @@ from training.evaluate.agreement import IMPOSSIBLE_OVER_M, AgreementMetrics, agr
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
 from training.evaluate.tta_columns import column_prefix
+from training.evaluate.worst import WorstPhotos, worst_photos
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
 from training.metrics.errors import (
@@ -24,7 +25,7 @@ from training.metrics.errors import (
     position_errors_m,
     share_of,
 )
-from training.metrics.estimate import Estimate
+from training.metrics.estimate import Estimate, finite_or_none
 from training.photos.manifest import capture_times_s
 
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
@@ -117,11 +118,11 @@ class TtaMetrics:
 
 @dataclass(frozen=True)
 class TimeMetrics:
-    """Seconds per photo: transform and ensemble together, and the ensemble alone."""
+    """Seconds per photo: transform and ensemble together, and the ensemble alone; None where none was measured."""
 
-    seconds_per_photo_median: float
-    ensemble_s_median: float
-    ensemble_s_p95: float
+    seconds_per_photo_median: float | None
+    ensemble_s_median: float | None
+    ensemble_s_p95: float | None
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ class ReportMetrics:
     by_rejection_reason: dict[str, ErrorMetrics]
     by_member: dict[str, ErrorMetrics]
     by_baseline: dict[str, BaselineMetrics]
+    worst: WorstPhotos
     time: TimeMetrics
     agreement: AgreementMetrics | None = None
     by_tta: dict[str, TtaMetrics] = field(default_factory=dict)
@@ -178,6 +180,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_rejection_reason=_by_rejection_reason(predictions, blocks),
         by_member={name: _member(predictions, name, blocks) for name in run.member_names},
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
+        worst=worst_photos(predictions),
         time=_times(predictions),
         agreement=agreement_metrics(predictions, run.member_names, run.impossible_over_m),
         by_tta={mode: _tta(mode, predictions, blocks) for mode in run.tta},
@@ -242,9 +245,9 @@ def _tta(mode: str, predictions: pd.DataFrame, blocks: np.ndarray) -> TtaMetrics
 def _times(predictions: pd.DataFrame) -> TimeMetrics:
     ensemble_s = predictions["ensemble_s"]
     return TimeMetrics(
-        seconds_per_photo_median=float((predictions["transform_s"] + ensemble_s).median()),
-        ensemble_s_median=float(ensemble_s.median()),
-        ensemble_s_p95=float(ensemble_s.quantile(0.95)),
+        seconds_per_photo_median=finite_or_none((predictions["transform_s"] + ensemble_s).median()),
+        ensemble_s_median=finite_or_none(ensemble_s.median()),
+        ensemble_s_p95=finite_or_none(ensemble_s.quantile(0.95)),
     )
 
 

@@ -36,6 +36,7 @@ from training.photos.photo_id import photo_key
 from training.photos.stored_images import resizing_difference
 from training.report.evaluation_options import EvaluationOptions
 from training.report.flatten import FlatJson
+from training.report.site_file import SITE_JSON, write_site
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_MD, MakeAddition, write_report
 
@@ -178,6 +179,7 @@ def score(
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others], options)
+        write_site(staging / SITE_JSON, site)
         written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)

@@ -42,6 +42,9 @@ def to_flat_json(metrics: ReportMetrics) -> FlatJson:
     flat |= flat_estimate("accepted_share", metrics.accepted_share)
     for reason, errors in metrics.by_rejection_reason.items():
         flat |= prefixed(f"rejected.{reason}.", flat_errors(errors))
+    worst = metrics.worst
+    flat |= {"worst_25_count": len(worst.photos), "worst_25_night_count": worst.n_night}
+    flat |= {"worst_25_night_share": worst.night_share}
     flat |= asdict(metrics.time)
     for name, errors in metrics.by_member.items():
         flat |= prefixed(f"member.{name}.", flat_errors(errors))
