@@ -137,8 +137,8 @@ def audit_table(evaluation: Evaluation, training: TrainingPhotos | None = None) 
         "predicted_longitude_deg": rows["longitude_deg"].round(7),
     }
     columns |= {
-        f"member_{seed}_error_m": error_m.round(1)
-        for seed, error_m in zip(evaluation.seeds, evaluation.member_errors_m().T, strict=True)
+        f"member_{name}_error_m": error_m.round(1)
+        for name, error_m in zip(evaluation.members, evaluation.member_errors_m().T, strict=True)
     }
     nearest_m = np.full(len(rows), np.nan) if training is None else _nearest_training_m(evaluation, training)
     columns |= {

@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.estimation.calibration import CALIBRATED
+from training.evaluate.agreement import IMPOSSIBLE_OVER_M
 from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, positions_m, read_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
+from training.evaluate.tta_columns import column_prefix
 from training.photos.areas import grid_areas
 from training.photos.manifest import capture_times_s
 from training.report.evaluation import EvaluationSummary
@@ -117,10 +120,16 @@ def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Pat
         "area_source": area_source or _UNKNOWN,
         "n_seen_in_training": 0,
         "comparisons": [],
+        "covariance": CALIBRATED,
+        "tta": [],
+        "tta_views": 0,
+        "tta_original_weight": 0.0,
+        "impossible_over_m": IMPOSSIBLE_OVER_M,
     }
     required = [item.name for item in dataclasses.fields(RunInfo) if item.default is item.default_factory]
     defaults = dict.fromkeys(required, _UNKNOWN) | known
     recorded = {name: content[name] for name in defaults if type(content.get(name)) is type(defaults[name])}
     recorded["member_names"] = known["member_names"]
+    recorded["tta"] = [mode for mode in recorded.get("tta", []) if f"{column_prefix(mode)}s" in columns]
     recorded["comparisons"] = [name for name in recorded.get("comparisons", []) if name in baselines]
     return RunInfo(**(defaults | recorded | {"baselines": baselines}))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import VisualGpsError
-from training.evaluate.predict import positions_m, read_predictions
+from training.evaluate.predict import members_in, positions_m, read_predictions
 from training.evaluate.worst import light_of, worst_photos
 from training.metrics.bootstrap import walk_blocks
 from training.metrics.errors import (
@@ -24,8 +23,6 @@ from training.metrics.estimate import Estimate
 from training.photos.manifest import capture_times_s
 from training.photos.photo_id import photo_key
 from training.report.tables.experiment_files import DONE, FAILED, Experiment, ExperimentRow
-
-_MEMBER = re.compile(r"member_(\d+)_east_m")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class RowMetrics:
     row: ExperimentRow
     is_baseline: bool = False
     reason: str = ""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     block_length_s: float | None = None
     errors: ErrorMetrics | None = None
@@ -125,7 +122,7 @@ def _row_metrics(row: ExperimentRow, table: pd.DataFrame | None, reason: str) ->
         return RowMetrics(row, reason=reason, gap=gap)
     blocks, length_s = _blocks(table)
     night, no_night = _night(table, blocks)
-    seeds = member_seeds(table)
+    seeds = members_in(table)
     return RowMetrics(
         row,
         seeds=seeds,
@@ -139,12 +136,6 @@ def _row_metrics(row: ExperimentRow, table: pd.DataFrame | None, reason: str) ->
     )
 
 
-def member_seeds(table: pd.DataFrame) -> tuple[int, ...]:
-    """Seeds of the members that a table of predictions has positions of."""
-    found = (int(match[1]) for match in map(_MEMBER.fullmatch, table.columns) if match)
-    return tuple(sorted(seed for seed in found if f"member_{seed}_north_m" in table))
-
-
 def _blocks(table: pd.DataFrame) -> tuple[np.ndarray, float]:
     captured = table["captured_at"] if "captured_at" in table else pd.Series([""] * len(table))
     return walk_blocks(table["session"].tolist(), capture_times_s(captured))
@@ -155,7 +146,7 @@ def errors_m(table: pd.DataFrame) -> np.ndarray:
     return table["error_m"].to_numpy(dtype=np.float64)
 
 
-def _by_seed(table: pd.DataFrame, seeds: tuple[int, ...], blocks: np.ndarray) -> SeedMetrics | None:
+def _by_seed(table: pd.DataFrame, seeds: tuple[str, ...], blocks: np.ndarray) -> SeedMetrics | None:
     """None for fewer than two seeds, and where no photo has a position from each."""
     if len(seeds) < 2:
         return None
