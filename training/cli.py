@@ -12,6 +12,7 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
+from training.active_commands import blind_spots, round, round_table, worst
 from training.console import OneLineHandler, console, fail, resumable
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
@@ -33,7 +34,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, experiment, tables):
+for command in (ingest, apply_corrections, split, blind_spots, worst, round, round_table, experiment, tables):
     app.command()(command)
 
 
