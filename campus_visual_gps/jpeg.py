@@ -68,6 +68,20 @@ def is_jpeg(data: bytes) -> bool:
     return bytes(data[:2]) == START
 
 
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels by the frame header, of which `data` may be the beginning; (0, 0) without one."""
+    position = len(START) if is_jpeg(data) else len(data)
+    while marker := _marker_at(data, position):
+        code, position = marker
+        if code in _FRAMES and position + 7 <= len(data):
+            return int.from_bytes(data[position + 5 : position + 7], "big"), int.from_bytes(
+                data[position + 3 : position + 5], "big"
+            )
+        if code not in _BARE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return 0, 0
+
+
 def complete_jpeg(data: bytes) -> bytes:
     """The JPEG with its end marker, which is added if only that is missing.
 

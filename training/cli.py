@@ -13,6 +13,8 @@ from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
 from training.console import OneLineHandler, console, fail, resumable
+from training.ensemble_commands import combine
+from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 from training.report_commands import figures, tables
 
@@ -23,7 +25,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE replaces a value of the file, such as model.head=gaussian")
 ]
 AreasCsv = Annotated[
-    Path | None, typer.Option("--areas", help="CSV table of named areas: area, latitude_deg, longitude_deg")
+    Path | None, typer.Option("--areas", help="areas: polygons (GeoJSON, KML), a table of their corners or of photos")
 ]
 BagPath = Annotated[Path, typer.Argument(help="rosbag2 directory, or a .mcap, .db3 or .bag file")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
@@ -32,7 +34,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, tables, figures):
+for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
     app.command()(command)
 
 

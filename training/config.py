@@ -6,23 +6,17 @@ Unknown keys, wrong types and values out of range are errors. A component receiv
 from __future__ import annotations
 
 import dataclasses
-import json
-import reprlib
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import (
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    TypeAdapter,
-    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
@@ -31,7 +25,9 @@ from pydantic.dataclasses import dataclass
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.io_utils import to_builtin
 from campus_visual_gps.models.position_model import ModelConfig
-from training.config_parsing import one_line, parse_yaml, set_key
+from training.augment_settings import AugmentSettings
+from training.config_parsing import STRICT as _STRICT
+from training.config_parsing import Fraction, read_settings, set_key, validated
 
 BEST: Final = "best"
 LAST: Final = "last"
@@ -41,51 +37,6 @@ HUBER: Final = "huber"
 MSE: Final = "mse"
 INVERSE_VARIANCE: Final = "inverse_variance"
 AREA_ZSCORE: Final = "area_zscore"
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-JpegQuality = Annotated[int, Field(ge=1, le=100)]
-
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class AugmentSettings:
-    """Augmentation of training images (paper, sections 3.4, 5.5 and 5.6).
-
-    No flip and no resized crop: the label would not follow.
-
-    Attributes:
-        rotation_deg: Largest rotation to either side.
-        perspective_scale: Strength of the random perspective, 0 to 1, applied to every second image.
-        brightness, contrast, saturation: Relative range of the colour jitter.
-        grayscale_p: Probability of a grey image.
-        erasing_p: Probability of an erased rectangle.
-        night_p: Probability of the night simulation.
-        night_brightness, night_contrast: Ranges (low, high) of the factors of the night simulation.
-        noise_sigma: Largest sigma of the sensor noise, in levels of 255; 0 turns it off. Not in the paper.
-        jpeg_p: Probability of a JPEG round trip. Not in the paper.
-        jpeg_quality: Range (low, high) of its quality.
-    """
-
-    rotation_deg: NonNegativeFloat = 5.0
-    perspective_scale: Fraction = 0.2
-    brightness: NonNegativeFloat = 0.2
-    contrast: NonNegativeFloat = 0.2
-    saturation: NonNegativeFloat = 0.2
-    grayscale_p: Fraction = 0.1
-    erasing_p: Fraction = 0.2
-    night_p: Fraction = 0.2
-    night_brightness: tuple[NonNegativeFloat, NonNegativeFloat] = (0.4, 0.7)
-    night_contrast: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.9)
-    noise_sigma: NonNegativeFloat = 0.0
-    jpeg_p: Fraction = 0.0
-    jpeg_quality: tuple[JpegQuality, JpegQuality] = (40, 95)
-
-    def __post_init__(self) -> None:
-        for name in ("night_brightness", "night_contrast", "jpeg_quality"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ConfigError(f"augment.{name}: expected (low, high), got ({low}, {high})")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -206,6 +157,8 @@ class BundleSettings:
             photos gain by it.
         accepted_error_m: Mean error that accepted held-out photos shall have; sets the gates on sigma and on the
             separation of modes. None leaves these two off.
+        covariance: Which covariance a fix gets: `calibrated`, or `ensemble_spread`, the sample covariance of the
+            members' positions. The calibration is fitted in both cases.
     """
 
     altitude_m: float | None = None
@@ -216,6 +169,7 @@ class BundleSettings:
     point_estimator: Literal["geometric_median", "mean"] = "geometric_median"
     retrieval_prior: bool = False
     accepted_error_m: PositiveFloat | None = None
+    covariance: Literal["calibrated", "ensemble_spread"] = "calibrated"
 
 
 def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> ModelConfig:
@@ -235,6 +189,8 @@ class TrainConfig:
         model: Backbone and head.
         weights: Initial weights of the backbone: imagenet, none, or a file.
         size_px: Side of the square network input, pixels.
+        photo_fraction: Share of each session's training photos that is trained on, spread evenly over the session; for
+            trials, and to see what more photos would bring.
         seeds: One ensemble member for each.
         loss, augment, optimizer, scheduler, trainer, descriptor, bundle: Settings of the components.
     """
@@ -244,6 +200,7 @@ class TrainConfig:
     model: Annotated[ModelConfig, WrapValidator(_named)] = field(default_factory=ModelConfig)
     weights: str = "imagenet"
     size_px: PositiveInt = 320
+    photo_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     seeds: tuple[NonNegativeInt, ...] = (42, 123, 456)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -275,22 +232,14 @@ def load_config(path: Path | str, settings: Sequence[str] = (), **overrides: Any
         ConfigError: One line with the file, the key, what was expected and what came.
     """
     path = Path(path)
+    data = read_settings(path)
+    data.update({key: value for key, value in overrides.items() if value is not None})
     try:
-        data = parse_yaml(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    try:
-        if not isinstance(data, dict):
-            raise ConfigError(f"expected a table of keys at the top level, got {reprlib.repr(data)}")
-        data.update({key: value for key, value in overrides.items() if value is not None})
         for setting in settings:
             set_key(data, setting)
-        # in JSON, strict validation takes lists for tuples and tables for dataclasses
-        return TypeAdapter(TrainConfig).validate_json(json.dumps(data, default=str))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {one_line(error, TrainConfig)}") from error
-    except (ConfigError, TypeError) as error:  # TypeError: a key that JSON cannot have, such as a date
+    except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    return validated(data, TrainConfig, path)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

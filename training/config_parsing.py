@@ -1,33 +1,88 @@
-"""Parsing for training/config.py: YAML, KEY=VALUE settings, and validation errors in one line."""
+"""Strict, typed settings from YAML: types, parsing, KEY=VALUE settings, and validation errors in one line."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import reprlib
 import typing
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from campus_visual_gps.errors import ConfigError
 
+Config = TypeVar("Config")
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1, but 1e-4 is a number as in YAML 1.2; 1.1 wants 1.0e-4 and takes the other for text."""
+    """YAML 1.1 with the numbers of Python and YAML 1.2.
+
+    1.1 takes 1e-4 for text (it wants 1.0e-4), 010 for 8 and 1:30 for 90.
+    """
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_DIGITS = r"\d(_?\d)*"
+_FIRST = list("-+.0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(rf"[-+]?({_DIGITS}|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)$"), _FIRST)
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    _FLOAT,
+    re.compile(
+        rf"[-+]?(({_DIGITS}\.?({_DIGITS})?|\.{_DIGITS})[eE][-+]?{_DIGITS}"  # with an exponent
+        rf"|{_DIGITS}\.({_DIGITS})?|\.{_DIGITS}"  # with a point
+        r"|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"
+    ),
+    _FIRST,
 )
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    based = text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b")
+    return int(text, 0) if based else int(text)
+
+
+_Loader.add_constructor(_INT, _integer)
 
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_Loader)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The table of keys in a YAML file. Raises ConfigError."""
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a table of keys at the top level, got {reprlib.repr(data)}")
+    return data
+
+
+def validated(data: dict[str, Any], config: type[Config], where: object) -> Config:
+    """Settings as a strict dataclass of pydantic. Raises ConfigError: one line that begins with `where`."""
+    try:
+        # in JSON, strict validation takes lists for tuples and tables for dataclasses
+        return TypeAdapter(config).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {one_line(error, config)}") from error
+    except (ConfigError, TypeError) as error:  # TypeError: a key that JSON cannot have, such as a date
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def set_key(data: dict[str, Any], setting: str) -> None:
@@ -99,8 +154,13 @@ def _unknown_key(details: ErrorDetails, config: type) -> str:
 
 def _section(config: Any, names: Sequence[str]) -> Any:
     for name in names:
-        config = typing.get_type_hints(config)[name]
+        config = _item(config) if name.isdecimal() else typing.get_type_hints(config)[name]
     return config
+
+
+def _item(config: Any) -> Any:
+    """The type of a list's items; of any other type, itself."""
+    return next(iter(typing.get_args(config)), config)
 
 
 def _key(details: ErrorDetails, config: Any) -> str:
@@ -109,6 +169,7 @@ def _key(details: ErrorDetails, config: Any) -> str:
     for part in details["loc"]:
         if isinstance(part, int):
             key += f"[{part}]"
+            config = _item(config)
         elif dataclasses.is_dataclass(config):
             key = f"{key}.{part}".lstrip(".")
             config = typing.get_type_hints(config)[part]

@@ -2,109 +2,102 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
+from torch import Tensor
 
 from campus_visual_gps.preprocess import ImageSpec, normalise
-from training.config import AugmentSettings
+from training.augment_settings import AugmentSettings
+from training.data.augment_steps import PIXEL_STEPS, Erasing
 
+_log = logging.getLogger(__name__)
 
-class NightSimulation(nn.Module):
-    """Reduces brightness and contrast with probability p (paper, section 5.6, version 2 of table 10).
-
-    Args:
-        p: Probability.
-        brightness: Range (low, high) of the brightness factor.
-        contrast: Range (low, high) of the contrast factor.
-    """
-
-    def __init__(self, p: float, brightness: tuple[float, float], contrast: tuple[float, float]):
-        super().__init__()
-        self.p, self.brightness, self.contrast = p, brightness, contrast
-
-    def forward(self, image: Tensor) -> Tensor:
-        if torch.rand(()) >= self.p:
-            return image
-        darker = functional.adjust_brightness(image, _uniform(self.brightness))
-        return functional.adjust_contrast(darker, _uniform(self.contrast))
-
-
-class SensorNoise(nn.Module):
-    """Adds Gaussian noise whose sigma is drawn between 0 and `max_sigma` levels of 255."""
-
-    def __init__(self, max_sigma: float):
-        super().__init__()
-        self.max_sigma = max_sigma
-
-    def forward(self, image: Tensor) -> Tensor:
-        noise = torch.randn(image.shape) * _uniform((0.0, self.max_sigma))
-        return (image + noise).round_().clamp_(0, 255).to(torch.uint8)
-
-
-class JpegCompression(nn.Module):
-    """Encodes and decodes with probability p, and a quality drawn from a range (low, high).
-
-    Uses OpenCV: torchvision's transform depends on an encoder that is deprecated.
-    """
-
-    def __init__(self, p: float, quality: tuple[int, int]):
-        super().__init__()
-        self.p, self.quality = p, quality
-
-    def forward(self, image: Tensor) -> Tensor:
-        if torch.rand(()) >= self.p:
-            return image
-        low, high = self.quality
-        quality = int(torch.randint(low, high + 1, ()))
-        bgr = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2BGR)
-        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
-        return torch.from_numpy(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+# Raised when the same settings and seed give other images, so that features of the old ones are made again.
+AUGMENTATION_VERSION = 2
 
 
 class TrainTransform:
-    """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, augmented and normalised.
+    """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, augmented and normalised; the input is not changed.
 
-    No flip and no resized crop: the label would no longer fit (paper, section 5.5).
+    The image stays uint8 until it is normalised, once. All randomness is one draw from torch's generator.
+
+    Attributes:
+        draws: The count of uniform random numbers for an image, the same for all settings.
     """
 
+    draws = sum(step.draws for step in PIXEL_STEPS) + Erasing.draws
+
     def __init__(self, settings: AugmentSettings, image: ImageSpec):
-        self.image = image
-        steps: list[nn.Module] = [
-            v2.RandomPerspective(distortion_scale=settings.perspective_scale, p=0.5),
-            v2.RandomRotation(settings.rotation_deg, interpolation=v2.InterpolationMode.BILINEAR),
-            v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation),
-            v2.RandomGrayscale(settings.grayscale_p),
-            NightSimulation(settings.night_p, settings.night_brightness, settings.night_contrast),
-        ]
-        # Last, as in a camera. Without them a network may depend on details that noise and an encoder change: the
-        # estimate of one trained on real photos moved by 4 m when noise of one level was added.
-        if settings.noise_sigma > 0:
-            steps.append(SensorNoise(settings.noise_sigma))
-        if settings.jpeg_p > 0:
-            steps.append(JpegCompression(settings.jpeg_p, settings.jpeg_quality))
-        self.pixels = v2.Compose(steps)
-        self.erasing = v2.RandomErasing(p=settings.erasing_p)
+        self.normalise = _Normalise(image)
+        first, self.steps = 0, []
+        for step_type in PIXEL_STEPS:
+            step = step_type(settings)
+            if step.on:
+                self.steps.append((step, slice(first, first + step.draws)))
+            first += step.draws
+        self.erasing = Erasing(settings)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        augmented = self.pixels(pixels.permute(2, 0, 1))
-        return self.erasing(normalise(augmented.permute(1, 2, 0), self.image))
+        return self.augment(pixels, torch.rand(self.draws, dtype=torch.float64).tolist())[0]
+
+    def augment(self, pixels: Tensor, uniform: Sequence[float]) -> tuple[Tensor, list[str]]:
+        """The augmented image, and what was done to it.
+
+        Args:
+            pixels: (S, S, 3) uint8 RGB.
+            uniform: `draws` numbers from 0 up to 1.
+        """
+        rgb, done = pixels.numpy(), []
+        for step, own in self.steps:
+            rgb, what = step(rgb, uniform[own])
+            done.append(what)
+        normalised = self.normalise(rgb)
+        if self.erasing.on:
+            normalised, what = self.erasing(normalised, uniform[-self.erasing.draws :])
+            done.append(what)
+        return torch.from_numpy(normalised).permute(2, 0, 1), [what for what in done if what]
 
 
 class EvaluationTransform:
     """(S, S, 3) uint8 RGB tensor -> (3, S, S) float32, normalised only."""
 
     def __init__(self, image: ImageSpec):
-        self.image = image
+        self.normalise = _Normalise(image)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        return normalise(pixels, self.image)
+        return torch.from_numpy(self.normalise(pixels.numpy())).permute(2, 0, 1)
 
 
-def _uniform(bounds: tuple[float, float]) -> float:
-    low, high = bounds
-    return float(torch.empty(()).uniform_(low, high))
+class _Normalise:
+    """(S, S, 3) uint8 -> (S, S, 3) float32, as campus_visual_gps.preprocess does it, looked up for every level."""
+
+    def __init__(self, image: ImageSpec):
+        levels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1).expand(256, 1, 3)
+        self.table = np.ascontiguousarray(normalise(levels, image).permute(1, 2, 0).numpy())
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        return cv2.LUT(rgb, self.table)
+
+
+_INVALID = {
+    "horizontal_flip_p": "a mirrored photo shows a place that does not exist, and its label does not follow "
+    "(paper, sections 5.5 and 6.7: +2.1 m)",
+    "resized_crop_p": "a crop cuts off the landmarks that tell the position, and looks like one taken further ahead "
+    "(paper, sections 5.5 and 6.4: +4.8 m)",
+}
+
+
+def warn_of_invalid(settings: AugmentSettings) -> None:
+    """Log a warning for each augmentation in use that breaks position labels."""
+    for name, reason in _INVALID.items():
+        if getattr(settings, name):
+            _log.warning(
+                "augment.%s is %g, which breaks position labels: %s; set it to 0 but for an ablation",
+                name,
+                getattr(settings, name),
+                reason,
+            )

@@ -36,7 +36,7 @@ class RunInfo:
     device: str
     precision: str
     evaluated_at: str
-    member_seeds: list[int]
+    member_names: list[str]
     area_source: str
     n_seen_in_training: int
     baselines: dict[str, str] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class ReportMetrics:
     by_session: dict[str, GroupMetrics]
     by_area: dict[str, GroupMetrics]
     by_rejection_reason: dict[str, ErrorMetrics]
-    by_member: dict[int, ErrorMetrics]
+    by_member: dict[str, ErrorMetrics]
     by_baseline: dict[str, BaselineMetrics]
     worst: WorstPhotos
     time: TimeMetrics
@@ -143,7 +143,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_session={name: group(rows) for name, rows in _by_name(predictions, "session")},
         by_area={name: group(rows) for name, rows in _by_name(predictions, "area")},
         by_rejection_reason=_by_rejection_reason(predictions, blocks),
-        by_member={seed: _member(predictions, seed, blocks) for seed in run.member_seeds},
+        by_member={name: _member(predictions, name, blocks) for name in run.member_names},
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
         worst=worst_photos(predictions),
         time=_times(predictions),
@@ -188,8 +188,8 @@ def _by_rejection_reason(predictions: pd.DataFrame, blocks: np.ndarray) -> dict[
     return {name: error_metrics(errors_m[rows], blocks[rows]) for name, rows in found.items()}
 
 
-def _member(predictions: pd.DataFrame, seed: int, blocks: np.ndarray) -> ErrorMetrics:
-    positions = positions_m(predictions, f"member_{seed}_")
+def _member(predictions: pd.DataFrame, name: str, blocks: np.ndarray) -> ErrorMetrics:
+    positions = positions_m(predictions, f"member_{name}_")
     return error_metrics(position_errors_m(positions, positions_m(predictions, "true_")), blocks)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.retrieval.index import RetrievalResult
 from training.config import TrainConfig, to_dict
+from training.data.augment import warn_of_invalid
 from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, describes_alike, train_members, write_bundle
 from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutputStore, build_calibration_set
 from training.fit.folds import FOLDS, Fold, read_folds
@@ -45,6 +47,7 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     own. Folds that are complete are kept. Raises ConfigError, DatasetError.
     """
     _, out = directories(config)
+    warn_of_invalid(config.augment)
     site = load_site(config)
     photos = site.photos[site.photos["subset"].isin([TRAIN, VAL])]
     sessions = sorted(photos["session"].unique())
@@ -69,12 +72,25 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     return list(zip(folds, summaries, strict=True))
 
 
+@dataclass(frozen=True)
+class FoldOutputs:
+    """What a fold said of its session: the photos, in the order of the calibration set."""
+
+    photo_ids: tuple[str, ...]
+    calibration_set: CalibrationSet
+
+
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:
+    """As `load_fold_outputs`, without names."""
+    return [own.calibration_set for own in load_fold_outputs(directory, site, config).values()]
+
+
+def load_fold_outputs(directory: Path, site: TrainingSite, config: TrainConfig) -> dict[str, FoldOutputs]:
     """What the folds in a directory said of the sessions that they held out, but for sessions that do not train here.
 
     What is to be tested must not calibrate. Raises DatasetError where the folds are of another recipe or data set.
     """
-    sets = []
+    found = {}
     used = site.photos["session"][site.photos["subset"].isin([TRAIN, VAL])].unique()
     for fold in read_folds(directory):
         if fold.session not in used:
@@ -86,12 +102,14 @@ def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConf
             recipe = str(content["recipe"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError(f"{file} cannot be read: run `cross-validate` again") from error
-        if recipe != _recipe(config):
+        if recipe != _recipe(config, site):
             raise DatasetError(
-                f"{directory} holds folds of another configuration than this one: run `cross-validate` with it"
+                f"{directory} holds folds of another configuration or stored size than this one: run `cross-validate` "
+                "with it"
             )
-        sets.append(_stored_set(content, site, config))
-    return sets
+        photo_ids = tuple(map(str, content["photo_ids"]))
+        found[fold.session] = FoldOutputs(photo_ids, _stored_set(content, site, config))
+    return found
 
 
 def _train(
@@ -109,7 +127,7 @@ def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> Cal
     content: dict[str, Any] = {name: getattr(own.outputs, name) for name in _MODEL}
     content |= {name: getattr(own, name) for name in _IMAGE}
     content |= {
-        "recipe": np.array(_recipe(trained.config)),
+        "recipe": np.array(_recipe(trained.config, trained.site)),
         "photo_ids": session["photo_id"].to_numpy(dtype=str),
         "frame": np.array([trained.site.frame.latitude_ref_deg, trained.site.frame.longitude_ref_deg]),
     }
@@ -154,7 +172,7 @@ def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> Retr
     return stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
 
 
-def _recipe(config: TrainConfig) -> str:
+def _recipe(config: TrainConfig, site: TrainingSite) -> str:
     """What a calibration depends on; seeds and the bundle's settings may differ."""
-    content = to_dict(config)
+    content = {"stored_px": site.image.stored_px, **to_dict(config)}
     return yaml.safe_dump({key: content[key] for key in content if key not in ("dataset", "out", "seeds", "bundle")})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from training.config import TrainConfig
+from training.data.augment import warn_of_invalid
 from training.fit.bundle_builder import TrainingSummary, train_members, write_bundle
 from training.fit.cross_validation import load_calibration_sets
 from training.fit.site_data import directories, load_site
@@ -25,12 +26,13 @@ def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> Tra
         DatasetError: the data set cannot be trained on.
     """
     _, out = directories(config)
+    warn_of_invalid(config.augment)
     site = load_site(config)
     train, val = (site.photos[site.photos["subset"] == subset] for subset in (TRAIN, VAL))
     if calibrate_on is None and val.empty:
         raise DatasetError(
-            f"{site.dataset_dir} has no validation photos to calibrate on: run split again with validation sessions, "
-            "or cross-validate first and name its directory with --calibrate-on"
+            f"{site.dataset_dir} has no validation photos to calibrate on: run `split {site.dataset_dir} "
+            "--val SESSION`, or cross-validate first and name its directory with --calibrate-on"
         )
     held_out = [] if calibrate_on is None else load_calibration_sets(calibrate_on, site, config)
     trained = train_members(config, site, train, val, out)

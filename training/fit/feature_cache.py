@@ -25,7 +25,7 @@ from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
 from training.data.array_cache import read_array, write_array
-from training.data.augment import EvaluationTransform, TrainTransform
+from training.data.augment import AUGMENTATION_VERSION, EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset, weights_tensor
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ class FeatureRecipe:
 
     def file(self, paths: Sequence[Path]) -> Path:
         """The cache file of some photos, in their data set; its name is a hash of all that it depends on."""
-        content = {"photos": [path.name for path in paths], **asdict(self)}
+        photos = [path.name for path in paths]
+        content = {"photos": photos, "augmentation": AUGMENTATION_VERSION, **asdict(self)}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         return paths[0].parent.parent / DIRECTORY / f"{key}.npy"
 

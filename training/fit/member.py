@@ -130,8 +130,12 @@ def _last_checkpoint(run_dir: Path) -> str | None:
 
 
 def _relevant(config: TrainConfig) -> dict:
-    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it."""
-    kept = {key: value for key, value in to_dict(config).items() if key not in ("seeds", "out", "descriptor", "bundle")}
+    """The part of the configuration that the member depends on; more seeds or threads do not invalidate it.
+
+    Nor does another path of the data set: the photos are known by their fingerprint.
+    """
+    others = ("dataset", "seeds", "out", "descriptor", "bundle")
+    kept = {key: value for key, value in to_dict(config).items() if key not in others}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept
 

@@ -21,6 +21,7 @@ from training.fit.sample_weights import sample_weights
 from training.fit.site_cells import site_cells
 from training.photos.areas import find_areas
 from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
+from training.photos.stored_images import check_network_size, read_stored_images
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class TrainingSet:
     Attributes:
         train_paths, val_paths: Stored photos.
         train_enu_m, val_enu_m: Their positions (N, 2), metres.
-        fingerprint: Hash of photos, labels, subsets and weights.
+        fingerprint: Hash of photos, labels, subsets, weights and stored size.
         cells_enu_m: Centres (K, 2) of the grid head's cells, metres; None for other heads.
         pool: Photos whose features are cached in one file, with all of train and val among them, so that folds and
             splits share the file.
@@ -79,17 +80,37 @@ def load_site(config: TrainConfig) -> TrainingSite:
     dataset_dir, _ = directories(config)
     photos = load_dataset(dataset_dir)
     if "subset" not in photos or not (photos["subset"] == TRAIN).any():
-        raise DatasetError(f"{dataset_dir} has no training photos: run split first")
+        raise DatasetError(
+            f"{dataset_dir} has no training photos: run `split {dataset_dir}`, or hold out fewer sessions"
+        )
     train = photos[photos["subset"] == TRAIN]
     # The middle of the site keeps coordinates small; the median is not moved by one wrong label.
     frame = LocalFrame.at(train["latitude_deg"].median(), train["longitude_deg"].median())
-    return TrainingSite(photos, dataset_dir, frame, image_spec(config))
+    photos = pd.concat([photos[photos["subset"] != TRAIN], thinned(train, config.photo_fraction)]).sort_index()
+    return TrainingSite(photos.reset_index(drop=True), dataset_dir, frame, image_spec(config, dataset_dir))
 
 
-def image_spec(config: TrainConfig) -> ImageSpec:
-    """The evaluation transform of a configuration."""
+def thinned(photos: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    """A share of each session's photos, at least one, spread evenly over the time of the session."""
+    if fraction == 1.0:
+        return photos
+    kept = []
+    for _, session in photos.sort_values(["captured_at", "photo_id"]).groupby("session"):
+        count = max(1, round(fraction * len(session)))
+        kept.append(session.iloc[((np.arange(count) + 0.5) * len(session) / count).astype(int)])
+    return pd.concat(kept).sort_index()
+
+
+def image_spec(config: TrainConfig, dataset_dir: Path) -> ImageSpec:
+    """The evaluation transform of a configuration: from the data set's stored size to the network's.
+
+    Raises:
+        DatasetError: The photos are stored smaller than the network's input.
+    """
+    stored = read_stored_images(dataset_dir)
+    check_network_size(dataset_dir, stored, config.size_px)
     backbone = get_backbone(config.model.backbone)
-    return ImageSpec(config.size_px, backbone.mean, backbone.std)
+    return ImageSpec(config.size_px, backbone.mean, backbone.std, stored.stored_px)
 
 
 def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, val: pd.DataFrame) -> TrainingSet:
@@ -99,7 +120,7 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     """
     if val.empty and config.trainer.keep != LAST:
         raise DatasetError(
-            f"{site.dataset_dir} has no validation photos: run split again with validation sessions, or set "
+            f"{site.dataset_dir} has no validation photos: run `split {site.dataset_dir} --val SESSION`, or set "
             f"trainer.keep to {LAST} with a cosine schedule"
         )
     if val.empty and config.scheduler.name != "cosine":
@@ -108,6 +129,7 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
         )
     subsets = pd.concat([train.assign(subset=TRAIN), val.assign(subset=VAL)])
     table = subsets[["photo_id", "latitude_deg", "longitude_deg", "subset"]].to_csv(index=False)
+    table += f"stored_px {site.image.stored_px}"
     train_enu_m = site.positions_m(train)
     weights = sample_weights(
         config.loss.name, train["gps_accuracy_m"].to_numpy(), lambda: _area_names(site, train_enu_m)

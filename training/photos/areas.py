@@ -1,20 +1,27 @@
-"""Named areas of a site: the user's polygons, or a grid of six made from the site's outline."""
+"""Named areas of a site: the user's polygons or list of photos, or a grid of six made from the site's outline."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from campus_visual_gps.errors import DatasetError, GeodesyError
-from campus_visual_gps.estimation.integrity import distance_outside_m
 from campus_visual_gps.geodesy import LocalFrame
-from training.photos.tables import Row
-from training.photos.user_tables import read_user_rows
+from training.photos.area_list import AREAS_BY_PHOTO_CSV, is_area_list, read_area_list
+from training.photos.area_polygons import AreaOutline, read_outlines
+from training.photos.photo_names import PhotoNames
+from training.photos.photo_references import row_photos
+from training.photos.user_tables import UserRow
 
-AREAS_CSV = "areas.csv"
+_log = logging.getLogger(__name__)
+
+# In a data set, the first of these that exists counts.
+AREAS_FILES = ("areas.csv", "areas.geojson", "areas.json", "areas.kml", "areas.kmz")
 ELSEWHERE = "elsewhere"
 # rows from south to north, columns from west to east
 _WIDE = (("south-west", "south", "south-east"), ("north-west", "north", "north-east"))
@@ -23,51 +30,91 @@ _TALL = (("south-west", "south-east"), ("west", "east"), ("north-west", "north-e
 
 @dataclass(frozen=True)
 class Areas:
-    """How a site is divided: `source` describes it, `name_of` maps positions (N, 2) metres to N names."""
+    """How a site is divided.
+
+    Attributes:
+        source: What divides it, for the report.
+        name_of: Positions (N, 2) metres -> N names.
+        listed: Rows of a list of photos with their areas; such a list goes before positions.
+    """
 
     source: str
     name_of: Callable[[np.ndarray], list[str]]
+    listed: tuple[UserRow, ...] = ()
+
+    def names(self, photos: pd.DataFrame, positions_enu_m: np.ndarray) -> list[str]:
+        """The area of each photo.
+
+        Args:
+            photos: Table with the columns photo_id and file.
+            positions_enu_m: Where they were taken (N, 2), metres.
+        """
+        names = self.name_of(positions_enu_m)
+        if not self.listed:
+            return names
+        known = PhotoNames(zip(photos["photo_id"], photos["file"], strict=True))
+        by_photo: dict[str, str] = {}
+        for row in self.listed:
+            found = row_photos(row, known)
+            if len(found) == 1:
+                by_photo.setdefault(found.pop(), row.text("area"))
+        if not by_photo:
+            _log.warning("%s: names none of these %d photos: all are %s", self.source, len(photos), ELSEWHERE)
+        return [by_photo.get(photo_id) or name for photo_id, name in zip(photos["photo_id"], names, strict=True)]
 
 
 def find_areas(
-    areas_csv: Path | None, dataset_dir: Path | None, frame: LocalFrame, site_polygon_enu_m: np.ndarray
+    areas_file: Path | None, dataset_dir: Path | None, frame: LocalFrame, site_polygon_enu_m: np.ndarray
 ) -> Areas:
-    """The areas of the file given, else of the data set's areas.csv, else a grid over the site's outline."""
-    if areas_csv is None and dataset_dir is not None and (dataset_dir / AREAS_CSV).is_file():
-        areas_csv = dataset_dir / AREAS_CSV
-    return grid_areas(site_polygon_enu_m) if areas_csv is None else read_areas(Path(areas_csv), frame)
+    """The areas of the file given, else of the data set, else a grid over the site's outline.
+
+    The data set's areas are those of AREAS_FILES, else those that `ingest` took from folders or from the table of
+    labels. Raises DatasetError.
+    """
+    if areas_file is None and dataset_dir is not None:
+        candidates = [Path(dataset_dir) / name for name in (*AREAS_FILES, AREAS_BY_PHOTO_CSV)]
+        areas_file = next((path for path in candidates if path.is_file()), None)
+    return grid_areas(site_polygon_enu_m) if areas_file is None else read_areas(Path(areas_file), frame)
 
 
 def read_areas(path: Path, frame: LocalFrame) -> Areas:
-    """Polygons from a table `area, latitude_deg, longitude_deg` whose rows are the corners in order.
+    """Areas from a file of the user; the content decides what it is.
+
+    - A list of photos: a table with a column `area` and the name of the photo, `file` or `photo_id`.
+    - Polygons of GeoJSON, KML, KMZ or of a table with a column WKT, such as a layer of Google My Maps.
+    - Corners: a table `area, latitude_deg, longitude_deg` whose rows are the corners in order.
 
     Where areas overlap the first one counts; a photo in none is ELSEWHERE. Raises DatasetError.
     """
-    corners: dict[str, list[np.ndarray]] = {}
-    for row in read_user_rows(path, required=("area", "latitude_deg", "longitude_deg")):
-        corners.setdefault(row.text("area", required=True), []).append(_corner(row, frame))
-    for name, points in corners.items():
-        if len(points) < 3:
-            raise DatasetError(f"{path}: area {name!r} has {len(points)} corners; give it three or more")
-    polygons = {name: np.stack(points) for name, points in corners.items()}
+    if is_area_list(path):
+        rows = tuple(read_area_list(path))
+        count = len({row.text("area") for row in rows})
+        return Areas(f"{count} areas of the photos listed in {path.name}", _elsewhere, rows)
+    outlines = [_in_metres(path, outline, frame) for outline in read_outlines(path)]
+    count = len({outline.name for outline in outlines})
 
     def name_of(positions_enu_m: np.ndarray) -> list[str]:
-        return [_first_containing(polygons, point) for point in positions_enu_m]
+        return [_first_containing(outlines, point) for point in np.atleast_2d(positions_enu_m)]
 
-    return Areas(f"{len(polygons)} polygons of {path.name}", name_of)
+    return Areas(f"{count} polygons of {path.name}", name_of)
 
 
-def _corner(row: Row, frame: LocalFrame) -> np.ndarray:
-    latitude, longitude = (row.number(name, required=True) for name in ("latitude_deg", "longitude_deg"))
+def _elsewhere(positions_enu_m: np.ndarray) -> list[str]:
+    return [ELSEWHERE] * len(positions_enu_m)
+
+
+def _in_metres(path: Path, outline: AreaOutline, frame: LocalFrame) -> AreaOutline:
     try:
-        return frame.to_local(latitude, longitude)
+        return outline.map(lambda corners: frame.to_local(corners[:, 0], corners[:, 1])).check(path)
     except GeodesyError as error:
-        raise row.error(f"{error}; is this the areas file of another site?") from error
+        raise DatasetError(
+            f"{path}, {outline.place}: {error}; is this the areas file of another site, or are latitude and longitude "
+            "swapped?"
+        ) from error
 
 
-def _first_containing(polygons: dict[str, np.ndarray], point_enu_m: np.ndarray) -> str:
-    inside = (name for name, polygon in polygons.items() if distance_outside_m(point_enu_m, polygon) <= 0.0)
-    return next(inside, ELSEWHERE)
+def _first_containing(outlines: list[AreaOutline], point_enu_m: np.ndarray) -> str:
+    return next((outline.name for outline in outlines if outline.contains(point_enu_m)), ELSEWHERE)
 
 
 def grid_areas(site_polygon_enu_m: np.ndarray) -> Areas:

@@ -1,10 +1,10 @@
 """One file of corrections: a table, or the points of a map.
 
 A row names its photo by `photo_id` or by `file` (the path below the photo folder, or the file name if only one photo
-has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs a
-position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
-(or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its point,
-or in one of the point's data.
+has it); both must mean one photo. Its `decision` is one of those in decisions.py; an empty one means `label` and needs
+a position. A position in a row `train` corrects the label too; with another decision it is not used. `gps_accuracy_m`
+(or `accuracy_m`, `accuracy`) is the accuracy of the corrected position. A map names the photo in the name of its
+point, or in one of the point's data.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Correction:
 
 def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
     """All rows of a file of corrections. Raises DatasetError with the line of an invalid row."""
-    corrections = [_to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
+    corrections = [to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
     moves = [(correction.latitude_deg, correction.longitude_deg) for correction in corrections if correction.moves]
     warn_if_rounded(path, moves)
     places: dict[str, str] = {}
@@ -59,7 +59,7 @@ def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
     return corrections
 
 
-def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
+def to_correction(row: UserRow, names: PhotoNames) -> Correction:
     photo_id = _find_photo(row, names)
     try:
         decision = parse_decision(row.text("decision")) or LABEL
@@ -74,7 +74,7 @@ def _to_correction(row: UserRow, names: PhotoNames) -> Correction:
 def _accuracy(row: UserRow) -> float:
     accuracy_m = row.number("gps_accuracy_m")
     if accuracy_m <= 0.0:
-        raise row.error(f"accuracy {accuracy_m:g} m: expected more than 0, or nothing; correct the row")
+        raise row.error(f"gps_accuracy_m is {accuracy_m:g}, expected metres above 0; correct it or empty it")
     return accuracy_m
 
 

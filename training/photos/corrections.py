@@ -112,13 +112,11 @@ def _move(row: dict, correction: Correction, own: tuple[float, float]) -> None:
 
 
 def _stated_accuracy_m(correction: Correction, reported_m: float) -> float:
-    """The accuracy that a row gives its position, NaN if none. Raises DatasetError.
+    """The accuracy that a row gives its position, NaN if none.
 
     The number that the phone reported says nothing of a correction: review.csv has it, and people edit copies of that.
     """
-    stated_m = correction.row.number("gps_accuracy_m")
-    if stated_m <= 0.0:
-        raise correction.row.error(f"gps_accuracy_m is {stated_m:g}, expected metres above 0; correct it or empty it")
+    stated_m = correction.accuracy_m
     return math.nan if abs(stated_m - reported_m) < _ACCURACY_ROUNDING_M else stated_m
 
 

@@ -15,6 +15,7 @@ from training.photos.exif import PhotoExif, read_exif
 from training.photos.photo_file import one_line, open_photo, read_file, to_rgb, upright_size
 from training.photos.photo_id import photo_id_of
 from training.photos.sidecars import complete_exif, xmp_packet
+from training.photos.stored_images import side_px
 
 # Compression changes a network's estimate: with real photos one moved by 2.5 m (median) between a photo and its
 # copy at quality 95 with halved chroma, and by 0.9 m with this setting. 90 KB a photo.
@@ -23,18 +24,25 @@ STORED_JPEG_QUALITY, STORED_JPEG_SUBSAMPLING = 100, 0
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """A file to store. `file` is its name in the tables; without `has_label`, it or a sidecar must hold a position."""
+    """A file to store as a square of `size_px`.
+
+    `file` is its name in the tables; without `has_label`, it or a sidecar must hold a position.
+    """
 
     path: Path
     file: str
     has_label: bool
     images_dir: Path
     sidecars: tuple[Path, ...] = ()
+    size_px: int = STORED_SIZE_PX
 
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """Result for a file: stored unless `reject_reason` is set; `is_new` if it was decoded now."""
+    """Result for a file: stored unless `reject_reason` is set; `is_new` if it was decoded now.
+
+    `replaced_px` is the side of a stored copy of another size that it had before, 0 without one.
+    """
 
     file: str
     photo_id: str = ""
@@ -42,6 +50,7 @@ class DecodedPhoto:
     width_px: int = 0
     height_px: int = 0
     is_new: bool = False
+    replaced_px: int = 0
     reject_reason: str = ""
 
 
@@ -89,22 +98,15 @@ def _store(task: DecodeTask) -> DecodedPhoto:
     photo_id = photo_id_of(data, task.images_dir)
     width_px, height_px = upright_size(photo.image)
     stored = task.images_dir / f"{photo_id}.jpg"
-    is_new = not _is_stored(stored)
+    before_px = side_px(stored)  # a file is written whole or not at all
+    is_new = before_px != task.size_px
     if is_new:
-        _write_stored(stored, to_rgb(photo))
-    return DecodedPhoto(task.file, photo_id, exif, width_px, height_px, is_new)
+        _write_stored(stored, to_rgb(photo), task.size_px)
+    replaced_px = (before_px or 0) if is_new else 0
+    return DecodedPhoto(task.file, photo_id, exif, width_px, height_px, is_new, replaced_px)
 
 
-def _is_stored(path: Path) -> bool:
-    """Whether there is a stored copy of STORED_SIZE_PX; files are written atomically, so that it is complete."""
-    try:
-        with Image.open(path) as stored:
-            return stored.size == (STORED_SIZE_PX, STORED_SIZE_PX)
-    except OSError:
-        return False
-
-
-def _write_stored(path: Path, rgb: np.ndarray) -> None:
-    square = Image.fromarray(resize_square(rgb, STORED_SIZE_PX))
+def _write_stored(path: Path, rgb: np.ndarray, size_px: int) -> None:
+    square = Image.fromarray(resize_square(rgb, size_px))
     with atomic_write(path) as partial:
         square.save(partial, format="JPEG", quality=STORED_JPEG_QUALITY, subsampling=STORED_JPEG_SUBSAMPLING)

@@ -18,10 +18,11 @@ from training.photos.manifest import REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
 from training.photos.photo_id import photo_key
 from training.photos.photo_names import PhotoNames
-from training.photos.photo_rows import has_position, position_of, position_sources, to_table
+from training.photos.photo_rows import has_position, position_of, position_sources, size_warnings, to_table
 from training.photos.session_overlap import session_warnings
 from training.photos.sessions import SessionsBy
 from training.photos.source import find_photos
+from training.photos.stored_images import StoredImages, begin_change, read_stored_images, write_stored_images
 from training.photos.tables import write_table
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ class IngestSummary:
 
     Attributes:
         photos: Rows of photos.csv.
-        decoded: Photos that had no stored copy before.
+        decoded: Photos that had no stored copy of this size before.
+        stored_px: Side of the stored copies.
+        resized: Photos whose stored copy of another size was replaced; among those decoded.
         rejected: Rows of rejected.csv.
         reject_reasons: Files by reason, the most common first.
         ignored_files: Files in the folder that are neither photos nor metadata of one.
@@ -45,6 +48,8 @@ class IngestSummary:
 
     photos: int
     decoded: int
+    stored_px: int
+    resized: int
     rejected: int
     reject_reasons: dict[str, int]
     ignored_files: int
@@ -61,6 +66,8 @@ def ingest(
     progress: bool = True,
     workers: int | None = None,
     sessions_by: SessionsBy = SessionsBy.FOLDER,
+    size_px: int | None = None,
+    shrink: bool = False,
 ) -> IngestSummary:
     """Read all photos with a known position into a data set.
 
@@ -69,8 +76,8 @@ def ingest(
     folders that cannot be read are listed with a reason in rejected.csv.
 
     photos.csv always describes the current folder and table: another run adds new photos, takes changed labels and
-    drops removed photos (their stored copies stay). Only photos without a stored copy, identified by their content, are
-    decoded, so that another run resumes an interrupted one.
+    drops removed photos (their stored copies stay). Only photos without a stored copy of the right size, identified by
+    their content, are decoded, so that another run resumes an interrupted one.
 
     Args:
         photo_dir: Folder of photos, with sub-folders.
@@ -79,6 +86,8 @@ def ingest(
         progress: Show a progress bar.
         workers: Decoding processes; None takes one per core.
         sessions_by: What makes a session, where the table has none.
+        size_px: Side of the stored copies. None keeps the data set's, as does a smaller one than that without `shrink`.
+        shrink: Take a smaller `size_px` too.
 
     Raises:
         DatasetError: The folder has no photos or the table an invalid row: nothing is written. No photo can be used, or
@@ -88,13 +97,15 @@ def ingest(
     folder = find_photos(photo_dir, dataset_dir)
     labels, rejected = _read_labels(labels_csv, list(folder.photos))
     rejected |= folder.unreadable
-    known = _known_photos(dataset_dir)
+    known, before = _known_photos(dataset_dir), read_stored_images(dataset_dir)
+    stored_px, images_dir = before.size_for(size_px, shrink or not known), dataset_dir / "images"
     tasks = [
-        DecodeTask(path, file, has_position(labels.get(file)), dataset_dir / "images", folder.sidecars.get(file, ()))
+        DecodeTask(path, file, has_position(labels.get(file)), images_dir, folder.sidecars.get(file, ()), stored_px)
         for file, path in folder.photos.items()
         if file not in rejected
     ]
-    remove_partial_files(dataset_dir / "images")
+    remove_partial_files(images_dir)
+    begin_change(dataset_dir, before, stored_px)
     stored = store_photos(tasks, progress, workers)
     check_against_exif(Path(labels_csv or ""), labels, {photo.file: photo.exif for photo in stored})
     kept = _keep_usable(stored, labels, rejected)
@@ -106,17 +117,31 @@ def ingest(
         _hint_at_table(photo_dir)
     _check_kept(kept, rejected, known, photo_dir, dataset_dir)
     write_table(dataset_dir / "photos.csv", photos)
+    write_stored_images(dataset_dir, StoredImages(stored_px, None, _arguments(photo_dir, labels_csv, sessions_by)))
     return IngestSummary(
         photos=len(photos),
         decoded=sum(photo.is_new for photo in kept),
+        stored_px=stored_px,
+        resized=sum(photo.replaced_px > 0 for photo in kept),
         rejected=len(rejected),
         reject_reasons=_count_reasons(rejected),
         ignored_files=folder.other_files,
         skipped=folder.skipped,
         removed=len(known.keys() - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
-        warnings=(*position_sources(photos), *session_warnings(photos, known, sessions_by)),
+        warnings=(
+            *size_warnings(photos, stored_px, size_px),
+            *position_sources(photos),
+            *session_warnings(photos, known, sessions_by),
+        ),
     )
+
+
+def _arguments(photo_dir: Path, labels_csv: Path | None, sessions_by: SessionsBy) -> tuple[str, ...]:
+    """The command line that gives the same table again."""
+    labels = () if labels_csv is None else ("--labels", str(labels_csv))
+    sessions = () if sessions_by is SessionsBy.FOLDER else ("--sessions-by", sessions_by.value)
+    return (str(photo_dir), *labels, *sessions)
 
 
 def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, Label], dict[str, str]]:

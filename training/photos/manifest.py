@@ -4,7 +4,8 @@ A data set directory holds, by the stage that writes it:
 
     ingest             photos.csv      one row per photo (PHOTO_COLUMNS); never edited by hand or by a later stage
                        rejected.csv    file, reason
-                       images/         <photo_id>.jpg, squares of STORED_SIZE_PX
+                       images/         <photo_id>.jpg, squares of one size
+                       dataset.yaml    their size, and how `ingest` was called (stored_images.py)
     apply-corrections  labels.csv      photos.csv with all files of corrections/ applied (LABEL_COLUMNS); labels.yaml
                        review.csv      photos with a poor reported GPS accuracy
     split              splits.csv      photo_id, session, subset; splits.yaml holds the settings
@@ -23,6 +24,7 @@ import yaml
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write, sha256_of
 from training.photos.correction_files import find_correction_files
+from training.photos.stored_images import check_sides
 from training.photos.tables import read_table, write_table
 
 PHOTO_COLUMNS = {
@@ -66,7 +68,8 @@ def load_dataset(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFr
         "", and an unknown `night` is NA.
 
     Raises:
-        DatasetError: A table is missing, damaged or older than its sources, or a stored image is missing.
+        DatasetError: A table is missing, damaged or older than its sources, or a stored image is missing or of another
+            size than the data set's.
     """
     dataset_dir = Path(dataset_dir)
     labels = read_labels(dataset_dir)
@@ -165,7 +168,7 @@ def _subsets_of(labels: pd.DataFrame, dataset_dir: Path) -> pd.Series:
     if stale.any():
         raise DatasetError(
             f"{path}: older than the photos or their corrections ({stale.sum()} photos differ, the first is "
-            f"{labels['file'][stale.argmax()]}); run `split {dataset_dir}` again"
+            f"{labels['file'][stale.argmax()]}); run `split {dataset_dir}` again: it keeps the held-out photos"
         )
     unknown = sorted(set(subsets) - set(SUBSETS))
     if unknown:
@@ -174,9 +177,8 @@ def _subsets_of(labels: pd.DataFrame, dataset_dir: Path) -> pd.Series:
 
 
 def _check_images(dataset_dir: Path, labels: pd.DataFrame) -> None:
-    missing = [i for i in labels["photo_id"] if not image_path(dataset_dir, i).exists()]
+    paths = [image_path(dataset_dir, photo_id) for photo_id in labels["photo_id"]]
+    missing = [path for path in paths if not path.exists()]
     if missing:
-        raise DatasetError(
-            f"{image_path(dataset_dir, missing[0])}: no such file ({len(missing)} stored images are missing); "
-            "run `ingest` again"
-        )
+        raise DatasetError(f"{missing[0]}: no such file ({len(missing)} stored images are missing); run `ingest` again")
+    check_sides(dataset_dir, paths)

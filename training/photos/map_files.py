@@ -7,28 +7,26 @@ and polygons are named in the log and left out.
 from __future__ import annotations
 
 import html
-import io
 import json
 import logging
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.column_names import canonical_name
+from training.photos.map_xml import child_text, kml_members, parse_xml, read_kmz
 from training.photos.tables import read_bytes
 from training.photos.text_encoding import decode_text
 from training.photos.user_tables import IsKnown, UserRow, read_user_rows
 
 _log = logging.getLogger(__name__)
 
+KMZ, XML, JSON = "kmz", "xml", "json"
 MAP_SUFFIXES = (".kml", ".kmz", ".gpx", ".geojson", ".json")
-_MAX_BYTES = 200_000_000  # of a member of a KMZ; a layer of My Maps has at most 2,000 points
 _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _POINT = re.compile(
     rf"(?:SRID=4326;)?\s*(?:MULTI)?POINT\s*(?:ZM?|M)?\s*\(+\s*{_NUMBER}\s+{_NUMBER}(?:\s+{_NUMBER}){{0,2}}\s*\)+",
@@ -56,17 +54,25 @@ def read_feature_rows(
         DatasetError: The file cannot be read as either, or a row is invalid.
     """
     data = read_bytes(path)
-    start = data.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1]
-    if data.startswith(b"PK\x03\x04") and _kml_members(path, data):
+    kind = kind_of_map(path, data)
+    if kind == KMZ:
         rows = _kmz_rows(path, data)
-    elif start == b"<":
+    elif kind == XML:
         rows = _xml_rows(path, data)
-    elif start in (b"{", b"["):
+    elif kind == JSON:
         rows = _geojson_rows(path, data)
     else:
         rows = [_placed(row) for row in read_user_rows(path, required, headerless, is_known)]
         return _only_points(path, rows, is_map=False)
     return _only_points(path, rows, is_map=True)
+
+
+def kind_of_map(path: Path, data: bytes) -> str:
+    """KMZ, XML or JSON, by the content; "" for a table. Raises DatasetError for a damaged archive."""
+    start = data.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")[:1]
+    if data.startswith(b"PK\x03\x04") and kml_members(path, data):
+        return KMZ
+    return {b"<": XML, b"{": JSON, b"[": JSON}.get(start, "")
 
 
 def naming_cell(row: UserRow, is_known: IsKnown) -> str:
@@ -126,33 +132,12 @@ def _only_points(path: Path, rows: list[UserRow], is_map: bool) -> list[UserRow]
     return points
 
 
-def _kml_members(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [info for info in archive.infolist() if info.filename.lower().endswith(".kml")]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        if path.suffix.lower() != ".kmz":
-            return []
-        raise DatasetError(f"{path}: damaged archive ({error}); export it again") from error
-    return sorted(members, key=lambda info: (info.filename.lower() != "doc.kml", info.filename))
-
-
 def _kmz_rows(path: Path, data: bytes) -> list[UserRow]:
-    rows: list[UserRow] = []
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for info in _kml_members(path, data):
-            if info.file_size > _MAX_BYTES:
-                raise DatasetError(f"{path}: {info.filename} has {info.file_size} bytes, expected at most {_MAX_BYTES}")
-            try:
-                content = archive.read(info)
-            except Exception as error:  # zlib, struct, NotImplemented and RuntimeError (encrypted)
-                raise DatasetError(f"{path}: {info.filename} cannot be read ({error}); export it again") from error
-            rows += _xml_rows(path, content, info.filename)
-    return rows
+    return [row for name, content in read_kmz(path, data) for row in _xml_rows(path, content, name)]
 
 
 def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
-    root = _parse_xml(path, data, inside)
+    root = parse_xml(path, data, inside)
     if root.tag == "gpx":
         return _gpx_rows(path, root)
     if root.tag != "kml" and next(root.iter("Placemark"), None) is None:
@@ -161,13 +146,13 @@ def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
         )
     places = [(place, int(place.attrib.get("line", 0))) for place in root.iter("Placemark")]
     rows = [_placemark(path, place, line, inside) for place, line in places]
-    links = [_text(link, "href") for link in root.iter("NetworkLink")]
+    links = [child_text(link, "href") for link in root.iter("NetworkLink")]
     if links and not rows:
         raise DatasetError(
             f"{path}: holds only a link to {links[0]}, no points; export the layer itself (My Maps: without 'Keep "
             "data up to date with network link')"
         )
-    other = [f"{tag} '{_text(item, 'name')}'" for tag in _OTHER_FEATURES for item in root.iter(tag)]
+    other = [f"{tag} '{child_text(item, 'name')}'" for tag in _OTHER_FEATURES for item in root.iter(tag)]
     other += [f"link to {link}" for link in links]
     if other:
         _log.warning("%s: not used: %s", path, ", ".join(other))
@@ -176,40 +161,14 @@ def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
     return rows
 
 
-def _parse_xml(path: Path, data: bytes, inside: str) -> Element:
-    """The elements by their names without prefixes, which exports use and forget to declare."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        builder.start(tag.rpartition(":")[2], attributes | {"line": str(parser.CurrentLineNumber)})
-
-    def reject_entities(*args: Any) -> None:
-        raise DatasetError(f"{path}: XML with entities of its own, which are not read; export it again")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda tag: builder.end(tag.rpartition(":")[2])
-    parser.CharacterDataHandler = builder.data
-    parser.EntityDeclHandler = reject_entities
-    try:
-        parser.Parse(data.lstrip(), True)
-        return builder.close()
-    except expat.ExpatError as error:
-        where = f"{path} ({inside})" if inside else str(path)
-        what = expat.errors.messages[error.code]
-        raise DatasetError(f"{where}, line {error.lineno}: not valid XML: {what}; export it again") from error
-    except (LookupError, ValueError) as error:  # an encoding that does not exist, or has several bytes a character
-        raise DatasetError(f"{path}: not valid XML: {error}; export it again") from error
-
-
 def _placemark(path: Path, place: Element, line: int, inside: str) -> UserRow:
-    values = _described(_text(place, "description"))
+    values = _described(child_text(place, "description"))
     for data in (*place.iter("Data"), *place.iter("SimpleData")):
-        value = _text(data, "value") or (data.text or "").strip()
+        value = child_text(data, "value") or (data.text or "").strip()
         _add(values, data.attrib.get("name", ""), value)
-    values["name"] = _text(place, "name")
+    values["name"] = child_text(place, "name")
     row = UserRow(path, line, values, inside=inside)
-    points = [(_text(point, "coordinates"), point) for point in place.iter("Point")]
+    points = [(child_text(point, "coordinates"), point) for point in place.iter("Point")]
     shapes = [shape for tag in _LINES for shape in place.iter(tag)]
     if len(points) == 1:
         numbers = re.split(r"[,\s]+", points[0][0])
@@ -239,18 +198,12 @@ def _add(values: dict[str, str], name: str, value: str) -> None:
     values[canonical_name(name) or name.strip()] = value
 
 
-def _text(element: Element, tag: str) -> str:
-    """The text of the first such child, "" without one."""
-    found = next((item for item in element.iter(tag)), None)
-    return "".join(found.itertext()).strip() if found is not None else ""
-
-
 def _gpx_rows(path: Path, root: Element) -> list[UserRow]:
     rows = []
     for tag in ("wpt", "trk", "rte"):
         for item in root.iter(tag):
-            values = {"name": _text(item, "name")}
-            values |= {column: _text(item, column) for column in ("cmt", "desc")} if tag == "wpt" else {"WKT": tag}
+            values = {"name": child_text(item, "name")}
+            values |= {column: child_text(item, column) for column in ("cmt", "desc")} if tag == "wpt" else {"WKT": tag}
             row = UserRow(path, int(item.attrib["line"]), values)
             rows.append(_at(row, item.attrib.get("lon", ""), item.attrib.get("lat", "")) if tag == "wpt" else row)
     return rows

@@ -60,6 +60,24 @@ def position_sources(photos: pd.DataFrame) -> list[str]:
     ]
 
 
+def size_warnings(photos: pd.DataFrame, stored_px: int, asked_px: int | None) -> list[str]:
+    """A line if the data set keeps larger copies than were asked for, and one if originals are smaller than them."""
+    lines = []
+    if asked_px is not None and asked_px < stored_px:
+        lines.append(
+            f"the stored copies stay at {stored_px} px, from which every smaller size can be trained; --shrink stores "
+            f"them at {asked_px} px"
+        )
+    small = photos[photos[["width_px", "height_px"]].max(axis=1) < stored_px]
+    if len(small):
+        first = small.iloc[0]
+        lines.append(
+            f"{len(small)} photos are smaller than the stored {stored_px} px, so that their copies are enlargements "
+            f"without more detail (the first is {first['file']}: {first['width_px']} x {first['height_px']} px)"
+        )
+    return lines
+
+
 def _to_row(photo: DecodedPhoto, label: Label | None) -> dict:
     latitude, longitude = position_of(photo, label)
     row = {column: _first_known(label, photo.exif, column) for column in _EXIF_COLUMNS}

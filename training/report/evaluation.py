@@ -29,9 +29,10 @@ from training.evaluate.predict import (
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
-from training.photos.areas import find_areas
+from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
 from training.photos.photo_id import photo_key
+from training.photos.stored_images import resizing_difference
 from training.report.flatten import FlatJson
 from training.report.site_file import SITE_JSON, write_site
 from training.report.staging import staged_directory
@@ -116,6 +117,9 @@ def evaluate(
         )
         for directory, rows in _by_bundle(bundle_dir, photos)
     ]
+    for stored_px in sorted({subject.localizer.bundle.image.stored_px for subject in subjects}):
+        if difference := resizing_difference(dataset_dir, stored_px):
+            log.warning("%s", difference)
     out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
     return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons)
 
@@ -164,7 +168,7 @@ def score(
         true_positions_m(subject.photos, subject.localizer.bundle.frame)
     others = read_comparisons(comparisons, [name for subject in subjects for name in subject.photos["photo_id"]])
     with staged_directory(out_dir) as staging:
-        predictions, reasons = _predictions(subjects, areas.name_of, progress)
+        predictions, reasons = _predictions(subjects, areas, progress)
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others])
@@ -174,9 +178,7 @@ def score(
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)
 
 
-def _predictions(
-    subjects: Sequence[Subject], area_of: Callable[[np.ndarray], list[str]], progress: bool
-) -> tuple[pd.DataFrame, dict[str, str]]:
+def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> tuple[pd.DataFrame, dict[str, str]]:
     """The rows of all subjects, and of every baseline "" or why it was not computed."""
     tables = []
     reasons: dict[str, str] = {}
@@ -184,10 +186,10 @@ def _predictions(
     for subject in subjects:
         localizer = subject.localizer
         table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
-        table.insert(table.columns.get_loc("subset") + 1, "area", area_of(positions_m(table, "true_")))
+        table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
-        baselines += covariance_baselines(table, localizer.bundle)
+        baselines += covariance_baselines(table, localizer.bundle, localizer.covariance)
         tables.append(with_baselines(table, baselines))
         for baseline in baselines:
             reasons[baseline.name] = reasons.get(baseline.name) or baseline.reason
@@ -211,7 +213,7 @@ def _run_info(
         device=str(engine.device),
         precision=engine.precision,
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        member_seeds=[member.seed for member in bundle.members],
+        member_names=[member.name for member in bundle.members],
         area_source=area_source,
         n_seen_in_training=n_seen,
         baselines=reasons | dict.fromkeys(comparisons, ""),

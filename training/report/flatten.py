@@ -2,7 +2,7 @@
 
 Keys: `mean_error_m` with `mean_error_m_low` and `mean_error_m_high`, its 95 % interval, and so on for all photos; the
 same names after a prefix for a group of them: `accepted.`, `rejected.`, `rejected.<reason>.`, `day.`, `night.`,
-`session.<name>.`, `area.<name>.`, `member.<seed>.`, `baseline.<name>.`, `baseline.<name>.day.`. Unknown is null.
+`session.<name>.`, `area.<name>.`, `member.<name>.`, `baseline.<name>.`, `baseline.<name>.day.`. Unknown is null.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def to_flat_json(metrics: ReportMetrics) -> FlatJson:
     flat |= {"worst_25_count": len(worst.photos), "worst_25_night_count": worst.n_night}
     flat |= {"worst_25_night_share": worst.night_share}
     flat |= asdict(metrics.time)
-    for seed, errors in metrics.by_member.items():
-        flat |= prefixed(f"member.{seed}.", flat_errors(errors))
+    for name, errors in metrics.by_member.items():
+        flat |= prefixed(f"member.{name}.", flat_errors(errors))
     for name, baseline in metrics.by_baseline.items():
         flat |= prefixed(f"baseline.{name}.", flat_baseline(baseline))
     return flat

@@ -118,7 +118,7 @@ def ellipse_map(predictions: pd.DataFrame, site: SiteOutline) -> Figure:
     held[known] = covered(nees((estimate - truth)[known], covs[known]), _ELLIPSE)
     low, high = map_limits(site, truth)
     shown = known[_evenly(len(known), _legible(covs[known], float(np.prod(high - low))))]
-    outlines = {row: _ellipse_m(estimate[row], covs[row]) for row in shown}
+    outlines = {row: ellipse_m(estimate[row], covs[row]) for row in shown}
     reach = 0.5 * float((high - low).max())
     seen = [np.clip(outline, low - reach, high + reach) for outline in outlines.values()]
     figure, axes, _, _ = _site_figure(site, map_limits(site, np.concatenate([truth, *seen])))
@@ -148,7 +148,7 @@ def _evenly(n: int, count: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, count)).round().astype(int)
 
 
-def _ellipse_m(centre_m: np.ndarray, cov_m2: np.ndarray) -> np.ndarray:
+def ellipse_m(centre_m: np.ndarray, cov_m2: np.ndarray) -> np.ndarray:
     """(K, 2) metres on the border of the ellipse of probability _ELLIPSE."""
     angles = np.linspace(0.0, 2.0 * np.pi, 73)
     circle = np.sqrt(-2.0 * np.log1p(-_ELLIPSE)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)

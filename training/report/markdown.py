@@ -50,7 +50,7 @@ def _head(metrics: ReportMetrics) -> str:
         f"**Mean distance error {with_interval(errors.mean_error_m, 2)} m** (95 % interval), "
         f"median {number(errors.median_error_m.value, 2)} m, 90th percentile {number(errors.p90_error_m.value, 2)} m, "
         f"on {errors.n_photos} photos of `{run.split}` in `{run.dataset}`.\n\n"
-        f"Bundle `{run.bundle}`, {len(run.member_seeds)} members, on {run.device} in "
+        f"Bundle `{run.bundle}`, {len(run.member_names)} members, on {run.device} in "
         f"{run.precision}, {run.evaluated_at}. Every metric and picture comes from "
         "[predictions.csv](predictions.csv); all metrics are in [report.json](report.json)."
     )
@@ -82,7 +82,7 @@ def _group_tables(metrics: ReportMetrics, pictures: dict[str, str]) -> str:
 
 
 def _member_rows(metrics: ReportMetrics) -> list[TableRow]:
-    members = [TableRow(f"member {seed}", errors) for seed, errors in metrics.by_member.items()]
+    members = [TableRow(f"member {name}", errors) for name, errors in metrics.by_member.items()]
     return [*members, TableRow("ensemble", metrics.all.errors)]
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training.evaluate.baselines import BASELINES, NEAREST_TRAINED, RETRIEVAL_TOPK
-from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
+from training.evaluate.covariance_baselines import (
+    CHOICE_CALIBRATED,
+    CHOICE_SPREAD,
+    COVARIANCE_BASELINES,
+    COVARIANCE_CHOICES,
+)
 from training.evaluate.report_metrics import BaselineGroup, GroupMetrics, ReportMetrics
 from training.metrics.consistency import ConsistencyMetrics
 from training.metrics.errors import ErrorMetrics
@@ -16,7 +21,9 @@ BASELINE_TITLES = {
     "nearest_trained": "nearest photo, global descriptors",
     "retrieval_topk": "ten nearest photos, global descriptors",
     "constant_covariance": "constant covariance",
-    "ensemble_spread": "ensemble spread",
+    "ensemble_spread": "ensemble spread without a floor",
+    CHOICE_CALIBRATED: "covariance: calibrated",
+    CHOICE_SPREAD: "covariance: ensemble_spread",
 }
 WITH_COVARIANCE = (NEAREST_TRAINED, RETRIEVAL_TOPK, *COVARIANCE_BASELINES)
 
@@ -36,7 +43,9 @@ class TableRow:
 
 def title_of(name: str, comparisons: list[str]) -> str:
     """Of a baseline, or of another evaluation of the same photos."""
-    return f"comparison: {name}" if name in comparisons else f"baseline: {BASELINE_TITLES[name]}"
+    if name in comparisons:
+        return f"comparison: {name}"
+    return BASELINE_TITLES[name] if name in COVARIANCE_CHOICES else f"baseline: {BASELINE_TITLES[name]}"
 
 
 def label_of(name: str, comparisons: list[str]) -> str:
@@ -46,7 +55,7 @@ def label_of(name: str, comparisons: list[str]) -> str:
 
 def headline_rows(metrics: ReportMetrics) -> list[TableRow]:
     """The bundle's answers for all photos, the accepted, by light; then comparisons and baselines."""
-    several = len(metrics.run.member_seeds) > 1
+    several = len(metrics.run.member_names) > 1
     rows = [_row("ensemble, all photos" if several else "all photos", metrics.all)]
     if metrics.rejected.errors.n_photos:
         rows.append(_row("accepted photos only", metrics.accepted))

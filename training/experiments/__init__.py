@@ -1,0 +1,1 @@
+"""Tables of runs: the paper's comparisons as files that run."""

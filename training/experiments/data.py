@@ -1,0 +1,73 @@
+"""What of a data set a result depends on, as hashes, and which sessions its photos are of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from campus_visual_gps.errors import DatasetError
+from training.evaluate.predict import select_photos
+from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
+
+# Of the original's file and of where a label came from: no result depends on them.
+_IGNORED = ["file", "camera", "width_px", "height_px", "label_source", "moved_m", "decision"]
+
+
+@dataclass(frozen=True)
+class ExperimentData:
+    """A data set as experiments see it: `split` is the subset that rows are compared on."""
+
+    dataset_dir: Path
+    split: str
+
+    @cached_property
+    def photos(self) -> pd.DataFrame:
+        """Rows of `load_dataset`. Raises DatasetError."""
+        photos = load_dataset(self.dataset_dir)
+        for subset in (TRAIN, VAL):
+            if not (photos["subset"] == subset).any():
+                raise DatasetError(
+                    f"{self.dataset_dir} has no photos in {subset}, and experiments train and calibrate on both: run "
+                    "split again, with validation sessions"
+                )
+        return photos
+
+    @cached_property
+    def evaluated(self) -> pd.DataFrame:
+        """The photos of the split. Raises ConfigError, DatasetError."""
+        return select_photos(self.dataset_dir, self.split)
+
+    @cached_property
+    def training_fingerprint(self) -> str:
+        """Hash of the photos, labels and subsets of the training and validation photos, and of how they are stored."""
+        used = self.photos[self.photos["subset"].isin([TRAIN, VAL])]
+        return _hash_of(used, f"{self.stored_size_px}")
+
+    @cached_property
+    def evaluation_fingerprint(self) -> str:
+        """Likewise of the photos that are evaluated."""
+        return _hash_of(self.evaluated, f"{self.split} {self.stored_size_px}")
+
+    @cached_property
+    def stored_size_px(self) -> int:
+        """The side of the stored photos. Raises DatasetError."""
+        path = image_path(self.dataset_dir, self.photos["photo_id"][0])
+        try:
+            with Image.open(path) as image:
+                return max(image.size)
+        except OSError as error:
+            raise DatasetError(f"stored photo {path} is damaged; delete it and run ingest again") from error
+
+    def sessions(self, photos: pd.DataFrame) -> list[str]:
+        """The sessions of some photos, sorted."""
+        return sorted(photos["session"].astype(str).unique())
+
+
+def _hash_of(photos: pd.DataFrame, stored: str) -> str:
+    table = photos.drop(columns=[name for name in _IGNORED if name in photos]).to_csv(index=False)
+    return hashlib.sha256(f"{stored}\n{table}".encode()).hexdigest()[:16]

@@ -1,0 +1,195 @@
+"""Expands tables into runs: which trainings, ensembles and evaluations their rows need, each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainConfig, to_dict
+from training.experiments.budget import Budget
+from training.experiments.data import ExperimentData
+from training.experiments.store import identity
+from training.experiments.table import ExperimentTable, RowSettings
+
+# Of the machine, not of the result.
+_MACHINE = ("num_threads",)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of a run for a split of the data set.
+
+    Attributes:
+        split: The subset.
+        fingerprint: Of its photos.
+        tta: Mode of the test-time augmentation.
+    """
+
+    split: str
+    fingerprint: str
+    tta: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of its directory."""
+        return "-".join([self.split, self.fingerprint[:8], *([f"tta-{self.tta}"] if self.tta else [])])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of one member, or an ensemble of trained members.
+
+    Attributes:
+        run_id: Hash of all that the result depends on.
+        title: Of the first row that needs it, for the log.
+        content: What the id stands for.
+        config: Of a training, with its one seed; None for an ensemble.
+        members: The run ids of an ensemble's members.
+        evaluations: What is predicted with it.
+    """
+
+    run_id: str
+    title: str
+    content: dict[str, Any]
+    config: TrainConfig | None = None
+    members: tuple[str, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row and where its result comes from.
+
+    Attributes:
+        table: Name of its table.
+        settings: As the file has it.
+        trainings: The run ids of its members.
+        candidates: The runs of which the best is taken; otherwise the one run of the row.
+        evaluation: What is predicted with it.
+        obstacle: Why it cannot run here; "" if it can.
+    """
+
+    table: str
+    settings: RowSettings
+    trainings: tuple[str, ...]
+    candidates: tuple[str, ...]
+    evaluation: Evaluation
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows of all tables in order, and the runs that they need by id, members before their ensembles."""
+
+    rows: list[PlannedRow]
+    runs: dict[str, Run]
+
+    def rows_of(self, table: ExperimentTable) -> list[PlannedRow]:
+        """The rows of one table."""
+        return [row for row in self.rows if row.table == table.name]
+
+
+def make_plan(
+    tables: Sequence[ExperimentTable], data: ExperimentData, out: Path, budget: Budget, seeds: Sequence[int]
+) -> Plan:
+    """Expand tables into rows and runs.
+
+    Args:
+        tables: The tables.
+        data: The data set and the split that is predicted.
+        out: Directory of the experiments.
+        budget: Scales every recipe.
+        seeds: Of the trainings that name none: one member each.
+    """
+    planner = _Planner(data, out, budget, tuple(seeds))
+    for table in tables:
+        planner.add(table)
+    return Plan(planner.rows, planner.runs)
+
+
+class _Planner:
+    def __init__(self, data: ExperimentData, out: Path, budget: Budget, seeds: tuple[int, ...]):
+        self.data, self.out, self.budget, self.seeds = data, out, budget, seeds
+        self.rows: list[PlannedRow] = []
+        self.runs: dict[str, Run] = {}
+
+    def add(self, table: ExperimentTable) -> None:
+        base_size_px = table.base_config().size_px
+        by_name: dict[str, PlannedRow] = {}
+        for row in table.settings.rows:
+            evaluation = Evaluation(self.data.split, self.data.evaluation_fingerprint, row.tta)
+            title = f"{table.name}/{row.name}"
+            if row.overrides is not None:
+                config = self.budget.scaled(table.config_of(row), base_size_px)
+                planned = self._training(table.name, row, title, config, evaluation)
+            else:
+                planned = self._derived(table.name, row, title, [by_name[name] for name in row.sources], evaluation)
+            by_name[row.name] = planned
+            self.rows.append(planned)
+
+    def _training(
+        self, table: str, row: RowSettings, title: str, config: TrainConfig, evaluation: Evaluation
+    ) -> PlannedRow:
+        obstacle = self._obstacle(row, config)
+        if obstacle:
+            return PlannedRow(table, row, (), (), evaluation, obstacle)
+        trainings = tuple(self._member(title, config, seed) for seed in row.seeds or self.seeds)
+        return self._planned(table, row, title, trainings, evaluation)
+
+    def _derived(
+        self, table: str, row: RowSettings, title: str, sources: list[PlannedRow], evaluation: Evaluation
+    ) -> PlannedRow:
+        missing = [source for source in sources if source.obstacle]
+        if missing:
+            reason = f"needs row {missing[0].settings.name}, which cannot run: {missing[0].obstacle}"
+            return PlannedRow(table, row, (), (), evaluation, reason)
+        trainings = tuple(dict.fromkeys(run for source in sources for run in source.trainings))
+        if not row.best_of:
+            return self._planned(table, row, title, trainings, evaluation)
+        candidates = tuple(dict.fromkeys(run for source in sources for run in source.candidates))
+        for run_id in candidates:
+            self._evaluate(run_id, evaluation)
+        return PlannedRow(table, row, trainings, candidates, evaluation)
+
+    def _planned(
+        self, table: str, row: RowSettings, title: str, trainings: tuple[str, ...], evaluation: Evaluation
+    ) -> PlannedRow:
+        run_id = trainings[0] if len(trainings) == 1 else self._ensemble(title, trainings)
+        self._evaluate(run_id, evaluation)
+        return PlannedRow(table, row, trainings, (run_id,), evaluation)
+
+    def _member(self, title: str, config: TrainConfig, seed: int) -> str:
+        # one device: rows, not the parts of one row, are what runs side by side
+        devices = 1 if config.trainer.devices == "auto" else config.trainer.devices
+        config = replace(config, seeds=(seed,), trainer=replace(config.trainer, devices=devices))
+        settings = to_dict(config)
+        for name in ("dataset", "out"):
+            settings.pop(name)
+        for name in _MACHINE:
+            settings["trainer"].pop(name)
+        content = {"config": settings, "data": self.data.training_fingerprint}
+        run_id = identity(content)
+        config = replace(config, dataset=str(self.data.dataset_dir), out=str(self.out))
+        self.runs.setdefault(run_id, Run(run_id, f"{title}, seed {seed}", content, config))
+        return run_id
+
+    def _ensemble(self, title: str, members: tuple[str, ...]) -> str:
+        content = {"members": sorted(members)}
+        run_id = identity(content)
+        self.runs.setdefault(run_id, Run(run_id, f"{title}, ensemble", content, members=tuple(sorted(members))))
+        return run_id
+
+    def _evaluate(self, run_id: str, evaluation: Evaluation) -> None:
+        run = self.runs[run_id]
+        if evaluation not in run.evaluations:
+            self.runs[run_id] = replace(run, evaluations=(*run.evaluations, evaluation))
+
+    def _obstacle(self, row: RowSettings, config: TrainConfig) -> str:
+        if config.size_px > self.data.stored_size_px:
+            return (
+                f"asks for {config.size_px} px, and the stored photos are {self.data.stored_size_px} px: make a data "
+                f"set with `ingest --size {config.size_px}`"
+            )
+        return ""
