@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, positions_m, read_predictions
+from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, members_in, positions_m, read_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
 from training.photos.areas import grid_areas
 from training.photos.manifest import capture_times_s
@@ -24,7 +24,6 @@ from training.report.writer import REPORT_JSON, write_report_of
 
 _UNKNOWN = "not recorded"
 _COVARIANCE = ("cov_ee_m2", "cov_en_m2", "cov_nn_m2")
-_MEMBER = re.compile(r"member_(\d+)_east_m")
 _BASELINE = re.compile(r"baseline_(.+)_east_m")
 
 
@@ -104,7 +103,6 @@ def _report_json(directory: Path) -> dict[str, Any]:
 
 def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Path, area_source: str) -> RunInfo:
     columns = list(predictions.columns)
-    seeds = [int(found[1]) for found in map(_MEMBER.fullmatch, columns) if found]
     baselines = dict.fromkeys((found[1] for found in map(_BASELINE.fullmatch, columns) if found), "")
     for key, value in content.items():
         if key.startswith("baseline.") and key.endswith(".not_computed"):
@@ -113,13 +111,13 @@ def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Pat
     known: dict[str, Any] = {
         "model_id": directory.resolve().name,
         "split": " + ".join(subsets) or _UNKNOWN,
-        "member_seeds": [seed for seed in seeds if f"member_{seed}_north_m" in columns],
+        "member_names": members_in(predictions),
         "area_source": area_source or _UNKNOWN,
         "n_seen_in_training": 0,
         "comparisons": [],
     }
     defaults = {item.name: _UNKNOWN for item in dataclasses.fields(RunInfo)} | known
     recorded = {name: content[name] for name in defaults if type(content.get(name)) is type(defaults[name])}
-    recorded["member_seeds"] = known["member_seeds"]
+    recorded["member_names"] = known["member_names"]
     recorded["comparisons"] = [name for name in recorded.get("comparisons", []) if name in baselines]
     return RunInfo(**(defaults | recorded | {"baselines": baselines}))
