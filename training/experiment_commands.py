@@ -38,6 +38,7 @@ def experiment(
     from training.experiments.budget import Budget
     from training.experiments.launchers import Processes
     from training.experiments.runner import ExperimentOptions, run_experiments
+    from training.report.tables.write import write_experiment_tables
 
     options = ExperimentOptions(
         split=split,
@@ -48,10 +49,12 @@ def experiment(
         command=f"python -m training {shlex.join(sys.argv[1:])}",
     )
     with resumable():
-        summary = run_experiments(tables, dataset, out, options, lambda place: Processes(place, jobs))
+        summary = run_experiments(tables, dataset, out, options, lambda directory: Processes(directory, jobs))
+        written = write_experiment_tables(out)
     printed = Table("table", "row", "state")
     for (table, row), state in summary.states.items():
         printed.add_row(table, row, state)
     console.print(printed)
+    console.print(f"tables: {written.page}", soft_wrap=True)
     if summary.count("failed"):
         fail(f"{summary.count('failed')} of {len(summary.states)} rows failed; their status.yaml says why")

@@ -29,9 +29,11 @@ from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
+from training.data.epoch_sampler import EpochSampler, SeededDataset
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
 from training.fit.module import PositionModule, run_depthwise_in_float32
+from training.fit.repeatable import RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
@@ -69,14 +71,16 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     pl.seed_everything(seed, workers=True, verbose=False)
     module = _module(config, data)
     train, val = _datasets(config, data, image, module.frozen)
-    loaders = _loaders(train, val, config.trainer)
+    resume_from = _last_checkpoint(run_dir)
+    sampler = EpochSampler(len(data.train_paths), seed, epochs_in(resume_from))
+    loaders = _loaders(train, val, config.trainer, sampler)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
     with _quiet_lightning():
-        trainer = _trainer(config.trainer, seed, run_dir, checkpoints)
+        trainer = _trainer(config.trainer, seed, run_dir, [*checkpoints, RandomNumbers(seed, sampler)])
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
+            trainer.fit(module, *loaders, ckpt_path=resume_from)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -186,16 +190,18 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
     )
 
 
-def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
+def _loaders(
+    train: Dataset, val: Dataset, settings: TrainerSettings, sampler: EpochSampler
+) -> tuple[DataLoader, DataLoader | None]:
     cores = usable_cores()
     # On a small CPU machine worker processes only take the cores that the networks need.
     workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
 
-    def loader(photos: Dataset, shuffle: bool, drop_last: bool) -> DataLoader:
+    def loader(photos: Dataset, order: EpochSampler | None, drop_last: bool) -> DataLoader:
         return DataLoader(
             photos,
             batch_size=settings.batch_size,
-            shuffle=shuffle,
+            sampler=order,
             drop_last=drop_last,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -203,10 +209,10 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
             pin_memory=torch.cuda.is_available(),
         )
 
-    train_photos, val_photos = len(train), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
+    train_photos, val_photos = len(sampler), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
     # batch norm cannot learn from a last batch of one photo
     drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
-    return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
+    return loader(SeededDataset(train), sampler, drop_last), loader(val, None, False) if val_photos else None
 
 
 def _start_worker(worker: int) -> None:
@@ -222,8 +228,8 @@ def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     return [ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False), last]
 
 
-def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: list[ModelCheckpoint]) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [*checkpoints, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
+def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: list[pl.Callback]) -> pl.Trainer:
+    callbacks: list[pl.Callback] = [*others, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
     if settings.keep == BEST:
         callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(
