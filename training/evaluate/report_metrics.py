@@ -8,13 +8,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.estimation.calibration import CALIBRATED
 from campus_visual_gps.estimation.integrity import distance_outside_m
+from training.evaluate.agreement import IMPOSSIBLE_OVER_M, AgreementMetrics, agreement_metrics
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
+from training.evaluate.tta_columns import column_prefix
+from training.evaluate.worst import WorstPhotos, worst_photos
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
-from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, position_errors_m, share_of
-from training.metrics.estimate import Estimate
+from training.metrics.errors import (
+    ErrorMetrics,
+    error_metrics,
+    mean_error_difference,
+    mean_error_ratio,
+    position_errors_m,
+    share_of,
+)
+from training.metrics.estimate import Estimate, finite_or_none
 from training.photos.manifest import capture_times_s
 
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
@@ -26,6 +37,9 @@ class RunInfo:
     """What was scored on what.
 
     `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
+    `covariance` is the one that was evaluated, by name. `tta` are the modes of test-time augmentation that were run,
+    with so many views and the weight of the photo itself. Photos that every member misses by more than
+    `impossible_over_m` are listed.
     """
 
     model_id: str
@@ -40,6 +54,11 @@ class RunInfo:
     n_seen_in_training: int
     baselines: dict[str, str] = field(default_factory=dict)
     comparisons: list[str] = field(default_factory=list)
+    covariance: str = CALIBRATED
+    tta: list[str] = field(default_factory=list)
+    tta_views: int = 0
+    tta_original_weight: float = 0.0
+    impossible_over_m: float = IMPOSSIBLE_OVER_M
 
 
 @dataclass(frozen=True)
@@ -83,12 +102,27 @@ class BaselineMetrics:
 
 
 @dataclass(frozen=True)
-class TimeMetrics:
-    """Seconds per photo: transform and ensemble together, and the ensemble alone."""
+class TtaMetrics:
+    """Of the answers of a mode of test-time augmentation.
 
-    seconds_per_photo_median: float
-    ensemble_s_median: float
-    ensemble_s_p95: float
+    `mean_difference_m` is its mean error minus the plain ensemble's, paired photo by photo; `seconds_per_photo` is the
+    mean time of a photo with all its views, `plain_seconds_per_photo` that of the plain ensemble in the same run.
+    """
+
+    errors: ErrorMetrics
+    consistency: ConsistencyMetrics
+    mean_difference_m: Estimate
+    seconds_per_photo: float
+    plain_seconds_per_photo: float
+
+
+@dataclass(frozen=True)
+class TimeMetrics:
+    """Seconds per photo: transform and ensemble together, and the ensemble alone; None where none was measured."""
+
+    seconds_per_photo_median: float | None
+    ensemble_s_median: float | None
+    ensemble_s_p95: float | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +146,10 @@ class ReportMetrics:
     by_rejection_reason: dict[str, ErrorMetrics]
     by_member: dict[str, ErrorMetrics]
     by_baseline: dict[str, BaselineMetrics]
+    worst: WorstPhotos
     time: TimeMetrics
+    agreement: AgreementMetrics | None = None
+    by_tta: dict[str, TtaMetrics] = field(default_factory=dict)
 
 
 def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
@@ -143,7 +180,10 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_rejection_reason=_by_rejection_reason(predictions, blocks),
         by_member={name: _member(predictions, name, blocks) for name in run.member_names},
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
+        worst=worst_photos(predictions),
         time=_times(predictions),
+        agreement=agreement_metrics(predictions, run.member_names, run.impossible_over_m),
+        by_tta={mode: _tta(mode, predictions, blocks) for mode in run.tta},
     )
 
 
@@ -190,12 +230,24 @@ def _member(predictions: pd.DataFrame, name: str, blocks: np.ndarray) -> ErrorMe
     return error_metrics(position_errors_m(positions, positions_m(predictions, "true_")), blocks)
 
 
+def _tta(mode: str, predictions: pd.DataFrame, blocks: np.ndarray) -> TtaMetrics:
+    prefix = column_prefix(mode)
+    errors_m = position_errors_m(positions_m(predictions, prefix), positions_m(predictions, "true_"))
+    return TtaMetrics(
+        errors=error_metrics(errors_m, blocks),
+        consistency=_consistency(predictions, blocks, prefix),
+        mean_difference_m=mean_error_difference(errors_m, _errors_m(predictions), blocks),
+        seconds_per_photo=float(predictions[f"{prefix}s"].mean()),
+        plain_seconds_per_photo=float((predictions["transform_s"] + predictions["ensemble_s"]).mean()),
+    )
+
+
 def _times(predictions: pd.DataFrame) -> TimeMetrics:
     ensemble_s = predictions["ensemble_s"]
     return TimeMetrics(
-        seconds_per_photo_median=float((predictions["transform_s"] + ensemble_s).median()),
-        ensemble_s_median=float(ensemble_s.median()),
-        ensemble_s_p95=float(ensemble_s.quantile(0.95)),
+        seconds_per_photo_median=finite_or_none((predictions["transform_s"] + ensemble_s).median()),
+        ensemble_s_median=finite_or_none(ensemble_s.median()),
+        ensemble_s_p95=finite_or_none(ensemble_s.quantile(0.95)),
     )
 
 

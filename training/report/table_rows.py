@@ -60,7 +60,8 @@ def headline_rows(metrics: ReportMetrics) -> list[TableRow]:
     if metrics.rejected.errors.n_photos:
         rows.append(_row("accepted photos only", metrics.accepted))
     rows += light_rows(metrics)
-    return rows + [baseline_row(metrics, name) for name in (*metrics.run.comparisons, *BASELINES)]
+    names = [name for name in (*metrics.run.comparisons, *BASELINES) if name in metrics.by_baseline]
+    return rows + [baseline_row(metrics, name) for name in names]
 
 
 def light_rows(metrics: ReportMetrics) -> list[TableRow]:
@@ -100,6 +101,16 @@ def group_rows(metrics: ReportMetrics, kind: str) -> list[TableRow]:
     """The sessions or areas ("session", "area")."""
     groups = metrics.by_session if kind == "session" else metrics.by_area
     return [_row(name, group) for name, group in groups.items()]
+
+
+def areas_by_error(metrics: ReportMetrics) -> list[TableRow]:
+    """The areas, that of the smallest mean error first; areas without any known error last."""
+    return sorted(group_rows(metrics, "area"), key=_mean_or_infinity)
+
+
+def _mean_or_infinity(row: TableRow) -> float:
+    mean = None if row.errors is None else row.errors.mean_error_m.value
+    return float("inf") if mean is None else mean
 
 
 def own_consistency_rows(metrics: ReportMetrics) -> list[TableRow]:
