@@ -20,18 +20,18 @@ from safetensors import safe_open
 
 from campus_visual_gps.errors import ConfigError, DatasetError, VisualGpsError
 from campus_visual_gps.io_utils import remove_partial_files
-from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.models.position_model import build_model
 from training.config import BEST, TrainConfig
-from training.evaluate.predict import PREDICTIONS, predict, select_photos, write_predictions
+from training.evaluate.predict import PREDICTIONS, write_predictions
 from training.experiments.plan import Evaluation, Run
+from training.experiments.predictions import predict_split
 from training.experiments.store import DONE, FAILED, RUNS, STATUS, locked, read_status, write_status
 from training.fit.callbacks import METRICS, read_metrics
 from training.fit.combine import combine
 from training.fit.ensemble import train_ensemble
 from training.fit.member import METRICS as METRICS_CSV
 from training.fit.member import WEIGHTS
-from training.photos.manifest import image_path, write_yaml
+from training.photos.manifest import write_yaml
 
 log = logging.getLogger(__name__)
 
@@ -184,16 +184,10 @@ def _evaluate(run: Run, evaluation: Evaluation, out: Path) -> None:
     target = evaluation_dir(out, run.run_id, evaluation)
     if read_status(target).get("state") == DONE and (target / PREDICTIONS).is_file():
         return
-    photos = select_photos(run.dataset_dir, evaluation.split)
-    paths = [image_path(run.dataset_dir, photo_id) for photo_id in photos["photo_id"]]
-    if evaluation.tta is not None:
-        raise ConfigError("test-time augmentation cannot be run yet")
-    localizer = Localizer.load(out / RUNS / run.run_id / BUNDLE)
-    started_s = perf_counter()
-    table, _ = predict(localizer, photos, paths, progress=False)
-    seconds = (perf_counter() - started_s) / len(photos)
-    write_predictions(target / PREDICTIONS, table)
-    write_status(target, DONE, inference_seconds_per_photo=round(seconds, 5))
+    (target / STATUS).unlink(missing_ok=True)
+    predicted = predict_split(out / RUNS / run.run_id / BUNDLE, run.dataset_dir, evaluation.split, evaluation.tta)
+    write_predictions(target / PREDICTIONS, predicted.table)
+    write_status(target, DONE, inference_seconds_per_photo=round(predicted.seconds_per_photo, 5))
 
 
 def _reason(error: Exception) -> str:
