@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from campus_visual_gps.errors import ConfigError, DatasetError, VisualGpsError
+from campus_visual_gps.errors import DatasetError, VisualGpsError
 from campus_visual_gps.io_utils import remove_partial_files
 from campus_visual_gps.models.position_model import build_model
 from training.config import BEST, TrainConfig
