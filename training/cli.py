@@ -12,6 +12,7 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
+from training.benchmark_commands import benchmark
 from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
@@ -42,7 +43,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
+for command in (ingest, apply_corrections, split, benchmark, combine, experiment, tables, figures):
     app.command()(command)
 
 

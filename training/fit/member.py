@@ -68,16 +68,16 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         return weights
     limit_threads(config.trainer.num_threads or max_threads())
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = _module(config, data)
-    train, val = _datasets(config, data, image, module.frozen)
-    loaders = _loaders(train, val, config.trainer)
+    module = build_module(config, data)
+    train, val = datasets(config, data, image, module.frozen)
+    train_loader, val_loader = loaders(train, val, config.trainer)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = _trainer(config.trainer, seed, run_dir, checkpoints)
-        if _autocasts_on_cpu(trainer):
+        if autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
+            trainer.fit(module, train_loader, val_loader, ckpt_path=_last_checkpoint(run_dir))
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -141,7 +141,8 @@ def _relevant(config: TrainConfig) -> dict:
     return kept
 
 
-def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+def build_module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+    """The member before its training."""
     cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
     return PositionModule(
         build_model(config.model, config.weights, cells),
@@ -153,7 +154,7 @@ def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
     )
 
 
-def _datasets(
+def datasets(
     config: TrainConfig, data: TrainingSet, image: ImageSpec, frozen: FrozenStages | None
 ) -> tuple[Dataset, Dataset]:
     """The train and the val data set: of images, or of cached features."""
@@ -189,7 +190,8 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
     )
 
 
-def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
+def loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
+    """Of batches for the training and the validation; None without validation photos."""
     cores = usable_cores()
     # On a small CPU machine worker processes only take the cores that the networks need.
     workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
@@ -236,7 +238,7 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: l
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
-        precision=_lightning_precision(settings.precision, settings.accelerator),
+        precision=lightning_precision(settings.precision, settings.accelerator),
         logger=False,
         callbacks=callbacks,
         enable_progress_bar=False,
@@ -245,7 +247,8 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: l
     )
 
 
-def _lightning_precision(precision: str, accelerator: str) -> Precision:
+def lightning_precision(precision: str, accelerator: str) -> Precision:
+    """Lightning's name of a precision; `auto` takes what the device computes fast."""
     named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     if precision != "auto":
         return named[precision]
@@ -255,7 +258,8 @@ def _lightning_precision(precision: str, accelerator: str) -> Precision:
     return named["bf16" if supported() else "fp32"]
 
 
-def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+def autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+    """Whether the networks run in bfloat16 on a CPU."""
     return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
 
 
@@ -275,7 +279,7 @@ def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Turn off Lightning's own hints on loaders and loggers, which this program has chosen."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
