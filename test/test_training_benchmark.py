@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from training.cli import app
-from training.fit import throughput
+from training.data.augment import TrainTransform
 from training.photos.ingest import ingest
 from training.photos.ingest_speed import measure_ingest
 from training.photos.manifest import load_dataset
@@ -61,10 +61,8 @@ def test_a_data_set_of_the_user_is_trained_on_and_the_table_names_all_four(confi
 def test_the_timed_steps_read_and_augment_their_images(config, photos, tmp_path, monkeypatch):
     ingest(photos, tmp_path / "set", progress=False, workers=1)
     seen = []
-    augment = throughput.member.TrainTransform.__call__
-    monkeypatch.setattr(
-        throughput.member.TrainTransform, "__call__", lambda self, rgb: seen.append(rgb.shape) or augment(self, rgb)
-    )
+    augment = TrainTransform.__call__
+    monkeypatch.setattr(TrainTransform, "__call__", lambda self, rgb: seen.append(rgb.shape) or augment(self, rgb))
     result = run(config, "--photos", photos, "--dataset", tmp_path / "set", *TINY, "--steps", "3")
     assert result.exit_code == 0, result.exception
     # the first batch for the network, two steps of warm-up and three timed ones

@@ -16,14 +16,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.threads import limit_threads, max_threads
 from training.config import COSINE, LAST, TrainConfig
+from training.data.epoch_sampler import EpochSampler
 from training.fit import member
+from training.fit.loaders import datasets, loaders
 from training.fit.module import Batch, run_depthwise_in_float32
+from training.fit.repeatable import RandomNumbers
 from training.fit.site_data import TrainingSet, TrainingSite, image_spec, training_set
 from training.photos.manifest import TRAIN, load_dataset
 
@@ -133,8 +135,9 @@ class _Loop:
 
     def __init__(self, config: TrainConfig, data: TrainingSet, site: TrainingSite, steps: int):
         self.config, self.data, self.steps = config, data, steps
-        train, val = member.datasets(config, data, site.image, None)
-        self.loader: DataLoader = member.loaders(train, val, config.trainer)[0]
+        train, val = datasets(config, data, site.image, None)
+        self.sampler = EpochSampler(len(data.train_paths), config.seeds[0])
+        self.loader = loaders(train, val, config.trainer, self.sampler)[0]
 
     def first_batch(self) -> Batch:
         return next(iter(self.loader))
@@ -143,7 +146,7 @@ class _Loop:
         # batches that worker processes have prepared while the network ran alone are not counted
         waiting = self.loader.num_workers * (self.loader.prefetch_factor or 0)
         timer = _StepTimer(_WARM_UP_STEPS + waiting, self.steps)
-        trainer = _trainer(self.config, timer.last_step, [timer])
+        trainer = _trainer(self.config, timer.last_step, [timer, RandomNumbers(self.config.seeds[0], self.sampler)])
         module = member.build_module(self.config, self.data)
         if member.autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
