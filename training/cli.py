@@ -14,6 +14,7 @@ from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
 from training.active_commands import blind_spots, round, round_table, worst
 from training.augment_commands import show_augmentations
+from training.benchmark_commands import benchmark
 from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
@@ -44,9 +45,9 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-_PHOTOS = (ingest, apply_corrections, split, show_augmentations)
-_RESULTS = (combine, experiment, tables, figures, blind_spots, worst, round, round_table)
-for command in (*_PHOTOS, *_RESULTS):
+for command in (ingest, apply_corrections, split, show_augmentations, benchmark):
+    app.command()(command)
+for command in (combine, experiment, tables, figures, blind_spots, worst, round, round_table):
     app.command()(command)
 
 
