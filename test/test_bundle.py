@@ -22,6 +22,7 @@ from campus_visual_gps.preprocess import ImageSpec
 pytestmark = pytest.mark.slow  # builds networks
 
 SINCE = "2026-11-22"
+SHARED = {"count": 1, "members": ["42"], "file": "x", "sha256": ""}
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +216,6 @@ def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle
     with pytest.raises(BundleError, match=r"format version 3, this program reads 4 and 5; train the bundle") as caught:
         load_bundle(bundle_dir)
     assert "\n" not in str(caught.value)
-
-
-SHARED = {"count": 1, "members": ["42"], "file": "x", "sha256": ""}
 
 
 @condition(
