@@ -188,8 +188,12 @@ class _Network:
     def images_per_s(self) -> float:
         for _ in range(_WARM_UP_STEPS):
             self._step()
-        seconds = _seconds(lambda: [self._step() for _ in range(self.steps)], self.device)
+        seconds = _seconds(self._steps, self.device)
         return self.steps * len(self.batch[0]) / seconds
+
+    def _steps(self) -> None:
+        for _ in range(self.steps):
+            self._step()
 
     def _step(self) -> None:
         dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
