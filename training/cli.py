@@ -23,7 +23,7 @@ from training.ensemble_commands import (
     evaluation_options,
 )
 from training.experiment_commands import experiment
-from training.photo_commands import DatasetDir, apply_corrections, ingest, split
+from training.photo_commands import DatasetDir, apply_corrections, export_review, ingest, split
 from training.report_commands import figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
@@ -42,7 +42,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
+for command in (ingest, apply_corrections, export_review, split, combine, experiment, tables, figures):
     app.command()(command)
 
 

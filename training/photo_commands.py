@@ -100,6 +100,27 @@ def _print_batches(summary: CorrectionSummary) -> None:
     console.print(table)
 
 
+def export_review(
+    dataset_dir: DatasetDir,
+    out: Annotated[Path, typer.Option(help="file to write: .csv or .kml, for Google My Maps")],
+    photos: Annotated[
+        Path | None, typer.Option(help="table or map that names the photos, such as that of blind-spots")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
+) -> None:
+    """Export the list of labels to review for Google My Maps; its export goes into corrections/."""
+    from training.photos.review_export import export_review as run
+
+    summary = run(dataset_dir, out, photos, overwrite)
+    print_warnings(f"{photos}, {line}" for line in summary.unknown[:_SHOWN_ROWS])
+    console.print(f"{summary.photos} photos: {', '.join(map(str, summary.files))}", soft_wrap=True)
+    console.print(
+        "In My Maps: import each file as a layer, drag the points to where the photos were taken, write `keep` or "
+        f"another decision where it is right, export the layer, and put the file into {dataset_dir / 'corrections'}",
+        soft_wrap=True,
+    )
+
+
 def split(
     dataset_dir: DatasetDir,
     test: Annotated[list[str] | None, typer.Option(help="test session (repeat for more)")] = None,

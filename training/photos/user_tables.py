@@ -197,7 +197,8 @@ def _layout(
     counts = [len({name for name in found if name}) for found in names]
     header = counts.index(max(counts))
     cells = records[header][1]
-    if counts[header] >= 2 or "WKT" in names[header]:
+    is_list = len(cells) == counts[header] == 1 and any(is_known(own[0]) for _, own in records[header + 1 :])
+    if counts[header] >= 2 or "WKT" in names[header] or is_list:
         columns = _unique(cells, names[header])
         columns = _with_photo_column(columns, records[header + 1 :], required, is_known)
         return _Layout(delimiter, records, header, columns, counts[header] + 1)
