@@ -10,6 +10,7 @@ A data set directory holds, by the stage that writes it:
                        review.csv      photos with a poor reported GPS accuracy
     split              splits.csv      photo_id, session, subset; splits.yaml holds the settings
     train              feature_cache/  features of the frozen stages; may be deleted at any time
+                       photo_cache/    photos at the network's size; likewise
 """
 
 from __future__ import annotations
