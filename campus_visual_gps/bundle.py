@@ -20,7 +20,7 @@ from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.io_utils import sha256_of, to_builtin
+from campus_visual_gps.io_utils import make_ordinary, sha256_of, to_builtin
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
 from campus_visual_gps.models.site_model import SiteModel
@@ -30,7 +30,9 @@ from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+# Version 4 knew members of one backbone only.
+READABLE_VERSIONS = (4, FORMAT_VERSION)
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
@@ -52,19 +54,22 @@ class Altitude:
 
 @dataclass(frozen=True)
 class Member:
-    """One network of the ensemble: its seed, its architecture and its file."""
+    """One network of the ensemble: its name, which no other has, its seed, architecture, normalisation and file."""
 
+    name: str
     seed: int
     model: ModelConfig
+    image: ImageSpec
     file: str
     sha256: str
 
 
 @dataclass(frozen=True)
 class SharedStages:
-    """How many leading stages all members share, and the file that holds them once."""
+    """How many leading stages some members (their names) share, and the file that holds them once."""
 
     count: int
+    members: tuple[str, ...]
     file: str
     sha256: str
 
@@ -79,7 +84,7 @@ class Bundle:
     image: ImageSpec
     altitude: Altitude
     members: tuple[Member, ...]
-    shared_stages: SharedStages | None
+    shared_stages: tuple[SharedStages, ...]
     calibration: Calibration
     gates: Gates
     site_polygon_enu_m: np.ndarray
@@ -88,15 +93,16 @@ class Bundle:
 
     def load_members(self) -> list[PositionModel]:
         """The members' networks with their weights, in evaluation mode. Raises BundleError."""
-        shared: dict[str, Tensor] = {}
-        if self.shared_stages is not None:
-            shared = load_tensors(checked(self.path / self.shared_stages.file, self.shared_stages.sha256))
-        return [_load_member(self.path, member, shared) for member in self.members]
+        shared: dict[str, dict[str, Tensor]] = {}
+        for stages in self.shared_stages:
+            tensors = load_tensors(checked(self.path / stages.file, stages.sha256))
+            shared |= dict.fromkeys(stages.members, tensors)
+        return [_load_member(self.path, member, shared.get(member.name, {})) for member in self.members]
 
     def load_site_model(self, extractor: DescriptorExtractor | None = None) -> SiteModel:
         """All members as one module, with the extractor of `load_reference` if there is one. Raises BundleError."""
-        count = 0 if self.shared_stages is None else self.shared_stages.count
-        return SiteModel(self.load_members(), self.image, extractor, count)
+        images = [member.image for member in self.members]
+        return SiteModel(self.load_members(), self.image, extractor, member_images=images)
 
     def load_reference(self) -> ReferenceFeatures:
         """The training photos' descriptors, OOD features and positions. Raises BundleError."""
@@ -131,11 +137,14 @@ def save_bundle(
     reference: ReferenceFeatures,
     training: dict[str, Any],
     model_card: str,
+    names: Sequence[str] | None = None,
+    member_images: Sequence[ImageSpec] | None = None,
 ) -> Path:
     """Write a bundle whole or not at all; members are (seed, network).
 
-    Leading stages that all members share are stored once, and weights in float16 where that changes none of them. An
-    existing bundle at `path` is replaced only once the new one is complete.
+    `names` of the members are by default those of `member_names`; `member_images`, their normalisations, are by default
+    `image`. Leading stages that members share are stored once, and weights in float16 where that changes none of them.
+    An existing bundle at `path` is replaced only once the new one is complete.
 
     Raises:
         BundleError: something else than a bundle is at `path`.
@@ -147,7 +156,8 @@ def save_bundle(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        shared, entries = save_members(staging, members)
+        named = names or member_names([(seed, network.config.backbone) for seed, network in members])
+        shared, entries = save_members(staging, members, named, member_images or [image] * len(members))
         save_reference(staging / REFERENCE, reference)
         manifest = {
             "format_version": FORMAT_VERSION,
@@ -167,12 +177,28 @@ def save_bundle(
         (staging / MODEL_CARD).write_text(model_card, encoding="utf-8", errors="backslashreplace")
         (staging / MANIFEST).write_text(yaml.safe_dump(to_builtin(manifest), sort_keys=False), encoding="utf-8")
         for file in staging.iterdir():
-            # safetensors writes files that only their owner may read
-            file.chmod(0o644)
+            make_ordinary(file)
         swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
+
+
+def member_names(members: Sequence[tuple[int, str]]) -> list[str]:
+    """Names of members (seed, backbone) that no two share: the seeds, or seed-backbone, numbered where that is needed.
+
+    Of ensembles with several backbones the name says which one a member has.
+    """
+    seeds, backbones = [seed for seed, _ in members], {backbone for _, backbone in members}
+    if len(backbones) == 1 and len(set(seeds)) == len(seeds):
+        return [str(seed) for seed in seeds]
+    counts: dict[str, int] = {}
+    names = []
+    for seed, backbone in members:
+        name = f"{seed}-{backbone}"
+        counts[name] = counts.get(name, 0) + 1
+        names.append(name if counts[name] == 1 else f"{name}-{counts[name]}")
+    return names
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -185,36 +211,46 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"no model bundle at {path}: {MANIFEST} is missing; train one or name its directory")
     try:
         data = yaml.safe_load(manifest.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise BundleError(f"{manifest} cannot be read: {error.strerror or error}; mend its permissions") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise BundleError(f"{manifest} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or "format_version" not in data:
         raise BundleError(f"{manifest} is no bundle manifest: format_version is missing")
-    if data["format_version"] != FORMAT_VERSION:
+    if data["format_version"] not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
         raise BundleError(
-            f"{manifest} has format version {data['format_version']}, this program reads {FORMAT_VERSION}; "
+            f"{manifest} has format version {data['format_version']}, this program reads {known}; "
             "train the bundle again or install the matching version"
         )
     try:
-        return _from_manifest(path, data)
+        return _from_manifest(path, data if data["format_version"] == FORMAT_VERSION else _from_version_4(data))
     except VisualGpsError as error:
         raise BundleError(f"{manifest}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{manifest} is damaged ({type(error).__name__}: {error}); copy the bundle again") from error
 
 
+def _from_version_4(data: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a bundle of version 4 as version 5 has it."""
+    normalisation = {key: data["image"][key] for key in ("mean", "std")}
+    members = [{"name": str(entry["seed"]), **entry, **normalisation} for entry in data["members"]]
+    shared = data["shared_stages"]
+    every = [entry["name"] for entry in members]
+    return data | {"members": members, "shared_stages": [] if shared is None else [{**shared, "members": every}]}
+
+
 def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
-    members = []
-    for entry in data["members"]:
-        entry = dict(entry)
-        seed, file, digest = entry.pop("seed"), entry.pop("file"), entry.pop("sha256")
-        model = ModelConfig(**entry)
-        get_backbone(model.backbone)  # a name that this version does not know is reported here, not on first use
-        members.append(Member(int(seed), model, _file_name(file), digest))
+    image = ImageSpec(**data["image"])
+    members = [_member(entry, image) for entry in data["members"]]
     if not members:
         raise BundleError("the bundle has no members")
-    shared = data["shared_stages"]
-    if shared is not None:
-        shared = SharedStages(int(shared["count"]), _file_name(shared["file"]), shared["sha256"])
+    if len({member.name for member in members}) != len(members):
+        raise BundleError("two members have the same name")
+    shared = tuple(
+        SharedStages(int(own["count"]), tuple(map(str, own["members"])), _file_name(own["file"]), own["sha256"])
+        for own in data["shared_stages"]
+    )
     polygon = np.asarray(data["site_polygon_enu_m"], dtype=np.float64)
     if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.all(np.isfinite(polygon)):
         raise BundleError("site_polygon_enu_m must be three or more [east, north] pairs in metres")
@@ -222,7 +258,7 @@ def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
         path=path,
         model_id=str(data["model_id"]),
         frame=LocalFrame(**data["frame"]),
-        image=ImageSpec(**data["image"]),
+        image=image,
         altitude=Altitude(**data["altitude"]),
         members=tuple(members),
         shared_stages=shared,
@@ -232,6 +268,15 @@ def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
         reference_sha256=data["reference_sha256"],
         training=data.get("training") or {},
     )
+
+
+def _member(entry: dict[str, Any], image: ImageSpec) -> Member:
+    entry = dict(entry)
+    name, seed, file, digest = (entry.pop(key) for key in ("name", "seed", "file", "sha256"))
+    own_image = ImageSpec(image.size_px, entry.pop("mean"), entry.pop("std"), image.stored_px)
+    model = ModelConfig(**entry)
+    get_backbone(model.backbone)  # a name that this version does not know is reported here, not on first use
+    return Member(str(name), int(seed), model, own_image, _file_name(file), digest)
 
 
 def _file_name(file: str) -> str:

@@ -14,14 +14,14 @@ import numpy as np
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.io_utils import sha256_of
 from campus_visual_gps.models.position_model import PositionModel
-from campus_visual_gps.models.stages import shared_stage_count, stage_names, stage_tensors
+from campus_visual_gps.models.site_model import member_groups
+from campus_visual_gps.models.stages import SHARED_STAGES, shared_stage_count, stage_names, stage_tensors
+from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
 from campus_visual_gps.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SHARED_STAGES = "shared_stages.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,31 @@ class ReferenceFeatures:
 
 
 def save_members(
-    directory: Path, members: Sequence[tuple[int, PositionModel]]
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """The manifest's entries of the shared stages and of the members."""
-    backbones = [network.backbone for _, network in members]
-    count = shared_stage_count(backbones)
-    shared: dict[str, Tensor] = {}
-    for names in stage_names(backbones[0])[:count]:
-        shared |= {f"backbone.{name}": tensor for name, tensor in stage_tensors(backbones[0], names).items()}
-    entry = None
-    if count:
-        entry = {"count": count, "file": SHARED_STAGES, "sha256": save_tensors(directory / SHARED_STAGES, shared)}
+    directory: Path, members: Sequence[tuple[int, PositionModel]], names: Sequence[str], images: Sequence[ImageSpec]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The manifest's entries of the shared stages of each group of members, and of the members (seed, network)."""
+    shared_entries: list[dict[str, Any]] = []
+    stored: dict[str, set[str]] = {}
+    for rows in member_groups([network.config.backbone for _, network in members], images):
+        backbones = [members[row][1].backbone for row in rows]
+        count, own_names = shared_stage_count(backbones), [names[row] for row in rows]
+        if not count:
+            continue
+        shared: dict[str, Tensor] = {}
+        for stage in stage_names(backbones[0])[:count]:
+            shared |= {f"backbone.{name}": tensor for name, tensor in stage_tensors(backbones[0], stage).items()}
+        file = SHARED_STAGES if not shared_entries else f"shared_stages-{len(shared_entries) + 1}.safetensors"
+        digest = save_tensors(directory / file, shared)
+        shared_entries.append({"count": count, "members": own_names, "file": file, "sha256": digest})
+        stored |= {name: set(shared) for name in own_names}
     entries = []
-    for seed, network in members:
-        own = {name: tensor for name, tensor in network.state_dict().items() if name not in shared}
-        file = f"member-{seed}.safetensors"
-        entries.append(
-            {"seed": seed, "file": file, "sha256": save_tensors(directory / file, own), **asdict(network.config)}
-        )
-    return entry, entries
+    for (seed, network), member, image in zip(members, names, images, strict=True):
+        kept = stored.get(member, set())
+        own = {name: tensor for name, tensor in network.state_dict().items() if name not in kept}
+        file = f"member-{member}.safetensors"
+        described = {"name": member, "seed": seed, "file": file, "sha256": save_tensors(directory / file, own)}
+        entries.append(described | asdict(network.config) | {"mean": image.mean, "std": image.std})
+    return shared_entries, entries
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:

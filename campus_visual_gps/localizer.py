@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter, process_time
@@ -16,7 +16,7 @@ from campus_visual_gps.bundle import Bundle, load_bundle
 from campus_visual_gps.engines.torch_engine import TorchEngine
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.estimation import integrity
-from campus_visual_gps.estimation.calibration import sigma_m
+from campus_visual_gps.estimation.calibration import choose_covariance, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid, Mode, mode_separation_m
 from campus_visual_gps.estimation.integrity import Gates, QualityIndicators, RejectionReason
 from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator, ensemble_spread_m
@@ -35,7 +35,8 @@ class PositionEstimate:
 
     Attributes:
         mean_enu_m: (2,) metres.
-        cov_enu_m2: (2, 2) square metres.
+        cov_enu_m2: (2, 2) square metres, calibrated or of the members' spread, as the localizer was told.
+        calibrated_cov_enu_m2: (2, 2) square metres, the calibrated one.
         latitude_deg: NaN, like the longitude, where the mean cannot be converted, which is always rejected.
         longitude_deg: Likewise.
         altitude_m: The site's, over the ellipsoid.
@@ -58,6 +59,7 @@ class PositionEstimate:
 
     mean_enu_m: np.ndarray
     cov_enu_m2: np.ndarray
+    calibrated_cov_enu_m2: np.ndarray
     latitude_deg: float
     longitude_deg: float
     altitude_m: float
@@ -93,9 +95,11 @@ class Localizer:
         index: The reference photos, or None for a bundle without descriptors.
         ood_detector: Of the reference photos, or None for a bundle without.
         gates: In the place of the bundle's.
+        covariance: "calibrated" or "ensemble_spread"; None for the bundle's choice.
 
     Raises:
         BundleError: the members' cells lie on no grid.
+        ConfigError: the covariance is unknown, or is the spread of one member.
     """
 
     def __init__(
@@ -105,13 +109,15 @@ class Localizer:
         index: RetrievalIndex | None = None,
         ood_detector: OodDetector | None = None,
         gates: Gates | None = None,
+        covariance: str | None = None,
     ):
         self.bundle = bundle
         self.engine = engine
         self.index = index
         self.gates = gates or bundle.gates
         self.grid = _location_grid(bundle, engine)
-        self.estimator = PosteriorEstimator(bundle.calibration, self.grid)
+        self.covariance = choose_covariance(covariance, bundle.calibration, len(bundle.members))
+        self.estimator = PosteriorEstimator(replace(bundle.calibration, covariance=self.covariance), self.grid)
         self._ood_detector = ood_detector
 
     @classmethod
@@ -122,6 +128,7 @@ class Localizer:
         precision: str = "auto",
         warm_up: bool = True,
         num_threads: int = 0,
+        covariance: str | None = None,
     ) -> Localizer:
         """Load a bundle directory.
 
@@ -131,10 +138,12 @@ class Localizer:
             precision: auto, fp32, bf16 or fp16.
             warm_up: Run on grey images first. Without it the number of threads is not measured.
             num_threads: Threads of a CPU for one image; 0 measures whether more than one pays.
+            covariance: calibrated or ensemble_spread; None for the bundle's choice.
 
         Raises:
             BundleError: the bundle is bad.
-            ConfigError: the device does not exist, or the precision is unknown.
+            ConfigError: the device does not exist, the precision or covariance is unknown, or the covariance is the
+                spread of a bundle with one member.
         """
         bundle = load_bundle(model_dir)
         reference = bundle.load_reference()
@@ -142,7 +151,7 @@ class Localizer:
         if warm_up:
             engine.warm_up()
         detector = OodDetector(reference.ood_features) if len(reference.ood_features) else None
-        return cls(bundle, engine, reference.index(), detector)
+        return cls(bundle, engine, reference.index(), detector, covariance=covariance)
 
     def localize(self, rgb: np.ndarray, repeat_count: int = 0) -> PositionEstimate:
         """Locate one image.
@@ -168,7 +177,7 @@ class Localizer:
         seconds = (transformed - start, perf_counter() - transformed, process_time() - processor_start)
         times = _Times(*(own / len(images) for own in seconds))
         seen = [integrity.brightness_and_sharpness(input_rgb) for input_rgb in inputs]
-        posterior = self._posterior(outputs, np.array([brightness for brightness, _ in seen]))
+        posterior = self.posterior(outputs, np.array([brightness for brightness, _ in seen]))
         ood_scores = self._ood_scores(outputs)
         counts = repeat_counts or [0] * len(images)
         return [
@@ -176,7 +185,8 @@ class Localizer:
             for row in range(len(images))
         ]
 
-    def _posterior(self, outputs: ModelOutputs, brightness: np.ndarray) -> Posterior:
+    def posterior(self, outputs: ModelOutputs, brightness: np.ndarray) -> Posterior:
+        """Posterior of outputs for N images with these mean grey levels (N,), with the retrieval where it is used."""
         retrieval = None
         if self.estimator.uses_retrieval and self.index is not None and outputs.descriptors is not None:
             prior = self.bundle.calibration.retrieval_prior
@@ -221,6 +231,7 @@ class Localizer:
         return PositionEstimate(
             mean_enu_m=mean,
             cov_enu_m2=cov,
+            calibrated_cov_enu_m2=posterior.calibrated_cov_enu_m2[row],
             latitude_deg=latitude,
             longitude_deg=longitude,
             altitude_m=bundle.altitude.altitude_m,
@@ -241,7 +252,7 @@ class Localizer:
         """The same model moved to the CPU; this localizer must not be used any more. Reads no file of the bundle."""
         engine = TorchEngine(self.engine.model, "cpu", num_threads=self.engine.num_threads)
         engine.warm_up()
-        return Localizer(self.bundle, engine, self.index, self._ood_detector, self.gates)
+        return Localizer(self.bundle, engine, self.index, self._ood_detector, self.gates, self.covariance)
 
 
 def _location_grid(bundle: Bundle, engine: TorchEngine) -> LocationGrid | None:

@@ -65,7 +65,7 @@ def test_what_was_saved_is_loaded(bundle_dir):
     assert bundle.calibration.floor_sigma_m == 5.0
     assert bundle.altitude.altitude_m == 300.0
     assert bundle.site_polygon_enu_m.shape == (4, 2)
-    assert len(bundle.load_members()) == 2 and bundle.shared_stages is None
+    assert len(bundle.load_members()) == 2 and bundle.shared_stages == ()
     reference = bundle.load_reference()
     assert reference.descriptors.shape[0] == reference.positions_enu_m.shape[0] == 6
     assert reference.extractor is None and reference.index() is None
@@ -86,7 +86,7 @@ def test_weights_come_back_bit_by_bit(tmp_path):
 def test_stages_that_members_share_are_stored_once(tmp_path):
     members = _sharing_members(3)
     bundle = load_bundle(make_bundle(tmp_path / "bundle", members=members))
-    assert bundle.shared_stages is not None and bundle.shared_stages.count == 3
+    assert [own.count for own in bundle.shared_stages] == [3]
     shared, own = _dtypes(bundle.path / SHARED_STAGES), _dtypes(bundle.path / "member-42.safetensors")
     assert not set(shared) & set(own) and set(shared) | set(own) == set(members[0][1].state_dict())
     assert all(
@@ -225,9 +225,12 @@ def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name,
 @condition(Area.BUNDLES, "bundle of an earlier format", "one line: train it again", since=SINCE)
 def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle_dir):
     _edit(bundle_dir, lambda data: data.update(format_version=3))
-    with pytest.raises(BundleError, match=r"format version 3, this program reads 4; train the bundle again") as caught:
+    with pytest.raises(BundleError, match=r"format version 3, this program reads 4 and 5; train the bundle") as caught:
         load_bundle(bundle_dir)
     assert "\n" not in str(caught.value)
+
+
+SHARED = {"count": 1, "members": ["42"], "file": "x", "sha256": ""}
 
 
 @condition(
@@ -250,8 +253,8 @@ def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle
         (lambda d: d.update(members=None), "damaged"),
         (lambda d: d["members"][0].update(file="../../etc/passwd"), "directory"),
         (lambda d: d["members"][0].update(backbone=3), "backbone"),
-        (lambda d: d.update(shared_stages={"count": 1, "file": "../x", "sha256": ""}), "directory"),
-        (lambda d: d.update(shared_stages={"count": 1, "file": "x", "sha256": ""}), "x is missing"),
+        (lambda d: d.update(shared_stages=[SHARED | {"file": "../x"}]), "directory"),
+        (lambda d: d.update(shared_stages=[SHARED]), "x is missing"),
         (lambda d: d.pop("shared_stages"), "shared_stages"),
         (lambda d: d.update(site_polygon_enu_m=[[0, 0]]), "site_polygon"),
         (lambda d: d["image"].update(size_px=-1), "image size"),

@@ -7,7 +7,7 @@ from helpers import make_bundle, make_members, textured_rgb
 
 from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
-from training.fit.bundle_builder import round_to_float16
+from training.fit.trained_member import round_to_float16
 
 pytestmark = pytest.mark.slow  # builds networks
 

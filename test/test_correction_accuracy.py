@@ -65,7 +65,7 @@ def test_a_marker_that_nobody_moved_keeps_the_phones_accuracy(dataset):
     assert accuracies_m(dataset, batch=rows)[0] == 30.0
 
 
-@pytest.mark.parametrize("cell, says", [("0", "expected metres above 0"), ("-3", "above 0"), ("good", "a number")])
+@pytest.mark.parametrize("cell, says", [("0", "expected more than 0"), ("-3", "more than 0"), ("good", "a number")])
 def test_an_accuracy_that_is_none_is_named_with_its_line(dataset, cell, says):
     with pytest.raises(DatasetError, match=rf"batch\.csv, line 2: .*{says}"):
         accuracies_m(dataset, batch=f"file,lat,lon,accuracy_m\na.jpg,{LATITUDE},{LONGITUDE},{cell}\n")

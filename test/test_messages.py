@@ -29,6 +29,7 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
     values = {
         "mean_enu_m": np.array(mean, dtype=float),
         "cov_enu_m2": np.array(cov, dtype=float),
+        "calibrated_cov_enu_m2": np.array(cov, dtype=float),
         "latitude_deg": latitude,
         "longitude_deg": 34.8021,
         "altitude_m": 300.0,

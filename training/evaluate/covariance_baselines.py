@@ -9,23 +9,39 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.bundle import Bundle
+from campus_visual_gps.estimation.calibration import CALIBRATED
+from campus_visual_gps.estimation.posterior import ensemble_spread_covariance, sample_covariance
 from training.evaluate.baselines import Baseline, Computed, NotComputedError, attempt
-from training.evaluate.predict import positions_m
+from training.evaluate.predict import CALIBRATED_PREFIX, covariances_m2, member_positions_m, positions_m
 
 CONSTANT_COVARIANCE = "constant_covariance"
 ENSEMBLE_SPREAD = "ensemble_spread"
-COVARIANCE_BASELINES = (CONSTANT_COVARIANCE, ENSEMBLE_SPREAD)
+# The covariance that can be chosen by name in the place of the one that was evaluated.
+CHOICE_CALIBRATED, CHOICE_SPREAD = "choice_calibrated", "choice_ensemble_spread"
+COVARIANCE_CHOICES = (CHOICE_CALIBRATED, CHOICE_SPREAD)
+COVARIANCE_BASELINES = (CONSTANT_COVARIANCE, ENSEMBLE_SPREAD, *COVARIANCE_CHOICES)
 # So small that it changes no metric, and large enough that two members on one line can be inverted.
 _INVERTIBLE_M2 = 1e-2
 
 
-def covariance_baselines(predictions: pd.DataFrame, bundle: Bundle) -> list[Baseline]:
-    """Every one of COVARIANCE_BASELINES for the rows of predictions.csv, in that order."""
+def covariance_baselines(predictions: pd.DataFrame, bundle: Bundle, covariance: str = CALIBRATED) -> list[Baseline]:
+    """Those of COVARIANCE_BASELINES that are not the evaluated covariance itself, for the rows of predictions.csv.
+
+    Args:
+        predictions: Rows of predictions.csv.
+        bundle: Of the ensemble.
+        covariance: The one that was evaluated, as of `Localizer.load`.
+    """
+    names = [member.name for member in bundle.members]
     computations = {
         CONSTANT_COVARIANCE: lambda: _constant(predictions, bundle),
-        ENSEMBLE_SPREAD: lambda: _spread(predictions, [member.seed for member in bundle.members]),
+        ENSEMBLE_SPREAD: lambda: _spread(predictions, names),
     }
-    return [attempt(name, computations[name]) for name in COVARIANCE_BASELINES]
+    if covariance != CALIBRATED:
+        computations[CHOICE_CALIBRATED] = lambda: _calibrated(predictions)
+    elif len(names) > 1:
+        computations[CHOICE_SPREAD] = lambda: _chosen_spread(predictions, names)
+    return [attempt(name, computation) for name, computation in computations.items()]
 
 
 def _constant(predictions: pd.DataFrame, bundle: Bundle) -> Computed:
@@ -40,11 +56,17 @@ def _constant(predictions: pd.DataFrame, bundle: Bundle) -> Computed:
     return positions_m(predictions), np.tile(variance_m2 * np.eye(2), (len(predictions), 1, 1))
 
 
-def _spread(predictions: pd.DataFrame, seeds: list[int]) -> Computed:
+def _spread(predictions: pd.DataFrame, names: list[str]) -> Computed:
     """The sample covariance of the members' means, without a floor and without calibration."""
-    if len(seeds) < 2:
+    if len(names) < 2:
         raise NotComputedError("one member alone has no spread")
-    means = np.stack([positions_m(predictions, f"member_{seed}_") for seed in seeds], axis=1)
-    deviations = means - means.mean(axis=1, keepdims=True)
-    covs = np.swapaxes(deviations, -1, -2) @ deviations / (len(seeds) - 1)
+    covs = sample_covariance(member_positions_m(predictions, names))
     return positions_m(predictions), covs + _INVERTIBLE_M2 * np.eye(2)
+
+
+def _chosen_spread(predictions: pd.DataFrame, names: list[str]) -> Computed:
+    return positions_m(predictions), ensemble_spread_covariance(member_positions_m(predictions, names))
+
+
+def _calibrated(predictions: pd.DataFrame) -> Computed:
+    return positions_m(predictions), covariances_m2(predictions, CALIBRATED_PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ TEXT_COLUMNS = {
     "area",
     "frame_id",
 }
+# Columns of the calibrated covariance where `cov_*` is another one.
+CALIBRATED_PREFIX = "calibrated_"
 _MODES = 2
 _PHOTOS_AT_ONCE = 16
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
@@ -45,7 +48,9 @@ def select_photos(dataset_dir: Path, split: str) -> pd.DataFrame:
         raise ConfigError(f"split {split!r} is none of {', '.join(SPLITS)}")
     photos = load_dataset(dataset_dir)
     if split != ALL and not (photos["subset"] != "").any():
-        raise DatasetError(f"{dataset_dir} was never split; run `split {dataset_dir}`, or score it whole: --split all")
+        raise DatasetError(
+            f"{dataset_dir} was never split; run `split {dataset_dir} --test SESSION`, or score it whole: --split all"
+        )
     chosen = photos if split == ALL else photos[photos["subset"] == split]
     if chosen.empty:
         sizes = photos["subset"].value_counts()
@@ -73,23 +78,24 @@ def predict(
     truth = true_positions_m(photos, localizer.bundle.frame)
     images = read_ahead(paths)
     starts = range(0, len(paths), _PHOTOS_AT_ONCE)
-    seeds = [member.seed for member in localizer.bundle.members]
+    names = [member.name for member in localizer.bundle.members]
     rows, descriptors = [], []
     for start in track(starts, "localizing photos", disable=not progress, console=Console(stderr=True)):
         batch = [next(images) for _ in paths[start : start + _PHOTOS_AT_ONCE]]
         for estimate in localizer.localize_batch(batch):
-            rows.append(_row(estimate, seeds))
+            rows.append(_row(estimate, names))
             descriptors.append(estimate.descriptor)
     return _table(photos, truth, pd.DataFrame(rows)), np.stack(descriptors)
 
 
-def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]:
+def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]:
     row = {
         "east_m": estimate.mean_enu_m[0],
         "north_m": estimate.mean_enu_m[1],
         "latitude_deg": estimate.latitude_deg,
         "longitude_deg": estimate.longitude_deg,
         **covariance_columns("", estimate.cov_enu_m2),
+        **_calibrated(estimate),
         "radius90_m": estimate.radius90_m,
         "radius95_m": estimate.radius95_m,
         "rejection_reason": "" if estimate.rejection_reason is None else estimate.rejection_reason.value,
@@ -104,11 +110,19 @@ def _row(estimate: PositionEstimate, seeds: list[int]) -> dict[str, float | str]
         "transform_s": round(estimate.transform_s, 6),
         "ensemble_s": round(estimate.ensemble_s, 6),
     }
-    for seed, mean, cov in zip(seeds, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
-        row |= {f"member_{seed}_east_m": mean[0], f"member_{seed}_north_m": mean[1]}
+    for name, mean, cov in zip(names, estimate.member_means_enu_m, estimate.member_covs_enu_m2, strict=True):
+        row |= {f"member_{name}_east_m": mean[0], f"member_{name}_north_m": mean[1]}
         if np.any(cov):  # a head that regresses a point claims none
-            row |= covariance_columns(f"member_{seed}_", cov)
+            row |= covariance_columns(f"member_{name}_", cov)
     return row
+
+
+def _calibrated(estimate: PositionEstimate) -> dict[str, float]:
+    """The calibrated covariance, where another one was chosen by name."""
+    calibrated = estimate.calibrated_cov_enu_m2
+    if np.array_equal(calibrated, estimate.cov_enu_m2, equal_nan=True):
+        return {}
+    return {name: float(value) for name, value in covariance_columns(CALIBRATED_PREFIX, calibrated).items()}
 
 
 def _modes(estimate: PositionEstimate) -> dict[str, float]:
@@ -166,8 +180,13 @@ def _column(rows: list[Row], name: str) -> pd.Series:
 
 
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
-    """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<seed>_", ...)."""
+    """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<name>_", ...)."""
     return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
+
+
+def member_positions_m(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """(N, M, 2) metres of the members of these names."""
+    return np.stack([positions_m(table, f"member_{name}_") for name in names], axis=1)
 
 
 def covariances_m2(table: pd.DataFrame, prefix: str = "") -> np.ndarray:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors.torch import load_file
 
 from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
 from campus_visual_gps.engines.torch_engine import TorchEngine
-from campus_visual_gps.estimation.calibration import Calibration, sigma_m
+from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.estimation.calibration import ENSEMBLE_SPREAD, Calibration, choose_covariance, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.estimation.posterior import ensemble_spread_m
 from campus_visual_gps.models.backbones import build_backbone
-from campus_visual_gps.models.position_model import PositionModel, build_from_state
+from campus_visual_gps.models.position_model import ModelConfig, PositionModel
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.models.stages import feature_stages
 from training.config import TrainConfig, to_dict
@@ -40,36 +40,37 @@ from training.fit.gates import with_image_gates, with_ood_gate, with_posterior_g
 from training.fit.member import train_member
 from training.fit.model_card import model_card
 from training.fit.site_data import TrainingSet, TrainingSite, site_polygon, training_set
+from training.fit.trained_member import TrainedMember, TrainingRecord
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """All members of a configuration on one set of photos; members are (seed, weights file).
+    """Trained members, and the photos that describe the site to them: `photos` with the paths and positions of `data`.
 
-    `store` holds the features of photos that were read already; see `describes_alike` for who may share one.
+    `config` has the settings of the bundle and of the descriptors; it is that of all members, or of the first of a
+    combination. Descriptors and OOD features are the first member's. `store` holds the features of photos that were
+    read already; see `describes_alike` for who may share one.
     """
 
     config: TrainConfig
     site: TrainingSite
     photos: pd.DataFrame
     data: TrainingSet
-    members: list[tuple[int, Path]]
+    members: list[TrainedMember]
     store: PhotoOutputStore = field(default_factory=PhotoOutputStore)
 
-    @cached_property
+    @property
     def networks(self) -> list[PositionModel]:
-        """The members as the bundle keeps them: everything that is measured here is measured with these weights."""
-        return [
-            round_to_float16(build_from_state(self.config.model, load_file(path))).eval() for _, path in self.members
-        ]
+        """The members as the bundle keeps them."""
+        return [member.network for member in self.members]
 
     @cached_property
     def training_outputs(self) -> PhotoOutputs:
         """The first member's outputs for the training photos, with their features."""
         log.info("reading %d training photos", len(self.data.train_paths))
-        model = SiteModel(self.networks[:1], self.site.image)
+        model = SiteModel(self.networks[:1], self.members[0].image)
         return self.store.read(TorchEngine(model, precision="fp32"), self.data.train_paths)
 
     @cached_property
@@ -100,11 +101,12 @@ class TrainedEnsemble:
         """The grid of the members' heads; None for heads without one."""
         cells = self.data.cells_enu_m
         # float32, as the members keep them
-        return None if cells is None else LocationGrid(cells.astype(np.float32), self.config.model.cell_m)
+        return None if cells is None else LocationGrid(cells.astype(np.float32), self.members[0].model.cell_m)
 
     def calibration_set(self, photos: pd.DataFrame) -> CalibrationSet:
         """What the ensemble says of photos (rows as of `load_dataset`) that it has not been trained on."""
-        model = SiteModel(self.networks, self.site.image, self.reference.extractor)
+        images = [member.image for member in self.members]
+        model = SiteModel(self.networks, self.site.image, self.reference.extractor, member_images=images)
         read = read_photos(TorchEngine(model, precision="fp32"), self.site.paths(photos))
         retrieval = retrieve(read.outputs, self.reference.index())
         return build_calibration_set(photos, read, self.site.positions_m(photos), self.grid, retrieval)
@@ -119,20 +121,6 @@ class TrainingSummary:
     val_photos: int
     val_mean_error_m: float
     floor_sigma_m: float
-
-
-@torch.no_grad()
-def round_to_float16(network: PositionModel) -> PositionModel:
-    """Round matrices and convolutions to float16 in place, so that a bundle can store them in half of the bytes.
-
-    Before anything is measured: calibration, gates and descriptors then belong to exactly the weights that the robot
-    runs. Biases and normalisations stay, and so does a tensor that float16 cannot hold.
-    """
-    for parameter in network.parameters():
-        rounded = parameter.half().float()
-        if parameter.ndim > 1 and torch.isfinite(rounded).all():
-            parameter.copy_(rounded)
-    return network
 
 
 def describes_alike(config: TrainConfig) -> bool:
@@ -156,19 +144,37 @@ def train_members(
 
     `store` is shared by ensembles that describe photos alike.
     """
+    if config.bundle.covariance == ENSEMBLE_SPREAD and len(config.seeds) < 2:
+        raise ConfigError(f"bundle.covariance: {ENSEMBLE_SPREAD} takes two seeds or more, got {list(config.seeds)}")
     data = training_set(config, site, train, val)
     log.info("%d training and %d validation photos", len(data.train_paths), len(data.val_paths))
-    members = [(seed, train_member(config, seed, data, site.image, out / f"seed-{seed}")) for seed in config.seeds]
+    record = TrainingRecord(
+        site.frame, site.image, data.fingerprint, tuple(train["photo_id"]), tuple(val["photo_id"]), to_dict(config)
+    )
+    members = []
+    for seed in config.seeds:
+        weights = train_member(config, seed, data, site.image, out / f"seed-{seed}")
+        record.write(weights.parent)
+        members.append(TrainedMember.of_run(seed, config.model, site.image, weights))
     return TrainedEnsemble(config, site, train, data, members, store or PhotoOutputStore())
 
 
 def write_bundle(
-    trained: TrainedEnsemble, bundle_dir: Path, sets: Sequence[CalibrationSet], calibrated_on: str
+    trained: TrainedEnsemble,
+    bundle_dir: Path,
+    sets: Sequence[CalibrationSet],
+    calibrated_on: str,
+    runs: Sequence[dict[str, Any]] = (),
 ) -> TrainingSummary:
-    """Calibrate on held-out photos and write the bundle; `calibrated_on` says in it what they are."""
-    config, data, site = trained.config, trained.data, trained.site
+    """Calibrate on held-out photos and write the bundle.
+
+    `calibrated_on` says in it what these are, and `runs` from which runs its members come where it is a combination.
+    """
+    config, data, site, members = trained.config, trained.data, trained.site, trained.members
     log.info("calibrating on %d held-out photos", sum(map(len, sets)))
     calibration = fit_calibration(sets, config.bundle.point_estimator, config.bundle.retrieval_prior)
+    covariance = choose_covariance(config.bundle.covariance, calibration, len(members))
+    calibration = replace(calibration, covariance=covariance)
     errors_m = concatenated(sets, lambda own: own.errors_m(calibration))
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -181,25 +187,35 @@ def write_bundle(
         "val_mean_error_m": round(float(errors_m.mean()), 3),
         "calibrated_on": calibrated_on,
         "config": to_dict(config),
+        **({"runs": list(runs)} if runs else {}),
         "photo_ids": trained.photos["photo_id"].tolist(),
     }
+    models = [member.model for member in members]
+    architecture = "-".join("+".join(dict.fromkeys(names)) for names in _backbones_and_heads(models))
     save_bundle(
         bundle_dir,
-        model_id=f"{config.model.backbone}-{config.model.head}-{data.fingerprint[:8]}",
+        model_id=f"{architecture}-{data.fingerprint[:8]}",
         frame=site.frame,
         image=site.image,
         altitude=_altitude(config, trained.photos),
-        members=[(seed, network) for (seed, _), network in zip(trained.members, trained.networks, strict=True)],
+        members=[(member.seed, member.network) for member in members],
+        member_images=[member.image for member in members],
         calibration=calibration,
         gates=_gates(trained, sets, calibration),
         site_polygon_enu_m=site_polygon(data.train_enu_m),
         reference=trained.reference,
         training=training,
-        model_card=model_card(config, training, calibration, site.frame),
+        model_card=model_card(
+            [(member.seed, member.model) for member in members], site.image, training, calibration, site.frame
+        ),
     )
     return TrainingSummary(
         bundle_dir, len(data.train_paths), len(errors_m), float(errors_m.mean()), calibration.floor_sigma_m
     )
+
+
+def _backbones_and_heads(models: Sequence[ModelConfig]) -> tuple[list[str], list[str]]:
+    return [model.backbone for model in models], [model.head for model in models]
 
 
 def _gates(trained: TrainedEnsemble, sets: Sequence[CalibrationSet], calibration: Calibration) -> Gates:

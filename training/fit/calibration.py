@@ -15,6 +15,8 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from campus_visual_gps.estimation.calibration import (
+    CALIBRATED,
+    ENSEMBLE_SPREAD,
     MIN_FLOOR_SIGMA_M,
     Calibration,
     CovarianceCalibration,
@@ -24,8 +26,9 @@ from campus_visual_gps.estimation.calibration import (
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN
 from campus_visual_gps.estimation.posterior import PosteriorEstimator, mixture_moments
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
+from training.fit.calibration_numbers import before_and_after, covariance_numbers, offsets_and_covs
 from training.fit.calibration_set import CalibrationSet, concatenated
-from training.metrics.consistency import covered, gaussian_nll, nees
+from training.metrics.consistency import gaussian_nll, nees
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ def fit_calibration(
         "photos": photos,
         "sessions": sorted({str(session) for own in sets for session in own.sessions}),
         **before_and_after(sets, base, fitted),
+        **covariance_numbers(sets, ENSEMBLE_SPREAD, replace(fitted, covariance=ENSEMBLE_SPREAD)),
     }
     by_light, light_test = _fit_lights(sets, base, fitted)
     return replace(by_light or fitted, measured={**measured, **light_test})
@@ -112,6 +116,7 @@ def fit_covariance(
             than a Gaussian, and on sessions of other days the wider covariance is the likelier one. That takes many
             stretches of many walks: of a single one, the tail is the error of one spot.
     """
+    base = replace(base, covariance=CALIBRATED)
     if temperature is None:
         temperature = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0] if sets[0].grid else 1.0
     raw = base.with_covariance(CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature))
@@ -272,27 +277,4 @@ def brightness_of_night(brightness: np.ndarray, night: np.ndarray) -> tuple[floa
 
 
 def _nll_sum(sets: Sequence[CalibrationSet], calibration: Calibration) -> float:
-    return float(gaussian_nll(*_offsets_and_covs(sets, calibration)).sum())
-
-
-def _offsets_and_covs(sets: Sequence[CalibrationSet], calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (N, 2) in metres and claimed covariances (N, 2, 2) of all sets."""
-    posteriors = [own.posterior(calibration) for own in sets]
-    offsets = [posterior.mean_enu_m - own.truth_enu_m for posterior, own in zip(posteriors, sets, strict=True)]
-    return np.concatenate(offsets), np.concatenate([posterior.cov_enu_m2 for posterior in posteriors])
-
-
-def before_and_after(sets: Sequence[CalibrationSet], before: Calibration, after: Calibration) -> dict[str, float]:
-    """Likelihood, NEES, coverage and errors of the sets' photos with one calibration and with the other."""
-    numbers: dict[str, float] = {}
-    for name, calibration in (("before", before), ("after", after)):
-        offsets, covs = _offsets_and_covs(sets, calibration)
-        squared = nees(offsets, covs)
-        numbers |= {
-            f"nll_{name}": round(float(gaussian_nll(offsets, covs).mean()), 3),
-            f"nees_{name}": round(float(squared.mean()), 3),
-            f"coverage_95_{name}": round(float(covered(squared, 0.95).mean()), 3),
-            f"mean_error_{name}_m": round(float(np.linalg.norm(offsets, axis=1).mean()), 2),
-            f"rms_error_{name}_m": round(float(np.sqrt((offsets**2).sum(axis=1).mean())), 2),
-        }
-    return numbers
+    return float(gaussian_nll(*offsets_and_covs(sets, calibration)).sum())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,25 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     return list(zip(folds, summaries, strict=True))
 
 
+@dataclass(frozen=True)
+class FoldOutputs:
+    """What a fold said of its session: the photos, in the order of the calibration set."""
+
+    photo_ids: tuple[str, ...]
+    calibration_set: CalibrationSet
+
+
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:
+    """As `load_fold_outputs`, without names."""
+    return [own.calibration_set for own in load_fold_outputs(directory, site, config).values()]
+
+
+def load_fold_outputs(directory: Path, site: TrainingSite, config: TrainConfig) -> dict[str, FoldOutputs]:
     """What the folds in a directory said of the sessions that they held out, but for sessions that do not train here.
 
     What is to be tested must not calibrate. Raises DatasetError where the folds are of another recipe or data set.
     """
-    sets = []
+    found = {}
     used = site.photos["session"][site.photos["subset"].isin([TRAIN, VAL])].unique()
     for fold in read_folds(directory):
         if fold.session not in used:
@@ -93,8 +107,9 @@ def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConf
                 f"{directory} holds folds of another configuration or stored size than this one: run `cross-validate` "
                 "with it"
             )
-        sets.append(_stored_set(content, site, config))
-    return sets
+        photo_ids = tuple(map(str, content["photo_ids"]))
+        found[fold.session] = FoldOutputs(photo_ids, _stored_set(content, site, config))
+    return found
 
 
 def _train(
@@ -158,6 +173,7 @@ def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> Retr
 
 
 def _recipe(config: TrainConfig, site: TrainingSite) -> str:
-    """What a calibration depends on; seeds and the bundle's settings may differ."""
+    """What a calibration depends on; seeds, guards and the bundle's settings may differ."""
     content = {"stored_px": site.image.stored_px, **to_dict(config)}
-    return yaml.safe_dump({key: content[key] for key in content if key not in ("dataset", "out", "seeds", "bundle")})
+    others = ("dataset", "out", "seeds", "guards", "bundle")
+    return yaml.safe_dump({key: content[key] for key in content if key not in others})

@@ -31,8 +31,8 @@ def train_ensemble(config: TrainConfig, calibrate_on: Path | None = None) -> Tra
     train, val = (site.photos[site.photos["subset"] == subset] for subset in (TRAIN, VAL))
     if calibrate_on is None and val.empty:
         raise DatasetError(
-            f"{site.dataset_dir} has no validation photos to calibrate on: run split again with validation sessions, "
-            "or cross-validate first and name its directory with --calibrate-on"
+            f"{site.dataset_dir} has no validation photos to calibrate on: run `split {site.dataset_dir} "
+            "--val SESSION`, or cross-validate first and name its directory with --calibrate-on"
         )
     held_out = [] if calibrate_on is None else load_calibration_sets(calibrate_on, site, config)
     trained = train_members(config, site, train, val, out)

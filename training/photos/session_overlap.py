@@ -128,7 +128,8 @@ def session_warnings(photos: pd.DataFrame, previous: Mapping[str, str], sessions
     moved = int((before.notna() & (before != photos["session"])).sum())
     if moved:
         messages.append(
-            f"{moved} photos are in another session than before (--sessions-by {sessions_by.value}): run `split` again"
+            f"{moved} photos are in another session than before (--sessions-by {sessions_by.value}): run `split` "
+            "again; it keeps the subset of every photo"
         )
     pairs = touching_sessions(photos)
     if pairs:

@@ -18,12 +18,12 @@ import numpy as np
 
 from campus_visual_gps.bundle import Bundle, save_bundle
 from campus_visual_gps.errors import BundleError, ConfigError, DatasetError
-from campus_visual_gps.estimation.calibration import Calibration, sigma_m
+from campus_visual_gps.estimation.calibration import CALIBRATED, ENSEMBLE_SPREAD, Calibration, sigma_m
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.localizer import Localizer
-from training.config import TrainConfig
 from training.evaluate.predict import true_positions_m
-from training.fit.calibration import MIN_PHOTOS, before_and_after, fit_covariance
+from training.fit.calibration import MIN_PHOTOS, fit_covariance
+from training.fit.calibration_numbers import before_and_after, covariance_numbers
 from training.fit.calibration_set import CalibrationSet, build_calibration_set, read_photos, retrieve
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
@@ -91,11 +91,12 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
     """`calibration` with scale, floor and conformal quantiles of a drive; retrieval prior and temperature stay.
 
     Where the night has a covariance of its own, only that of a light with enough images is fitted; where it has none,
-    images much darker than the drive's keep the covariance that they had.
+    images much darker than the drive's keep the covariance that they had. The covariance that was chosen by name stays.
 
     Raises:
         DatasetError: no light has enough images.
     """
+    chosen, calibration = calibration.covariance, replace(calibration, covariance=CALIBRATED)
     fitted, lights = calibration, []
     for light, rows in _lights(survey, calibration):
         own = survey.rows(rows)
@@ -123,9 +124,10 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         "light": ", ".join(lights),
         "brightness": [round(float(low), 1), round(float(high), 1)],
         **before_and_after([survey], calibration, fitted),
+        **covariance_numbers([survey], ENSEMBLE_SPREAD, replace(fitted, covariance=ENSEMBLE_SPREAD)),
         "earlier": calibration.measured,
     }
-    return replace(fitted, measured=measured)
+    return replace(fitted, measured=measured, covariance=chosen)
 
 
 def _survey(
@@ -186,14 +188,9 @@ def _gates(bundle: Bundle, survey: CalibrationSet, calibration: Calibration) -> 
 
 
 def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path) -> None:
-    config = TrainConfig(
-        model=bundle.members[0].model,
-        weights=bundle.training.get("weights", ""),
-        size_px=bundle.image.size_px,
-        seeds=tuple(member.seed for member in bundle.members),
-    )
+    members = [(member.seed, member.model) for member in bundle.members]
     try:
-        card = model_card(config, bundle.training, calibration, bundle.frame)
+        card = model_card(members, bundle.image, bundle.training, calibration, bundle.frame)
     except KeyError as error:
         raise BundleError(f"{bundle.path} lacks {error} of its training: train it again") from error
     networks = bundle.load_members()
@@ -204,6 +201,8 @@ def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path
         image=bundle.image,
         altitude=bundle.altitude,
         members=[(member.seed, network) for member, network in zip(bundle.members, networks, strict=True)],
+        names=[member.name for member in bundle.members],
+        member_images=[member.image for member in bundle.members],
         calibration=calibration,
         gates=gates,
         site_polygon_enu_m=bundle.site_polygon_enu_m,

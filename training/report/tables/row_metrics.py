@@ -177,9 +177,8 @@ def _night(table: pd.DataFrame, blocks: np.ndarray) -> tuple[NightMetrics | None
     if not rows.any():
         return None, "no night photos"
     worst = worst_photos(table)
-    n_worst = len(worst.rows) - worst.n_unknown_light
     errors = error_metrics(errors_m(table)[rows], blocks[rows])
-    return NightMetrics(errors, n_worst, worst.n_night or 0, worst.night_share or 0.0), ""
+    return NightMetrics(errors, worst.n_known_light, worst.n_night or 0, worst.night_share or 0.0), ""
 
 
 def _comparison(table: pd.DataFrame | None, baseline: pd.DataFrame | None, is_baseline: bool) -> Comparison | None:
