@@ -86,13 +86,8 @@ def worst(
             evaluation, dataset_dir, out, count, over, TileKind.parse(background), progress=console.is_terminal
         )
     console.print(
-<<<<<<< HEAD
         f"{summary.over} of {summary.photos} photos have an error over {summary.over_m:g} m, of which every member "
         f"misses {summary.missed_by_all}; night photos: {night_share(summary.worst)}",
-=======
-        f"{summary.over} of {summary.photos} photos have an error over {summary.over_m:g} m, {summary.missed_by_all} "
-        f"of them that every member misses; night photos: {night_share(summary.worst)}",
->>>>>>> main
         soft_wrap=True,
     )
     console.print(f"{summary.page_path}: {len(summary.pictures)} photos, one PNG each beside it", soft_wrap=True)

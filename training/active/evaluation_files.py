@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.agreement import member_errors_m
-from training.evaluate.predict import PREDICTIONS, member_positions_m, read_predictions
+from training.evaluate.predict import PREDICTIONS, member_positions_m, members_in, read_predictions
 from training.report.writer import REPORT_JSON
 
-_MEMBER = re.compile(r"member_(.+)_east_m")
 _DEGREES = ("latitude_deg", "longitude_deg", "true_latitude_deg", "true_longitude_deg")
 _METRES = ("east_m", "north_m")
 
@@ -82,8 +80,8 @@ def read_evaluation(path: Path) -> Evaluation:
         raise DatasetError(
             f"{table_path}: photo {predictions['photo_id'][doubled.idxmax()]} has two rows; evaluate again"
         )
-    members = tuple(match[1] for name in predictions if (match := _MEMBER.fullmatch(str(name))))
-    return Evaluation(table_path, predictions, members, _read_report(table_path.with_name(REPORT_JSON)))
+    report = _read_report(table_path.with_name(REPORT_JSON))
+    return Evaluation(table_path, predictions, members_in(predictions), report)
 
 
 def _read_report(path: Path) -> dict:
