@@ -81,7 +81,7 @@ def test_every_image_is_whole_and_has_a_text_instead(page):
         Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2]))).load()
         assert attributes["alt"]
     sizes = [Image.open(io.BytesIO(base64.b64decode(a["src"].partition(",")[2]))).size for a in page.all("img")]
-    assert sizes[0] == (480, 360)  # the stored square in the shape of its original
+    assert sizes[0] == (640, 480)  # the stored square in the shape of its original
 
 
 def test_every_element_is_closed_and_every_link_of_the_page_has_its_target(page):

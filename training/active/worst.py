@@ -29,7 +29,7 @@ from training.report.staging import staged_directory
 _log = logging.getLogger(__name__)
 
 WORST_HTML, WORST_CSV = "worst.html", "worst.csv"
-_PHOTO_PX, _THUMBNAIL_PX = 480, 200
+_PHOTO_PX, _THUMBNAIL_PX = 640, 280
 _NOTE = (
     "Compare the photo with the training photos near the label and near the prediction. Label wrong: fix_label, with "
     "the right position. Several places look the same: ambiguous. Place or view that no training photo shows: "
