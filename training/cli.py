@@ -44,9 +44,9 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, show_augmentations):
-    app.command()(command)
-for command in (combine, experiment, tables, figures, blind_spots, worst, round, round_table):
+_PHOTOS = (ingest, apply_corrections, split, show_augmentations)
+_RESULTS = (combine, experiment, tables, figures, blind_spots, worst, round, round_table)
+for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 
 

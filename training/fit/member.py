@@ -18,23 +18,26 @@ import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
+from campus_visual_gps.threads import limit_threads, max_threads
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset, collate_channels_last
+from training.data.dataset import PhotoDataset
+from training.data.epoch_sampler import EpochSampler
 from training.data.photo_cache import cached_pixels
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
 from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
+from training.fit.loaders import make_loaders
 from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
+from training.fit.repeatable import RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
@@ -74,19 +77,23 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     pl.seed_everything(seed, workers=True, verbose=False)
     module = _module(config, data)
     train, val = _datasets(config, data, image, module.frozen)
-    loaders = _loaders(train, val, config.trainer)
+    resume_from = _last_checkpoint(run_dir)
+    sampler = EpochSampler(len(data.train_paths), seed, epochs_in(resume_from))
+    loaders = make_loaders(train, val, config.trainer, sampler)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
     with _quiet_lightning():
-        guards = [
+        callbacks = [
             DivergenceGuard(config, seed, median_position_error_m(data.train_enu_m)),
             GapReport(config, seed),
+            *checkpoints,
+            RandomNumbers(seed, sampler),
         ]
-        trainer = _trainer(config.trainer, seed, run_dir, [*guards, *checkpoints])
+        trainer = _trainer(config.trainer, seed, run_dir, callbacks)
         warn_of_device(trainer.strategy.root_device, config)
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
+            trainer.fit(module, *loaders, ckpt_path=resume_from)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -196,35 +203,6 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
         CachedFeatureDataset(features, train, data.train_enu_m, augmented=True, weights=data.train_weights),
         CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
     )
-
-
-def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
-    cores = usable_cores()
-    # On a small CPU machine worker processes only take the cores that the networks need.
-    workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
-
-    def loader(photos: Dataset, shuffle: bool, drop_last: bool) -> DataLoader:
-        return DataLoader(
-            photos,
-            batch_size=settings.batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            collate_fn=collate_channels_last,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    train_photos, val_photos = len(train), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
-    # batch norm cannot learn from a last batch of one photo
-    drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
-    return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
-
-
-def _start_worker(worker: int) -> None:
-    """In a process of the data loader, one of several: one thread."""
-    limit_threads(1)
 
 
 def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
