@@ -70,7 +70,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(dataset, 
     )
     for name, expected in undisturbed.items():
         np.testing.assert_allclose(killed[name], expected, rtol=0, atol=TOLERANCE, err_msg=f"{name}, {what}")
-    rows = [read_metrics(tmp_path / name / "seed-1" / "metrics.csv") for name in ("killed", "undisturbed")]
+    rows = [read_metrics(run / "metrics.csv") for run in runs]
     columns = ["epoch", "train_loss", "val_loss", "lr"]
     np.testing.assert_allclose(rows[0][columns], rows[1][columns], rtol=1e-5, err_msg=what)
 

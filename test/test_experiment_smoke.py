@@ -11,7 +11,7 @@ from training.experiments.runner import ExperimentOptions, run_experiments
 pytestmark = pytest.mark.slow
 
 TABLES = sorted((ROOT / "config" / "training" / "experiments").glob("*.yaml"))
-# The recipe's own backbone is in `backbones` and `journey`; where a table holds the backbone constant, a small one does.
+# `backbones`, `ensembling` and `journey` run with their own backbones; where a table holds it constant, a small one does
 CONSTANT_BACKBONE = {"augmentations", "heads", "losses", "night_simulation", "resolutions", "tta", "active_learning"}
 SETTINGS = (
     "weights=none",
