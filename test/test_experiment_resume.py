@@ -65,9 +65,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(dataset, 
     what = kill_during_training(["train", str(recipe), "--dataset", str(dataset), "--out", str(out)], out, 2)
     for directory in (out, tmp_path / "undisturbed"):
         train_ensemble(load_config(recipe, dataset=str(dataset), out=str(directory)))
-    killed, undisturbed = (
-        load_file(tmp_path / name / "seed-1/member.safetensors") for name in ("killed", "undisturbed")
-    )
+    runs = [tmp_path / name / "seed-1" for name in ("killed", "undisturbed")]
+    killed, undisturbed = (load_file(run / "member.safetensors") for run in runs)
     for name, expected in undisturbed.items():
         np.testing.assert_allclose(killed[name], expected, rtol=0, atol=TOLERANCE, err_msg=f"{name}, {what}")
     rows = [read_metrics(run / "metrics.csv") for run in runs]

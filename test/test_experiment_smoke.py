@@ -11,7 +11,7 @@ from training.experiments.runner import ExperimentOptions, run_experiments
 pytestmark = pytest.mark.slow
 
 TABLES = sorted((ROOT / "config" / "training" / "experiments").glob("*.yaml"))
-# `backbones`, `ensembling` and `journey` run with their own backbones; where a table holds it constant, a small one does
+# `backbones`, `ensembling` and `journey` run with their own backbones; tables that hold it constant, with a small one
 CONSTANT_BACKBONE = {"augmentations", "heads", "losses", "night_simulation", "resolutions", "tta", "active_learning"}
 SETTINGS = (
     "weights=none",
