@@ -26,5 +26,5 @@ def test_rows_run_as_tasks_of_a_cluster(tmp_path):
 
 
 def test_an_address_without_a_cluster_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match="no Ray cluster at auto .*ray start --head"):
+    with pytest.raises(ConfigError, match=r"no Ray cluster at auto .*ray start --head"):
         RayCluster(tmp_path, "auto")
