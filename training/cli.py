@@ -12,6 +12,8 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
+from training.active_commands import blind_spots, round, round_table, worst
+from training.augment_commands import show_augmentations
 from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
@@ -42,7 +44,9 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
+_PHOTOS = (ingest, apply_corrections, split, show_augmentations)
+_RESULTS = (combine, experiment, tables, figures, blind_spots, worst, round, round_table)
+for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 
 

@@ -12,7 +12,7 @@ from training.config import AREA_ZSCORE, TrainConfig, to_dict
 from training.experiments.budget import Budget
 from training.experiments.data import ExperimentData, data_at_round
 from training.experiments.store import identity
-from training.experiments.table import ExperimentTable, RowSettings
+from training.experiments.table import ExperimentTable, RowSettings, TtaMode
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Evaluation:
 
     split: str
     fingerprint: str
-    tta: str | None = None
+    tta: TtaMode | None = None
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ import logging
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -18,20 +18,24 @@ import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
+from campus_visual_gps.threads import limit_threads, max_threads
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset
-from training.data.epoch_sampler import EpochSampler, SeededDataset
+from training.data.epoch_sampler import EpochSampler
+from training.data.photo_cache import cached_pixels
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
+from training.fit.loaders import make_loaders
+from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
 from training.fit.repeatable import RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
@@ -41,6 +45,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
+_WITHOUT_INFLUENCE = ("dataset", "seeds", "out", "guards", "descriptor", "bundle")
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -49,7 +54,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """Train one member, or resume an interrupted training.
 
     Args:
-        config: The configuration; `seeds`, `out`, `descriptor` and `bundle` have no influence.
+        config: The configuration; `seeds`, `out`, `guards`, `descriptor` and `bundle` have no influence.
         seed: Of the member.
         data: Photos and positions.
         image: The evaluation transform.
@@ -60,6 +65,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
 
     Raises:
         ConfigError: The run directory belongs to another configuration or other photos.
+        TrainingError: The training has diverged.
         DatasetError: A file cannot be written.
     """
     weights = run_dir / WEIGHTS
@@ -73,10 +79,17 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     train, val = _datasets(config, data, image, module.frozen)
     resume_from = _last_checkpoint(run_dir)
     sampler = EpochSampler(len(data.train_paths), seed, epochs_in(resume_from))
-    loaders = _loaders(train, val, config.trainer, sampler)
+    loaders = make_loaders(train, val, config.trainer, sampler)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
     with _quiet_lightning():
-        trainer = _trainer(config.trainer, seed, run_dir, [*checkpoints, RandomNumbers(seed, sampler)])
+        callbacks = [
+            DivergenceGuard(config, seed, median_position_error_m(data.train_enu_m)),
+            GapReport(config, seed),
+            *checkpoints,
+            RandomNumbers(seed, sampler),
+        ]
+        trainer = _trainer(config.trainer, seed, run_dir, callbacks)
+        warn_of_device(trainer.strategy.root_device, config)
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
@@ -90,7 +103,8 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
             ) from error
     if trainer.is_global_zero:
         _export(checkpoints[0].best_model_path, module, weights)
-        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
+        label = loss_label(config.model.head, config.loss)
+        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.model.backbone}, seed {seed}", label)
     trainer.strategy.barrier()
     return weights
 
@@ -138,8 +152,7 @@ def _relevant(config: TrainConfig) -> dict:
 
     Nor does another path of the data set: the photos are known by their fingerprint.
     """
-    others = ("dataset", "seeds", "out", "descriptor", "bundle")
-    kept = {key: value for key, value in to_dict(config).items() if key not in others}
+    kept = {key: value for key, value in to_dict(config).items() if key not in _WITHOUT_INFLUENCE}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept
 
@@ -174,9 +187,11 @@ def _datasets(
 
 
 def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
+    read = cached_pixels(data.pool, image)
+    augmented, plain = TrainTransform(augment, image), EvaluationTransform(image)
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
-        PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, augmented, data.train_weights, read),
+        PhotoDataset(data.val_paths, data.val_enu_m, image, plain, read=read),
     )
 
 
@@ -190,36 +205,6 @@ def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenSt
     )
 
 
-def _loaders(
-    train: Dataset, val: Dataset, settings: TrainerSettings, sampler: EpochSampler
-) -> tuple[DataLoader, DataLoader | None]:
-    cores = usable_cores()
-    # On a small CPU machine worker processes only take the cores that the networks need.
-    workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
-
-    def loader(photos: Dataset, order: EpochSampler | None, drop_last: bool) -> DataLoader:
-        return DataLoader(
-            photos,
-            batch_size=settings.batch_size,
-            sampler=order,
-            drop_last=drop_last,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    train_photos, val_photos = len(sampler), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
-    # batch norm cannot learn from a last batch of one photo
-    drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
-    return loader(SeededDataset(train), sampler, drop_last), loader(val, None, False) if val_photos else None
-
-
-def _start_worker(worker: int) -> None:
-    """In a process of the data loader, one of several: one thread."""
-    limit_threads(1)
-
-
 def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     """The checkpoint to export first: `save_last` of a checkpoint with a monitor writes only the best epochs."""
     last = ModelCheckpoint(directory, "last", enable_version_counter=False)
@@ -228,8 +213,9 @@ def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     return [ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False), last]
 
 
-def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: list[pl.Callback]) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [*others, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
+def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: Sequence[pl.Callback]) -> pl.Trainer:
+    # the report first: it writes the row of an epoch that a guard stops
+    callbacks: list[pl.Callback] = [EpochReport(run_dir / METRICS, seed, settings.max_epochs), *others]
     if settings.keep == BEST:
         callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(
