@@ -16,7 +16,7 @@ from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import combine
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
-from training.report_commands import figures, tables
+from training.report_commands import draw_features, draw_pipeline, figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -34,7 +34,7 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables, figures):
+for command in (ingest, apply_corrections, split, combine, experiment, tables, figures, draw_pipeline, draw_features):
     app.command()(command)
 
 
