@@ -12,8 +12,18 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
+from training.active_commands import blind_spots, round, round_table, worst
+from training.augment_commands import show_augmentations
 from training.console import OneLineHandler, console, fail, resumable
-from training.ensemble_commands import combine
+from training.ensemble_commands import (
+    Covariance,
+    ImpossibleOver,
+    Tta,
+    TtaOriginalWeight,
+    TtaViews,
+    combine,
+    evaluation_options,
+)
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, ingest, split
 from training.report_commands import draw_features, draw_pipeline, figures, tables
@@ -34,7 +44,11 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-for command in (ingest, apply_corrections, split, combine, experiment, tables, figures, draw_pipeline, draw_features):
+for command in (ingest, apply_corrections, split, show_augmentations):
+    app.command()(command)
+for command in (combine, experiment, blind_spots, worst, round, round_table):
+    app.command()(command)
+for command in (tables, figures, draw_pipeline, draw_features):
     app.command()(command)
 
 
@@ -97,13 +111,27 @@ def evaluate(
     compare: Annotated[
         list[Path] | None, typer.Option(help="output of another evaluation of the same photos (repeat for more)")
     ] = None,
+    covariance: Covariance = None,
+    tta: Tta = None,
+    tta_views: TtaViews = 5,
+    tta_original_weight: TtaOriginalWeight = 2.0,
+    impossible_over_m: ImpossibleOver = 20.0,
 ) -> None:
     """Evaluate a bundle on photos. Writes predictions.csv, report.json, report.md and plots."""
     from training.report.evaluation import evaluate as run
     from training.report.summary import summary_table
 
+    options = evaluation_options(covariance, tta or (), tta_views, tta_original_weight, impossible_over_m)
     summary = run(
-        bundle, dataset_dir, split, out, device=device, precision=precision, areas_csv=areas, comparisons=compare or ()
+        bundle,
+        dataset_dir,
+        split,
+        out,
+        device=device,
+        precision=precision,
+        areas_csv=areas,
+        comparisons=compare or (),
+        options=options,
     )
     console.print(summary_table(summary.metrics))
     console.print(f"report: {summary.report_path}")

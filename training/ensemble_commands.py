@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from training.console import console, resumable
+
+if TYPE_CHECKING:
+    from training.report.evaluation_options import EvaluationOptions
+
+
+Covariance = Annotated[str | None, typer.Option(help="calibrated or ensemble_spread; default: the bundle's")]
+Tta = Annotated[
+    list[str] | None,
+    typer.Option("--tta", help="test-time augmentation: matched, photometric or original (repeat for more)"),
+]
+TtaViews = Annotated[int, typer.Option(help="augmented views of each photo")]
+TtaOriginalWeight = Annotated[float, typer.Option(help="weight of the photo itself; each view has 1")]
+ImpossibleOver = Annotated[
+    float, typer.Option(help="list the photos that every member misses by more metres, in impossible.csv")
+]
+
+
+def evaluation_options(
+    covariance: str | None, tta: Sequence[str], views: int, original_weight: float, impossible_over_m: float
+) -> EvaluationOptions:
+    """The options of `evaluate` as the command line gives them."""
+    from training.evaluate.tta import TtaMode, TtaSettings
+    from training.report.evaluation_options import EvaluationOptions
+
+    modes = tuple(TtaSettings(cast(TtaMode, mode), views, original_weight) for mode in tta)
+    return EvaluationOptions(covariance, modes, impossible_over_m)
 
 
 def combine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from campus_visual_gps.estimation.calibration import COVARIANCES
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
@@ -13,6 +14,7 @@ RAW, COMPRESSED = "raw", "compressed"
 AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
+BUNDLE = "bundle"
 
 _GPS = MonitorSettings()
 _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
@@ -21,6 +23,9 @@ _NETWORKS = ParameterGroup(
     "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
 )
 _IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
+_FIX = ParameterGroup(
+    "Altitude above the ellipsoid and covariance (`calibrated`, `ensemble_spread`); default: the bundle's"
+)
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
     "The receiver (`output: fallback`): its topic and limits",
@@ -115,6 +120,16 @@ class NodeParameters:
         unit="m",
         limits=(-1000.0, 10000.0),
         allows_nan=True,
+        group=_FIX,
+    )
+    covariance: str = parameter(
+        BUNDLE,
+        "Covariance of the fixes: calibrated, ensemble_spread, or the bundle's choice.",
+        choices=(BUNDLE, *COVARIANCES),
+        group=_FIX,
+        comment="calibrated was fitted on photos that the networks had not seen. ensemble_spread is the sample "
+        "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too "
+        "small (docs/covariance.md).",
     )
     publish_rejected: bool = parameter(
         False,
@@ -236,6 +251,11 @@ class NodeParameters:
         for declared in fields(self):
             object.__setattr__(self, declared.name, checked(declared, getattr(self, declared.name)))
         self.gates(Gates())
+
+    @property
+    def covariance_choice(self) -> str | None:
+        """The covariance as `Localizer.load` takes it."""
+        return None if self.covariance == BUNDLE else self.covariance
 
     def monitor_settings(self) -> MonitorSettings:
         """The parameters gps_* as settings of the GpsMonitor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,19 +120,21 @@ def load_localizer(settings: NodeParameters, logger) -> Localizer:
 
     start = perf_counter()
     limit_threads()
+    load = partial(
+        Localizer.load, settings.model_dir, num_threads=settings.num_threads, covariance=settings.covariance_choice
+    )
     try:
-        localizer = Localizer.load(
-            settings.model_dir, settings.device, settings.precision, num_threads=settings.num_threads
-        )
+        localizer = load(device=settings.device, precision=settings.precision)
     except Exception as error:
         if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
             raise
         logger.warning(f"out of memory on device {settings.device}: loading the model on the CPU, which is slower")
-        localizer = Localizer.load(settings.model_dir, CPU, "auto", num_threads=settings.num_threads)
+        localizer = load(device=CPU, precision="auto")
     localizer.gates = settings.gates(localizer.bundle.gates)
     engine = localizer.engine
     logger.info(
         f"model {localizer.bundle.model_id}: {engine.member_count} members on {engine.device} in {engine.precision}, "
+        f"covariance {localizer.covariance}, "
         f"{engine.threads.current} of {max_threads()} threads, loaded in {perf_counter() - start:.1f} s"
     )
     return localizer

@@ -103,7 +103,8 @@ def worst_first(errors_m: np.ndarray, photo_ids: pd.Series, over_m: float = -np.
 
 def missed_by_all(evaluation: Evaluation, over_m: float) -> np.ndarray:
     """(N,) whether neither the ensemble nor any member is within the limit (paper, section 4.5, the impossible 14)."""
-    return ~(np.column_stack([evaluation.errors_m, evaluation.member_errors_m()]) <= over_m).any(axis=1)
+    errors_m = np.column_stack([evaluation.errors_m, evaluation.member_errors_m()])
+    return np.all(np.logical_not(errors_m <= over_m), axis=1, keepdims=True)[:, 0]
 
 
 def agree_against_label(evaluation: Evaluation) -> np.ndarray:
@@ -137,8 +138,8 @@ def audit_table(evaluation: Evaluation, training: TrainingPhotos | None = None) 
         "predicted_longitude_deg": rows["longitude_deg"].round(7),
     }
     columns |= {
-        f"member_{seed}_error_m": error_m.round(1)
-        for seed, error_m in zip(evaluation.seeds, evaluation.member_errors_m().T, strict=True)
+        f"member_{name}_error_m": error_m.round(1)
+        for name, error_m in zip(evaluation.members, evaluation.member_errors_m().T, strict=True)
     }
     nearest_m = np.full(len(rows), np.nan) if training is None else _nearest_training_m(evaluation, training)
     columns |= {

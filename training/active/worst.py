@@ -163,7 +163,7 @@ def _summarise(evaluation: Evaluation, out_dir: Path, names: list[str], over_m: 
 
 
 def _head(summary: WorstSummary, evaluation: Evaluation, shown: int) -> Summary:
-    report, members = evaluation.report, len(evaluation.seeds)
+    report, members = evaluation.report, len(evaluation.members)
     unknown = f", light unknown of {summary.light_unknown}" if summary.light_unknown else ""
     lines = [
         ("evaluation", str(evaluation.path)),

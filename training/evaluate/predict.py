@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -186,10 +186,15 @@ def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
     return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
 
 
-def members_in(table: pd.DataFrame) -> list[str]:
-    """Names of the members that a table has positions of, in the order of its columns."""
+def members_in(table: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the members that a table of predictions has positions of, by seed."""
     found = (match[1] for match in map(_MEMBER.fullmatch, map(str, table.columns)) if match)
-    return [name for name in found if f"member_{name}_north_m" in table]
+    return in_seed_order(name for name in found if f"member_{name}_north_m" in table)
+
+
+def in_seed_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of members, each once, in the order of the seeds that they begin with."""
+    return tuple(sorted(set(names), key=lambda name: (int(re.match(r"\d*", name)[0] or 0), name)))  # type: ignore[index]
 
 
 def member_positions_m(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -8,13 +8,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.estimation.calibration import CALIBRATED
 from campus_visual_gps.estimation.integrity import distance_outside_m
+from training.evaluate.agreement import IMPOSSIBLE_OVER_M, AgreementMetrics, agreement_metrics
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
+from training.evaluate.tta_columns import column_prefix
+from training.evaluate.whole_sessions import TouchedSessions, touched_rows, touched_sessions
 from training.evaluate.worst import WorstPhotos, worst_photos
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
-from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, position_errors_m, share_of
+from training.metrics.errors import (
+    ErrorMetrics,
+    error_metrics,
+    mean_error_difference,
+    mean_error_ratio,
+    position_errors_m,
+    share_of,
+)
 from training.metrics.estimate import Estimate, finite_or_none
 from training.photos.manifest import capture_times_s
 
@@ -24,9 +35,12 @@ DAY, NIGHT = "day", "night"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was scored on what.
+    """What was scored on what. `n_seen_in_training` counts photos of the scored sessions that the bundle trained on.
 
     `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
+    `covariance` is the one that was evaluated, by name. `tta` are the modes of test-time augmentation that were run,
+    with so many views and the weight of the photo itself. Photos that every member misses by more than
+    `impossible_over_m` are listed.
     """
 
     model_id: str
@@ -41,6 +55,11 @@ class RunInfo:
     n_seen_in_training: int
     baselines: dict[str, str] = field(default_factory=dict)
     comparisons: list[str] = field(default_factory=list)
+    covariance: str = CALIBRATED
+    tta: list[str] = field(default_factory=list)
+    tta_views: int = 0
+    tta_original_weight: float = 0.0
+    impossible_over_m: float = IMPOSSIBLE_OVER_M
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,21 @@ class BaselineMetrics:
 
 
 @dataclass(frozen=True)
+class TtaMetrics:
+    """Of the answers of a mode of test-time augmentation.
+
+    `mean_difference_m` is its mean error minus the plain ensemble's, paired photo by photo; `seconds_per_photo` is the
+    mean time of a photo with all its views, `plain_seconds_per_photo` that of the plain ensemble in the same run.
+    """
+
+    errors: ErrorMetrics
+    consistency: ConsistencyMetrics
+    mean_difference_m: Estimate
+    seconds_per_photo: float
+    plain_seconds_per_photo: float
+
+
+@dataclass(frozen=True)
 class TimeMetrics:
     """Seconds per photo: transform and ensemble together, and the ensemble alone; None where none was measured."""
 
@@ -97,7 +131,8 @@ class ReportMetrics:
     """Everything that report.json holds of an evaluation of photos; `training.report.flatten` writes it.
 
     `block_length_s` is the length of the stretches that intervals are drawn from. `by_light` has "day" and "night"
-    where there are such photos.
+    where there are such photos. `untouched_sessions` and `touched_sessions` are told apart where sessions are
+    `on_both_sides` (paper, section 3.5: photos that were moved to training), and None elsewhere.
     """
 
     run: RunInfo
@@ -115,6 +150,11 @@ class ReportMetrics:
     by_baseline: dict[str, BaselineMetrics]
     worst: WorstPhotos
     time: TimeMetrics
+    agreement: AgreementMetrics | None = None
+    by_tta: dict[str, TtaMetrics] = field(default_factory=dict)
+    on_both_sides: TouchedSessions | None = None
+    untouched_sessions: GroupMetrics | None = None
+    touched_sessions: GroupMetrics | None = None
 
 
 def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
@@ -127,6 +167,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
     """
     blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
     accepted = (predictions["rejection_reason"] == "").to_numpy()
+    touched, on_both_sides = touched_rows(predictions), touched_sessions(predictions)
 
     def group(rows: np.ndarray) -> GroupMetrics:
         return _group(predictions[rows], blocks[rows])
@@ -147,6 +188,11 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         by_baseline={name: _baseline(name, reason, predictions, blocks) for name, reason in run.baselines.items()},
         worst=worst_photos(predictions),
         time=_times(predictions),
+        agreement=agreement_metrics(predictions, run.member_names, run.impossible_over_m),
+        by_tta={mode: _tta(mode, predictions, blocks) for mode in run.tta},
+        on_both_sides=on_both_sides,
+        untouched_sessions=group(~touched) if on_both_sides else None,
+        touched_sessions=group(touched) if on_both_sides else None,
     )
 
 
@@ -191,6 +237,18 @@ def _by_rejection_reason(predictions: pd.DataFrame, blocks: np.ndarray) -> dict[
 def _member(predictions: pd.DataFrame, name: str, blocks: np.ndarray) -> ErrorMetrics:
     positions = positions_m(predictions, f"member_{name}_")
     return error_metrics(position_errors_m(positions, positions_m(predictions, "true_")), blocks)
+
+
+def _tta(mode: str, predictions: pd.DataFrame, blocks: np.ndarray) -> TtaMetrics:
+    prefix = column_prefix(mode)
+    errors_m = position_errors_m(positions_m(predictions, prefix), positions_m(predictions, "true_"))
+    return TtaMetrics(
+        errors=error_metrics(errors_m, blocks),
+        consistency=_consistency(predictions, blocks, prefix),
+        mean_difference_m=mean_error_difference(errors_m, _errors_m(predictions), blocks),
+        seconds_per_photo=float(predictions[f"{prefix}s"].mean()),
+        plain_seconds_per_photo=float((predictions["transform_s"] + predictions["ensemble_s"]).mean()),
+    )
 
 
 def _times(predictions: pd.DataFrame) -> TimeMetrics:

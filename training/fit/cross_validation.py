@@ -173,6 +173,7 @@ def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> Retr
 
 
 def _recipe(config: TrainConfig, site: TrainingSite) -> str:
-    """What a calibration depends on; seeds and the bundle's settings may differ."""
+    """What a calibration depends on; seeds, guards and the bundle's settings may differ."""
     content = {"stored_px": site.image.stored_px, **to_dict(config)}
-    return yaml.safe_dump({key: content[key] for key in content if key not in ("dataset", "out", "seeds", "bundle")})
+    others = ("dataset", "out", "seeds", "guards", "bundle")
+    return yaml.safe_dump({key: content[key] for key in content if key not in others})

@@ -6,7 +6,7 @@ import logging
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -28,9 +28,12 @@ from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
 from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
 from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset
+from training.data.dataset import PhotoDataset, collate_channels_last
+from training.data.photo_cache import cached_pixels
 from training.fit.callbacks import EpochReport
 from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
+from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
+_WITHOUT_INFLUENCE = ("dataset", "seeds", "out", "guards", "descriptor", "bundle")
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -47,7 +51,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """Train one member, or resume an interrupted training.
 
     Args:
-        config: The configuration; `seeds`, `out`, `descriptor` and `bundle` have no influence.
+        config: The configuration; `seeds`, `out`, `guards`, `descriptor` and `bundle` have no influence.
         seed: Of the member.
         data: Photos and positions.
         image: The evaluation transform.
@@ -58,6 +62,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
 
     Raises:
         ConfigError: The run directory belongs to another configuration or other photos.
+        TrainingError: The training has diverged.
         DatasetError: A file cannot be written.
     """
     weights = run_dir / WEIGHTS
@@ -72,7 +77,12 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     loaders = _loaders(train, val, config.trainer)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
     with _quiet_lightning():
-        trainer = _trainer(config.trainer, seed, run_dir, checkpoints)
+        guards = [
+            DivergenceGuard(config, seed, median_position_error_m(data.train_enu_m)),
+            GapReport(config, seed),
+        ]
+        trainer = _trainer(config.trainer, seed, run_dir, [*guards, *checkpoints])
+        warn_of_device(trainer.strategy.root_device, config)
         if _autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
@@ -86,7 +96,8 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
             ) from error
     if trainer.is_global_zero:
         _export(checkpoints[0].best_model_path, module, weights)
-        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
+        label = loss_label(config.model.head, config.loss)
+        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.model.backbone}, seed {seed}", label)
     trainer.strategy.barrier()
     return weights
 
@@ -134,8 +145,7 @@ def _relevant(config: TrainConfig) -> dict:
 
     Nor does another path of the data set: the photos are known by their fingerprint.
     """
-    others = ("dataset", "seeds", "out", "descriptor", "bundle")
-    kept = {key: value for key, value in to_dict(config).items() if key not in others}
+    kept = {key: value for key, value in to_dict(config).items() if key not in _WITHOUT_INFLUENCE}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept
 
@@ -170,9 +180,11 @@ def _datasets(
 
 
 def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
+    read = cached_pixels(data.pool, image)
+    augmented, plain = TrainTransform(augment, image), EvaluationTransform(image)
     return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
-        PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
+        PhotoDataset(data.train_paths, data.train_enu_m, image, augmented, data.train_weights, read),
+        PhotoDataset(data.val_paths, data.val_enu_m, image, plain, read=read),
     )
 
 
@@ -197,6 +209,7 @@ def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[D
             batch_size=settings.batch_size,
             shuffle=shuffle,
             drop_last=drop_last,
+            collate_fn=collate_channels_last,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
@@ -222,8 +235,9 @@ def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     return [ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False), last]
 
 
-def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: list[ModelCheckpoint]) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [*checkpoints, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
+def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: Sequence[pl.Callback]) -> pl.Trainer:
+    # the report first: it writes the row of an epoch that a guard stops
+    callbacks: list[pl.Callback] = [EpochReport(run_dir / METRICS, seed, settings.max_epochs), *others]
     if settings.keep == BEST:
         callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(

@@ -55,8 +55,9 @@ class PositionModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         images, targets, weights = batch
-        terms, _ = self._losses_and_errors(images, targets)
-        self.log("train_loss", terms.mean(), on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
+        terms, errors_m = self._losses_and_errors(images, targets)
+        metrics = {"train_loss": terms.mean(), "train_mean_error_m": errors_m.mean()}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
         return (weights * terms).mean()
 
     def validation_step(self, batch: Batch, index: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from training.evaluate.predict import (
     write_predictions,
 )
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
+from training.evaluate.tta import predict_views
+from training.evaluate.whole_sessions import seen_in_training, session_columns
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
-from training.photos.photo_id import photo_key
 from training.photos.stored_images import resizing_difference
+from training.report.evaluation_options import EvaluationOptions
 from training.report.flatten import FlatJson
 from training.report.site_file import SITE_JSON, write_site
 from training.report.staging import staged_directory
@@ -86,6 +88,7 @@ def evaluate(
     areas_csv: Path | None = None,
     progress: bool = True,
     comparisons: Sequence[Path] = (),
+    options: EvaluationOptions | None = None,
 ) -> EvaluationSummary:
     """Score a bundle on a subset of a data set.
 
@@ -100,15 +103,16 @@ def evaluate(
         areas_csv: named areas, by default those of the data set.
         progress: whether a progress bar is shown.
         comparisons: directories of other evaluations of the same photos, which get rows in the tables too.
+        options: what is evaluated besides, and with which covariance.
 
     Raises:
         VisualGpsError: BundleError, DatasetError or ConfigError.
     """
-    bundle_dir, dataset_dir = Path(bundle_dir), Path(dataset_dir)
+    bundle_dir, dataset_dir, options = Path(bundle_dir), Path(dataset_dir), options or EvaluationOptions()
     photos = select_photos(dataset_dir, split)
     subjects = [
         Subject(
-            Localizer.load(directory, device, precision),
+            Localizer.load(directory, device, precision, covariance=options.covariance),
             rows,
             [image_path(dataset_dir, photo_id) for photo_id in rows["photo_id"]],
             dataset=str(dataset_dir),
@@ -121,7 +125,7 @@ def evaluate(
         if difference := resizing_difference(dataset_dir, stored_px):
             log.warning("%s", difference)
     out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
-    return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons)
+    return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons, options=options)
 
 
 def _by_bundle(directory: Path, photos: pd.DataFrame) -> list[tuple[Path, pd.DataFrame]]:
@@ -147,6 +151,7 @@ def score(
     replace_answers: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     make_addition: MakeAddition | None = None,
     comparisons: Sequence[Path] = (),
+    options: EvaluationOptions | None = None,
 ) -> EvaluationSummary:
     """Localize each subject's photos, compute the baselines, write one report to `out_dir`.
 
@@ -158,7 +163,9 @@ def score(
         replace_answers: puts other answers, such as those that a node has published, in place of the localizers'.
         make_addition: makes what the report says beyond that of photos.
         comparisons: directories of other evaluations of the same photos.
+        options: what is evaluated besides.
     """
+    options = options or EvaluationOptions()
     bundles, out_dir = [subject.localizer.bundle for subject in subjects], Path(out_dir)
     if any(bundle.frame != bundles[0].frame for bundle in bundles):
         raise DatasetError("the folds have different local frames: train them again together")
@@ -168,17 +175,20 @@ def score(
         true_positions_m(subject.photos, subject.localizer.bundle.frame)
     others = read_comparisons(comparisons, [name for subject in subjects for name in subject.photos["photo_id"]])
     with staged_directory(out_dir) as staging:
-        predictions, reasons = _predictions(subjects, areas, progress)
+        predictions, reasons = _predictions(subjects, areas, progress, options)
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
-        run = _run_info(subjects, areas.source, reasons, [other.name for other in others])
+        run = _run_info(subjects, areas.source, reasons, [other.name for other in others], options)
+        run = replace(run, n_seen_in_training=seen_in_training(predictions))
         write_site(staging / SITE_JSON, site)
         written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}
     return EvaluationSummary(out_dir, written.metrics, written.flat, pictures, written.terminal)
 
 
-def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> tuple[pd.DataFrame, dict[str, str]]:
+def _predictions(
+    subjects: Sequence[Subject], areas: Areas, progress: bool, options: EvaluationOptions
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """The rows of all subjects, and of every baseline "" or why it was not computed."""
     tables = []
     reasons: dict[str, str] = {}
@@ -186,10 +196,13 @@ def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> t
     for subject in subjects:
         localizer = subject.localizer
         table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
+        table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
         baselines += covariance_baselines(table, localizer.bundle, localizer.covariance)
+        for tta in options.tta:
+            table = table.assign(**predict_views(localizer, query.photo_ids, subject.paths, tta, progress))
         tables.append(with_baselines(table, baselines))
         for baseline in baselines:
             reasons[baseline.name] = reasons.get(baseline.name) or baseline.reason
@@ -197,14 +210,14 @@ def _predictions(subjects: Sequence[Subject], areas: Areas, progress: bool) -> t
 
 
 def _run_info(
-    subjects: Sequence[Subject], area_source: str, reasons: dict[str, str], comparisons: list[str]
+    subjects: Sequence[Subject],
+    area_source: str,
+    reasons: dict[str, str],
+    comparisons: list[str],
+    options: EvaluationOptions,
 ) -> RunInfo:
     first, several = subjects[0], f", {len(subjects)} folds" if len(subjects) > 1 else ""
     bundle, engine = first.localizer.bundle, first.localizer.engine
-    n_seen = sum(
-        len(_keys(subject.photos["photo_id"]) & _keys(subject.localizer.bundle.training.get("photo_ids") or []))
-        for subject in subjects
-    )
     return RunInfo(
         model_id=bundle.model_id + several,
         bundle=str(bundle.path) + several,
@@ -215,14 +228,15 @@ def _run_info(
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         member_names=[member.name for member in bundle.members],
         area_source=area_source,
-        n_seen_in_training=n_seen,
+        n_seen_in_training=0,
         baselines=reasons | dict.fromkeys(comparisons, ""),
         comparisons=comparisons,
+        covariance=first.localizer.covariance,
+        tta=[tta.mode for tta in options.tta],
+        tta_views=options.tta[0].views if options.tta else 0,
+        tta_original_weight=options.tta[0].original_weight if options.tta else 0.0,
+        impossible_over_m=options.impossible_over_m,
     )
-
-
-def _keys(photo_ids: Iterable[object]) -> set[str]:
-    return {photo_key(str(photo_id)) for photo_id in photo_ids}
 
 
 def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:

@@ -2,7 +2,9 @@
 
 Keys: `mean_error_m` with `mean_error_m_low` and `mean_error_m_high`, its 95 % interval, and so on for all photos; the
 same names after a prefix for a group of them: `accepted.`, `rejected.`, `rejected.<reason>.`, `day.`, `night.`,
-`session.<name>.`, `area.<name>.`, `member.<name>.`, `baseline.<name>.`, `baseline.<name>.day.`. Unknown is null.
+`untouched_sessions.` and `sessions_with_moved_photos.` where there are such, `session.<name>.`, `area.<name>.`,
+`member.<name>.`, `tta.<mode>.`, `baseline.<name>.`, `baseline.<name>.day.`. The members' agreement is under
+`agreement.`. Unknown is null.
 """
 
 from __future__ import annotations
@@ -10,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from training.evaluate.report_metrics import BaselineGroup, BaselineMetrics, GroupMetrics, ReportMetrics, RunInfo
+from training.evaluate.agreement import AgreementMetrics
+from training.evaluate.report_metrics import (
+    BaselineGroup,
+    BaselineMetrics,
+    GroupMetrics,
+    ReportMetrics,
+    RunInfo,
+    TtaMetrics,
+)
 from training.metrics.consistency import ConsistencyMetrics
 from training.metrics.errors import CATASTROPHIC_M, THRESHOLDS_M, CountAndShare, ErrorMetrics
 from training.metrics.estimate import UNKNOWN, Estimate
@@ -24,8 +34,14 @@ def to_flat_json(metrics: ReportMetrics) -> FlatJson:
     """The content of report.json."""
     flat = flat_run(metrics.run)
     flat |= {"block_length_s": metrics.block_length_s, "n_outside_site": metrics.n_outside_site}
+    both = metrics.on_both_sides
+    flat |= {"sessions_on_both_sides": list(both.sessions) if both else []}
+    flat |= {"n_moved_to_training": both.n_moved if both else 0}
     groups = {"": metrics.all, "accepted.": metrics.accepted, "rejected.": metrics.rejected}
     groups |= {f"{light}.": group for light, group in metrics.by_light.items()}
+    if metrics.on_both_sides and metrics.untouched_sessions and metrics.touched_sessions:
+        groups |= {"untouched_sessions.": metrics.untouched_sessions}
+        groups |= {"sessions_with_moved_photos.": metrics.touched_sessions}
     groups |= {f"session.{name}.": group for name, group in metrics.by_session.items()}
     groups |= {f"area.{name}.": group for name, group in metrics.by_area.items()}
     for prefix, group in groups.items():
@@ -39,9 +55,32 @@ def to_flat_json(metrics: ReportMetrics) -> FlatJson:
     flat |= asdict(metrics.time)
     for name, errors in metrics.by_member.items():
         flat |= prefixed(f"member.{name}.", flat_errors(errors))
+    if metrics.agreement is not None:
+        flat |= prefixed("agreement.", _agreement(metrics.agreement))
+    for mode, tta in metrics.by_tta.items():
+        flat |= prefixed(f"tta.{mode}.", _tta(tta))
     for name, baseline in metrics.by_baseline.items():
         flat |= prefixed(f"baseline.{name}.", flat_baseline(baseline))
     return flat
+
+
+def _agreement(agreement: AgreementMetrics) -> FlatJson:
+    """What is of all members, and after `<name>.<name>.` what is of two of them."""
+    flat: FlatJson = {key: value for key, value in asdict(agreement).items() if key != "pairs"}
+    for pair in agreement.pairs:
+        numbers = {key: value for key, value in asdict(pair).items() if key != "names"}
+        flat |= prefixed(".".join(pair.names) + ".", numbers)
+    return flat
+
+
+def _tta(tta: TtaMetrics) -> FlatJson:
+    return {
+        **flat_errors(tta.errors),
+        **flat_consistency(tta.consistency),
+        **flat_estimate("mean_difference_m", tta.mean_difference_m),
+        "seconds_per_photo": tta.seconds_per_photo,
+        "plain_seconds_per_photo": tta.plain_seconds_per_photo,
+    }
 
 
 def prefixed(prefix: str, flat: Mapping[str, JsonValue]) -> FlatJson:

@@ -7,6 +7,7 @@ from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
 from training.metrics.errors import CATASTROPHIC_M, THRESHOLDS_M, CountAndShare
 from training.report.consistency_section import consistency_section, overview
+from training.report.ensemble_sections import agreement_section, covariance_choice_section, tta_section
 from training.report.formatting import NONE, number, percent, with_interval
 from training.report.markdown_blocks import error_table, picture, reasons_list, section, table
 from training.report.paper_tables import area_table, cumulative_table, night_section, worst_section
@@ -37,6 +38,9 @@ def markdown(metrics: ReportMetrics, pictures: dict[str, str], addition: str = "
         section("By session and area", picture(pictures, "groups"), _group_tables(metrics, pictures)),
         consistency_section(metrics, pictures),
         rejection_section(metrics),
+        covariance_choice_section(metrics),
+        agreement_section(metrics),
+        tta_section(metrics),
         section("Members and time", error_table(_member_rows(metrics)), _time_line(metrics)),
         section("How to read this", _notes(metrics)),
     ]
@@ -128,8 +132,11 @@ def _warnings(metrics: ReportMetrics) -> list[str]:
     warnings = []
     if run.n_seen_in_training:
         warnings.append(
-            f"**{run.n_seen_in_training} of these photos were in the training set: the metrics are optimistic.**"
+            f"**{run.n_seen_in_training} photos of these sessions were in the training set: the metrics are "
+            "optimistic.**"
         )
+    if metrics.on_both_sides:
+        warnings.append(f"**{metrics.on_both_sides.warning}.**")
     if run.split == "val":
         warnings.append(
             "Validation photos selected the best epochs and the covariance's floor: the metrics are optimistic."

@@ -15,6 +15,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, members_in, positions_m, read_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
+from training.evaluate.tta_columns import column_prefix
 from training.photos.areas import grid_areas
 from training.photos.manifest import capture_times_s
 from training.report.evaluation import EvaluationSummary
@@ -111,13 +112,21 @@ def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Pat
     known: dict[str, Any] = {
         "model_id": directory.resolve().name,
         "split": " + ".join(subsets) or _UNKNOWN,
-        "member_names": members_in(predictions),
+        "member_names": list(members_in(predictions)),
         "area_source": area_source or _UNKNOWN,
         "n_seen_in_training": 0,
         "comparisons": [],
     }
-    defaults = {item.name: _UNKNOWN for item in dataclasses.fields(RunInfo)} | known
+    defaults = {item.name: _default(item) for item in dataclasses.fields(RunInfo)} | known
     recorded = {name: content[name] for name in defaults if type(content.get(name)) is type(defaults[name])}
     recorded["member_names"] = known["member_names"]
+    recorded["tta"] = [mode for mode in recorded.get("tta", []) if f"{column_prefix(mode)}s" in columns]
     recorded["comparisons"] = [name for name in recorded.get("comparisons", []) if name in baselines]
     return RunInfo(**(defaults | recorded | {"baselines": baselines}))
+
+
+def _default(item: dataclasses.Field) -> Any:
+    """Of a field of RunInfo; what has none of its own is unknown."""
+    if item.default is not dataclasses.MISSING:
+        return item.default
+    return _UNKNOWN if item.default_factory is dataclasses.MISSING else item.default_factory()

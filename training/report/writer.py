@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from training.evaluate.agreement import impossible_photos
 from training.evaluate.predict import PREDICTIONS, read_predictions
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline, compute_metrics
+from training.photos.tables import write_table
 from training.report.flatten import FlatJson, to_flat_json
 from training.report.markdown import markdown
 
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
+IMPOSSIBLE_CSV = "impossible.csv"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class WrittenReport:
 def write_report(
     directory: Path, run: RunInfo, site: SiteOutline, make_addition: MakeAddition | None = None
 ) -> WrittenReport:
-    """Write report.json, the pictures and report.md from the predictions.csv in a directory."""
+    """Write report.json, the pictures, report.md and impossible.csv from the predictions.csv in a directory."""
     predictions = read_predictions(directory / PREDICTIONS)
     addition = make_addition(predictions, site, directory) if make_addition else Addition()
     return write_report_of(predictions, directory, run, site, addition)
@@ -63,6 +66,9 @@ def write_report_of(
 
     addition = addition or Addition()
     metrics = compute_metrics(predictions, run, site)
+    if metrics.agreement is not None:
+        impossible = impossible_photos(predictions, run.member_names, run.impossible_over_m)
+        write_table(directory / IMPOSSIBLE_CSV, impossible)
     flat = to_flat_json(metrics) | addition.flat
     (directory / REPORT_JSON).write_text(json.dumps(flat, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     pictures = draw_pictures(predictions, metrics, site, directory)

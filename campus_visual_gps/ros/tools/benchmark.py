@@ -84,15 +84,18 @@ def ensemble_and_loop_ms(localizer: Localizer, rgb: np.ndarray, runs: int = ENSE
 
     from campus_visual_gps.preprocess import normalise, prepare
 
-    engine, image = localizer.engine, localizer.bundle.image
-    members = [member.to(engine.device) for member in localizer.bundle.load_members()]
-    inputs = prepare(rgb, image)[None]
-    normalised = normalise(torch.from_numpy(inputs).to(engine.device), image).contiguous()
+    engine, bundle = localizer.engine, localizer.bundle
+    inputs = prepare(rgb, bundle.image)[None]
+    pixels = torch.from_numpy(inputs).to(engine.device)
+    members = [
+        (network.to(engine.device), normalise(pixels, member.image).contiguous())
+        for network, member in zip(bundle.load_members(), bundle.members, strict=True)
+    ]
 
     @torch.inference_mode()
     def loop() -> None:
-        for member in members:
-            member(normalised).mean_enu_m.cpu()  # the copy waits for the device
+        for network, normalised in members:
+            network(normalised).mean_enu_m.cpu()  # the copy waits for the device
 
     return _medians_ms({"ensemble_ms": lambda: engine.run(inputs), "loop_ms": loop}, runs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from campus_visual_gps.errors import printable
+from training.evaluate.predict import in_seed_order
 from training.metrics.bootstrap import MIN_BLOCKS
 from training.metrics.estimate import Estimate
 from training.report.formatting import NONE, number, percent, with_interval
@@ -42,14 +43,14 @@ def _title(experiment: Experiment) -> str:
 
 
 def _head(experiment: Experiment, rows: Sequence[RowMetrics], common: dict[str, str]) -> str:
-    seeds = sorted({seed for metrics in rows for seed in metrics.seeds})
+    seeds = in_seed_order(seed for metrics in rows for seed in metrics.seeds)
     sessions = sorted({session for metrics in rows for session in metrics.sessions})
     photos = f"photos of {', '.join(sessions)}" if sessions else ""
     split = f"`{experiment.split}` of `{experiment.dataset}`" if experiment.split else ""
     facts = {
         "Budget": experiment.budget,
         "Trained with": ", ".join(f"{heading} {value}" for heading, value in common.items()),
-        "Seeds": ", ".join(map(str, seeds)),
+        "Seeds": ", ".join(seeds),
         "Validation sessions": ", ".join(experiment.validation_sessions),
         "Scored on": ": ".join(text for text in (split, photos) if text),
         "Data fingerprint": experiment.data_fingerprint,

@@ -130,7 +130,7 @@ def _row_metrics(row: ExperimentRow, table: pd.DataFrame | None, reason: str) ->
         return RowMetrics(row, reason=reason, gap=gap)
     blocks, length_s = _blocks(table)
     night, no_night = _night(table, blocks)
-    members = tuple(members_in(table))
+    members = members_in(table)
     return RowMetrics(
         row,
         members=members,
