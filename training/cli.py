@@ -27,7 +27,7 @@ from training.ensemble_commands import (
 )
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, export_review, ingest, split
-from training.report_commands import figures, tables
+from training.report_commands import draw_features, draw_pipeline, figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -46,7 +46,7 @@ TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the tru
 
 
 _PHOTOS = (ingest, apply_corrections, export_review, split, show_augmentations, benchmark)
-_RESULTS = (combine, experiment, tables, figures, blind_spots, worst, round, round_table)
+_RESULTS = (combine, experiment, tables, figures, draw_pipeline, draw_features, blind_spots, worst, round, round_table)
 for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 
