@@ -128,8 +128,8 @@ class NodeParameters:
         choices=(BUNDLE, *COVARIANCES),
         group=_FIX,
         comment="calibrated was fitted on photos that the networks had not seen. ensemble_spread is the sample "
-        "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too small "
-        "(docs/covariance.md).",
+        "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too "
+        "small (docs/covariance.md).",
     )
     publish_rejected: bool = parameter(
         False,

@@ -83,17 +83,18 @@ class _Normalise:
         return cv2.LUT(rgb, self.table)
 
 
-_INVALID = {
-    "horizontal_flip_p": "a mirrored photo shows a place that does not exist, and its label does not follow "
-    "(paper, sections 5.5 and 6.7: +2.1 m)",
-    "resized_crop_p": "a crop cuts off the landmarks that tell the position, and looks like one taken further ahead "
-    "(paper, sections 5.5 and 6.4: +4.8 m)",
+# Why an augmentation breaks position labels, and what it did to the paper's error.
+INVALID_REASONS = {
+    "horizontal_flip_p": "a mirrored photo shows a place that does not exist under the coordinates of the real one "
+    "(paper, sections 5.5 and 6.7: mean error +2.1 m)",
+    "resized_crop_p": "a crop cuts off the landmarks that tell one place from another "
+    "(paper, sections 5.5 and 6.4: mean error +4.8 m)",
 }
 
 
 def warn_of_invalid(settings: AugmentSettings) -> None:
     """Log a warning for each augmentation in use that breaks position labels."""
-    for name, reason in _INVALID.items():
+    for name, reason in INVALID_REASONS.items():
         if getattr(settings, name):
             _log.warning(
                 "augment.%s is %g, which breaks position labels: %s; set it to 0 but for an ablation",

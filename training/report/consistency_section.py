@@ -79,6 +79,8 @@ def _coverage_cells(consistency: ConsistencyMetrics, levels: tuple[int, ...]) ->
 def consistency_section(metrics: ReportMetrics, pictures: dict[str, str]) -> str:
     """Tables, pictures and notes about the covariance of every group and baseline."""
     rows = own_consistency_rows(metrics) + baseline_consistency_rows(metrics)
+    if not any(row.consistency and row.consistency.nees_interval for row in rows):
+        return section("Consistency of the covariance", "Nothing to report: no photo has a covariance.")
     return section(
         "Consistency of the covariance",
         table(_COLUMNS, [_cells(row) for row in rows]),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from training.evaluate.baselines import BASELINES
 from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.bootstrap import BLOCK_LENGTHS_S, MIN_BLOCKS
-from training.metrics.errors import THRESHOLDS_M, CountAndShare
+from training.metrics.errors import CATASTROPHIC_M, THRESHOLDS_M, CountAndShare
 from training.report.consistency_section import consistency_section, overview
 from training.report.ensemble_sections import agreement_section, covariance_choice_section, tta_section
 from training.report.formatting import NONE, number, percent, with_interval
 from training.report.markdown_blocks import error_table, picture, reasons_list, section, table
+from training.report.paper_tables import area_table, cumulative_table, night_section, worst_section
 from training.report.rejection_section import rejection_counts, rejection_section
 from training.report.summary import ratio_line
 from training.report.table_rows import TableRow, group_rows, headline_rows
 
-_THRESHOLD_COLUMNS = [*(f"≤ {t} m" for t in THRESHOLDS_M), f"> {THRESHOLDS_M[-1]} m"]
+_THRESHOLD_COLUMNS = [*(f"≤ {t} m" for t in THRESHOLDS_M), f"> {THRESHOLDS_M[-1]} m", f"> {CATASTROPHIC_M} m"]
 
 
 def markdown(metrics: ReportMetrics, pictures: dict[str, str], addition: str = "") -> str:
@@ -24,10 +25,17 @@ def markdown(metrics: ReportMetrics, pictures: dict[str, str], addition: str = "
         addition,
         overview(metrics),
         section("Distance error", error_table(headline_rows(metrics)), ratio_line(metrics)),
-        section("Share of photos within a distance", _threshold_table(metrics), picture(pictures, "histogram")),
+        section(
+            "Share of photos within a distance",
+            cumulative_table(metrics.all.errors),
+            picture(pictures, "histogram"),
+            _threshold_table(metrics),
+        ),
+        night_section(metrics, pictures),
+        worst_section(metrics, pictures),
         section("Against the baselines", picture(pictures, "cdf"), reasons_list(metrics, BASELINES)),
         section("On the map", picture(pictures, "map")),
-        section("By session and area", picture(pictures, "groups"), _group_tables(metrics)),
+        section("By session and area", picture(pictures, "groups"), _group_tables(metrics, pictures)),
         consistency_section(metrics, pictures),
         rejection_section(metrics),
         covariance_choice_section(metrics),
@@ -58,7 +66,9 @@ def _threshold_table(metrics: ReportMetrics) -> str:
         if row.errors is None:
             cells = [NONE] * len(_THRESHOLD_COLUMNS)
         else:
-            cells = [_counted(item) for item in (*row.errors.within.values(), row.errors.beyond)]
+            cells = [
+                _counted(item) for item in (*row.errors.within.values(), row.errors.beyond, row.errors.catastrophic)
+            ]
         rows.append([row.title, *cells])
     return table(["", *_THRESHOLD_COLUMNS], rows)
 
@@ -67,9 +77,12 @@ def _counted(counted: CountAndShare) -> str:
     return f"{counted.count} ({percent(counted.share.value)})"
 
 
-def _group_tables(metrics: ReportMetrics) -> str:
-    tables = [error_table(group_rows(metrics, kind), kind) for kind in ("session", "area")]
-    return "\n\n".join(tables) + f"\n\nAreas: {metrics.run.area_source}."
+def _group_tables(metrics: ReportMetrics, pictures: dict[str, str]) -> str:
+    sessions = error_table(group_rows(metrics, "session"), "session")
+    if not metrics.by_area:
+        return sessions
+    areas = [area_table(metrics), f"Areas: {metrics.run.area_source}."]
+    return "\n\n".join([sessions, picture(pictures, "areas"), *areas])
 
 
 def _member_rows(metrics: ReportMetrics) -> list[TableRow]:
@@ -79,6 +92,8 @@ def _member_rows(metrics: ReportMetrics) -> list[TableRow]:
 
 def _time_line(metrics: ReportMetrics) -> str:
     time = metrics.time
+    if time.seconds_per_photo_median is None or time.ensemble_s_median is None or time.ensemble_s_p95 is None:
+        return ""
     return (
         f"One photo takes {1000 * time.seconds_per_photo_median:.0f} ms in the median (transform and ensemble), "
         f"the ensemble alone {1000 * time.ensemble_s_median:.0f} ms, 95th percentile "
@@ -117,8 +132,11 @@ def _warnings(metrics: ReportMetrics) -> list[str]:
     warnings = []
     if run.n_seen_in_training:
         warnings.append(
-            f"**{run.n_seen_in_training} of these photos were in the training set: the metrics are optimistic.**"
+            f"**{run.n_seen_in_training} photos of these sessions were in the training set: the metrics are "
+            "optimistic.**"
         )
+    if metrics.on_both_sides:
+        warnings.append(f"**{metrics.on_both_sides.warning}.**")
     if run.split == "val":
         warnings.append(
             "Validation photos selected the best epochs and the covariance's floor: the metrics are optimistic."

@@ -18,7 +18,8 @@ def section(title: str, *blocks: str) -> str:
 
 
 def picture(pictures: dict[str, str], name: str) -> str:
-    return f"![{name}]({pictures[name]})"
+    """A picture; empty where there was nothing to draw."""
+    return f"![{name}]({pictures[name]})" if name in pictures else ""
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

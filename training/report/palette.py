@@ -31,6 +31,7 @@ BASELINE_STYLES: dict[str, tuple[str, LineStyle]] = {
 }
 # of the evaluations to compare with, in turn
 COMPARISON_COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#8c510a")
+THRESHOLD = "#bbbbbb"  # thin lines at distances that tables name
 LIMIT = "#444444"  # bounds that no method passes: an oracle, chance
 
 

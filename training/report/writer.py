@@ -53,10 +53,18 @@ def write_report(
     directory: Path, run: RunInfo, site: SiteOutline, make_addition: MakeAddition | None = None
 ) -> WrittenReport:
     """Write report.json, the pictures, report.md and impossible.csv from the predictions.csv in a directory."""
-    from training.report.plots import draw_pictures
-
     predictions = read_predictions(directory / PREDICTIONS)
     addition = make_addition(predictions, site, directory) if make_addition else Addition()
+    return write_report_of(predictions, directory, run, site, addition)
+
+
+def write_report_of(
+    predictions: pd.DataFrame, directory: Path, run: RunInfo, site: SiteOutline, addition: Addition | None = None
+) -> WrittenReport:
+    """Write report.json, the pictures and report.md of predictions into a directory."""
+    from training.report.plots import draw_pictures
+
+    addition = addition or Addition()
     metrics = compute_metrics(predictions, run, site)
     if metrics.agreement is not None:
         impossible = impossible_photos(predictions, run.member_names, run.impossible_over_m)
