@@ -57,7 +57,7 @@ def show_augmentations(
         ConfigError: A file in `out_dir` would be replaced.
         DatasetError: There are no photos, or the pictures cannot be written.
     """
-    image, settings = image_spec(config), config.augment
+    image, settings = image_spec(config, photo_dir), config.augment
     shown = effects(settings)
     names = [GRID, EFFECTS, *dict.fromkeys(_strip_name(effect) for effect in shown)]
     if not force:

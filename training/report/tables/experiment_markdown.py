@@ -43,7 +43,7 @@ def _title(experiment: Experiment) -> str:
 
 
 def _head(experiment: Experiment, rows: Sequence[RowMetrics], common: dict[str, str]) -> str:
-    seeds = in_seed_order(seed for metrics in rows for seed in metrics.seeds)
+    seeds = in_seed_order(str(seed) for metrics in rows for seed in metrics.seeds)
     sessions = sorted({session for metrics in rows for session in metrics.sessions})
     photos = f"photos of {', '.join(sessions)}" if sessions else ""
     split = f"`{experiment.split}` of `{experiment.dataset}`" if experiment.split else ""
