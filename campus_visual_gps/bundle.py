@@ -20,7 +20,7 @@ from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.io_utils import sha256_of, to_builtin
+from campus_visual_gps.io_utils import make_ordinary, sha256_of, to_builtin
 from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel, build_from_state
 from campus_visual_gps.models.site_model import SiteModel
@@ -177,8 +177,7 @@ def save_bundle(
         (staging / MODEL_CARD).write_text(model_card, encoding="utf-8", errors="backslashreplace")
         (staging / MANIFEST).write_text(yaml.safe_dump(to_builtin(manifest), sort_keys=False), encoding="utf-8")
         for file in staging.iterdir():
-            # safetensors writes files that only their owner may read
-            file.chmod(0o644)
+            make_ordinary(file)
         swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -212,7 +211,9 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"no model bundle at {path}: {MANIFEST} is missing; train one or name its directory")
     try:
         data = yaml.safe_load(manifest.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise BundleError(f"{manifest} cannot be read: {error.strerror or error}; mend its permissions") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise BundleError(f"{manifest} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or "format_version" not in data:
         raise BundleError(f"{manifest} is no bundle manifest: format_version is missing")

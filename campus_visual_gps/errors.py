@@ -45,5 +45,9 @@ class DatasetError(VisualGpsError):
     """A data set, or one of its files, that is missing or damaged."""
 
 
+class TrainingError(VisualGpsError):
+    """A training that has diverged."""
+
+
 class EstimateError(VisualGpsError):
     """An estimate that must not be published: not finite, or with a covariance below any plausible value."""

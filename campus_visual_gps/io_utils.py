@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        make_ordinary(partial)
         partial.replace(path)
     except OSError as error:
         raise DatasetError(
@@ -58,6 +60,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def make_ordinary(path: Path) -> None:
+    """Give a file the permissions of any new file in its directory, by umask.
+
+    Some libraries write files that their owner alone may read, such as safetensors: another user of the robot could not
+    load them.
+    """
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode{PARTIAL_SUFFIX}")
+    with contextlib.suppress(OSError):  # file systems without permissions
+        try:
+            probe.touch()
+            path.chmod(stat.S_IMODE(probe.stat().st_mode))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def remove_partial_files(directory: Path) -> None:

@@ -84,11 +84,11 @@ def test_several_seeds_are_an_ensemble_with_its_members_beside_it(losses):
     write_experiment_tables(losses)
     row = records(losses)["mse"]  # members err by 2 m less, as much and 2 m more than the ensemble
     assert row["seeds"] == "42 123 456"
-    assert float(row["best_seed_mean_error_m"]) == pytest.approx(BASE_M.mean() - 2.0)
-    assert float(row["worst_seed_mean_error_m"]) == pytest.approx(BASE_M.mean() + 2.0)
-    assert float(row["one_seed_mean_error_m"]) == pytest.approx(BASE_M.mean())
+    assert float(row["best_member_mean_error_m"]) == pytest.approx(BASE_M.mean() - 2.0)
+    assert float(row["worst_member_mean_error_m"]) == pytest.approx(BASE_M.mean() + 2.0)
+    assert float(row["one_member_mean_error_m"]) == pytest.approx(BASE_M.mean())
     text = (losses / "tables" / "losses.md").read_text()
-    assert "A row of several seeds is their ensemble" in text
+    assert "A row of several members (one for each seed) is their ensemble" in text
 
 
 def test_markdown_states_how_the_table_was_made_and_marks_the_papers_numbers(losses):

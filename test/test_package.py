@@ -12,6 +12,7 @@ from helpers import ROOT
 NAME = "campus_visual_gps"
 COLCON = Path(sys.executable).with_name("colcon")
 SOURCES = ("package.xml", "setup.py", "setup.cfg", "LICENSE", "resource", NAME, "launch", "config")
+TRAINING_CONFIG = ("config/training/*.yaml", "config/training/experiments/*.yaml")
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,7 +69,7 @@ def test_executable_launch_files_configuration_and_index_entry_are_installed(ins
     assert os.access(installed / "lib" / NAME / "localizer", os.X_OK)
     assert (installed / "share" / "ament_index" / "resource_index" / "packages" / NAME).is_file()
     assert (share / "package.xml").is_file()
-    patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", "config/training/*.yaml")
+    patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", *TRAINING_CONFIG)
     for folder, pattern in (item.rsplit("/", 1) for item in patterns):
         expected = sorted(path.name for path in (ROOT / folder).glob(pattern))
         assert sorted(path.name for path in (share / folder).glob(pattern)) == expected

@@ -86,14 +86,14 @@ def worst(
             evaluation, dataset_dir, out, count, over, TileKind.parse(background), progress=console.is_terminal
         )
     console.print(
-        f"{summary.over} of {summary.photos} photos have an error over {summary.over_m:g} m, {summary.missed_by_all} "
-        f"of them that every member misses; night photos: {night_share(summary)}",
+        f"{summary.over} of {summary.photos} photos have an error over {summary.over_m:g} m, of which every member "
+        f"misses {summary.missed_by_all}; night photos: {night_share(summary.worst)}",
         soft_wrap=True,
     )
     console.print(f"{summary.page_path}: {len(summary.pictures)} photos, one PNG each beside it", soft_wrap=True)
 
 
-def round_(
+def round(
     dataset_dir: DatasetDir,
     decisions: Annotated[Path, typer.Option(help="list of `blind-spots` with decisions, or another table or map")],
     name: Annotated[str | None, typer.Option(help="name of the round, default round-1 and so on")] = None,

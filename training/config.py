@@ -128,6 +128,22 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class GuardSettings:
+    """When a training is stopped, or warned of (training/fit/guards.py).
+
+    Attributes:
+        divergence_factor: Limit of the mean error on training photos, as a multiple of what a network can do without
+            looking at them. A loss that is not finite always stops a training.
+        divergence_epochs: Number of first epochs in which that limit holds; 0 turns it off.
+        gap_growth: Growth of validation loss / training loss since the best epoch that is warned of.
+    """
+
+    divergence_factor: Annotated[float, Field(gt=1.0)] = 3.0
+    divergence_epochs: NonNegativeInt = 5
+    gap_growth: Annotated[float, Field(gt=1.0)] = 1.5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class DescriptorSettings:
     """Size of the image descriptors that the retrieval compares (training/fit/descriptor_fit.py).
 
@@ -192,7 +208,7 @@ class TrainConfig:
         photo_fraction: Share of each session's training photos that is trained on, spread evenly over the session; for
             trials, and to see what more photos would bring.
         seeds: One ensemble member for each.
-        loss, augment, optimizer, scheduler, trainer, descriptor, bundle: Settings of the components.
+        loss, augment, optimizer, scheduler, trainer, guards, descriptor, bundle: Settings of the components.
     """
 
     dataset: str | None = None
@@ -207,6 +223,7 @@ class TrainConfig:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     descriptor: DescriptorSettings = field(default_factory=DescriptorSettings)
     bundle: BundleSettings = field(default_factory=BundleSettings)
 

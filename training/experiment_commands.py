@@ -31,13 +31,20 @@ def experiment(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE replaces a value of the base of all rows; a row's own override wins"),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time; default 1, on a cluster one for each GPU or machine")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to run on: auto, local, or ray://HOST:10001")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed rows once more")] = False,
 ) -> None:
     """Run the rows of tables that have not run yet. Run again to resume after an interruption."""
     from training.experiments.budget import Budget
-    from training.experiments.launchers import Processes
+    from training.experiments.cluster import RayCluster
+    from training.experiments.launchers import Launcher, Processes
     from training.experiments.runner import ExperimentOptions, run_experiments
+    from training.report.tables.write import write_experiment_tables
 
     options = ExperimentOptions(
         split=split,
@@ -47,11 +54,17 @@ def experiment(
         retry_failed=retry_failed,
         command=f"python -m training {shlex.join(sys.argv[1:])}",
     )
+
+    def make_launcher(directory: Path) -> Launcher:
+        return Processes(directory, jobs or 1) if ray is None else RayCluster(directory, ray, jobs)
+
     with resumable():
-        summary = run_experiments(tables, dataset, out, options, lambda place: Processes(place, jobs))
+        summary = run_experiments(tables, dataset, out, options, make_launcher)
+        written = write_experiment_tables(out)
     printed = Table("table", "row", "state")
     for (table, row), state in summary.states.items():
         printed.add_row(table, row, state)
     console.print(printed)
+    console.print(f"tables: {written.page}", soft_wrap=True)
     if summary.count("failed"):
         fail(f"{summary.count('failed')} of {len(summary.states)} rows failed; their status.yaml says why")

@@ -42,23 +42,41 @@ def load_initial_weights(
     """
     path = Path(path)
     state, expected = read_tensors(path), module.state_dict()
+    found = _of_backbone(state, expected, classifier, any_names_in_order)
+    problems = _problems(found, expected)
+    for shared in _shared_stages(path) if problems else ():
+        completed = _of_backbone(read_tensors(shared) | state, expected, classifier)
+        if not _problems(completed, expected):
+            found, problems = completed, []
+    if problems:
+        raise ConfigError(f"weights file {path} does not fit backbone {name}: {'; '.join(problems)}")
+    module.load_state_dict(found)
+
+
+def _of_backbone(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], classifier: str, any_names_in_order: bool = False
+) -> dict[str, Tensor]:
+    """The tensors of a file under the backbone's names, with others that are not known to belong elsewhere."""
     prefix = _prefix(state, expected)
     found = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
     if any_names_in_order and not expected.keys() <= found.keys():
         found = _in_order(list(state.values()), expected) or found
     found = {key: tensor for key, tensor in found.items() if not key.startswith(f"{classifier}.")}
     counters = {key: tensor for key, tensor in expected.items() if key.endswith(_COUNTER)}
-    found = counters | found
-    problems = _problems(found, expected)
-    if problems:
-        raise ConfigError(f"weights file {path} does not fit backbone {name}: {'; '.join(problems)}")
-    module.load_state_dict(found)
+    return counters | found
+
+
+def _shared_stages(path: Path) -> list[Path]:
+    """The files of the stages that a bundle's member shares with the others; [] for another file."""
+    if not path.name.startswith("member-"):
+        return []
+    return sorted(path.parent.glob(SHARED_STAGES.replace(".", "*.")))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or .pth file by name, in the file's order; of a bundle's member with its shared stages.
+    """Tensors of a .safetensors or .pth file by name, in the file's order. Nothing in it is executed.
 
-    Nothing in the file is executed. Raises ConfigError.
+    Raises ConfigError.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,9 +93,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ConfigError(
             f"weights file {path} holds no named tensors ({type(content).__name__}); save the network's state_dict()"
         )
-    shared = path.with_name(SHARED_STAGES)
-    if path.name.startswith("member-") and shared.is_file():
-        tensors = read_tensors(shared) | tensors
     return tensors
 
 

@@ -129,7 +129,7 @@ def load_localizer(settings: NodeParameters, logger) -> Localizer:
         if settings.on_out_of_memory != CPU or not is_out_of_memory(error):
             raise
         logger.warning(f"out of memory on device {settings.device}: loading the model on the CPU, which is slower")
-        localizer = load(device=CPU)
+        localizer = load(device=CPU, precision="auto")
     localizer.gates = settings.gates(localizer.bundle.gates)
     engine = localizer.engine
     logger.info(

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Background:
         grow = np.maximum(_MIN_SIDE_M - (high_m - low_m), 0.0) / 2.0
         try:
             (south, north), (west, east) = self._frame.to_geodetic(np.stack([low_m - grow, high_m + grow]))
-            tiles = _within(self._timeout_s, lambda fetch=self._fetch: fetch(west, south, east, north))
+            tiles = _within(self._timeout_s, partial(self._fetch, west, south, east, north))
             return self._to_map(tiles)
         except GeodesyError:
             return None  # this one map is too wide

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.evaluate.predict import PREDICTIONS, positions_m, read_predictions
-from training.metrics.errors import position_errors_m
+from training.evaluate.agreement import member_errors_m
+from training.evaluate.predict import PREDICTIONS, member_positions_m, members_in, read_predictions
 from training.report.writer import REPORT_JSON
 
-_MEMBER = re.compile(r"member_(\d+)_east_m")
 _DEGREES = ("latitude_deg", "longitude_deg", "true_latitude_deg", "true_longitude_deg")
 _METRES = ("east_m", "north_m")
 
@@ -27,13 +25,13 @@ class Evaluation:
     Attributes:
         path: Its predictions.csv.
         predictions: The rows, as `read_predictions` gives them.
-        seeds: Seeds of the members.
+        members: Names of the members.
         report: Content of report.json, empty where there is none.
     """
 
     path: Path
     predictions: pd.DataFrame
-    seeds: tuple[int, ...]
+    members: tuple[str, ...]
     report: dict = field(default_factory=dict)
 
     @property
@@ -50,14 +48,15 @@ class Evaluation:
 
     def member_errors_m(self) -> np.ndarray:
         """(N, M) metres of every member."""
-        truth = positions_m(self.predictions, "true_")
-        errors = [position_errors_m(positions_m(self.predictions, f"member_{seed}_"), truth) for seed in self.seeds]
-        return np.stack(errors, axis=1) if errors else np.empty((len(truth), 0))
+        if not self.members:
+            return np.empty((len(self.predictions), 0))
+        return member_errors_m(self.predictions, self.members)
 
     def member_positions_m(self) -> np.ndarray:
         """(N, M, 2) metres of every member."""
-        positions = [positions_m(self.predictions, f"member_{seed}_") for seed in self.seeds]
-        return np.stack(positions, axis=1) if positions else np.empty((len(self.predictions), 0, 2))
+        if not self.members:
+            return np.empty((len(self.predictions), 0, 2))
+        return member_positions_m(self.predictions, self.members)
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -81,8 +80,8 @@ def read_evaluation(path: Path) -> Evaluation:
         raise DatasetError(
             f"{table_path}: photo {predictions['photo_id'][doubled.idxmax()]} has two rows; evaluate again"
         )
-    seeds = tuple(int(match[1]) for name in predictions if (match := _MEMBER.fullmatch(str(name))))
-    return Evaluation(table_path, predictions, seeds, _read_report(table_path.with_name(REPORT_JSON)))
+    report = _read_report(table_path.with_name(REPORT_JSON))
+    return Evaluation(table_path, predictions, members_in(predictions), report)
 
 
 def _read_report(path: Path) -> dict:

@@ -33,7 +33,7 @@ class Material:
         image: The stored square copy, None if there is none.
         aspect: Width over height of the original.
         label_m, predicted_m: Positions; the prediction is NaN if there is none.
-        members_m: Positions of the members by seed.
+        members_m: Positions of the members by name.
         cov_m2: Covariance (2, 2) of the prediction, None if there is none.
         second_mode_m, second_mode_share: The second heaviest mode of the posterior, None and 0 if there is one only.
         near_label, near_prediction: The nearest training photos, the nearest first.
@@ -47,7 +47,7 @@ class Material:
     aspect: float
     label_m: np.ndarray
     predicted_m: np.ndarray
-    members_m: dict[int, np.ndarray]
+    members_m: dict[str, np.ndarray]
     cov_m2: np.ndarray | None
     second_mode_m: np.ndarray | None
     second_mode_share: float
@@ -113,7 +113,7 @@ class MaterialSource:
             aspect=float(photo["width_px"]) / max(float(photo["height_px"]), 1.0),
             label_m=label_m,
             predicted_m=predicted_m,
-            members_m={seed: self._moved(row, f"member_{seed}_") for seed in self.evaluation.seeds},
+            members_m={name: self._moved(row, f"member_{name}_") for name in self.evaluation.members},
             cov_m2=self._covs_m2[row] if self._has_cov[row] else None,
             second_mode_m=self._moved(row, "mode2_") if np.isfinite(share) else None,
             second_mode_share=share if np.isfinite(share) else 0.0,

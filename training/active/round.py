@@ -81,7 +81,7 @@ def run_round(
         return _complete(dataset_dir, history, known, content)
     _check_previous(dataset_dir, history)
     evaluation = None if evaluation_path is None else read_evaluation(Path(evaluation_path))
-    _check_probe(load_dataset(dataset_dir, include_excluded=True), decisions, evaluation, dataset_dir)
+    _check_probe(load_dataset(dataset_dir, include_excluded=True), decisions, evaluation)
     entry = _begin(dataset_dir, history, decisions, content, name, evaluation)
     return _write(dataset_dir, [*history, entry], len(history), content, resumed=False)
 
@@ -121,22 +121,20 @@ def _check_previous(dataset_dir: Path, history: list[Round]) -> None:
         raise DatasetError(f"{dataset_dir} was never split; run `split {dataset_dir} --test SESSION` first")
 
 
-def _check_probe(photos: pd.DataFrame, decisions: Decisions, evaluation: Evaluation | None, dataset_dir: Path) -> None:
+def _check_probe(photos: pd.DataFrame, decisions: Decisions, evaluation: Evaluation | None) -> None:
     """Raise DatasetError for decisions on photos that are not in the probe set, and moves that move nothing."""
     subset_of = dict(zip(photos["photo_id"], photos["subset"], strict=True))
-    scored = None if evaluation is None else {photo_key(i) for i in evaluation.predictions["photo_id"]}
+    scored = set() if evaluation is None else {photo_key(i) for i in evaluation.predictions["photo_id"]}
     problems = []
     for correction in decisions.corrections:
         photo_id = correction.photo_id
         what = f"{correction.row.place}: photo '{correction.row.text('file') or photo_id}'"
         in_training = subset_of[photo_id] == TRAIN
-        if scored is not None and photo_key(photo_id) not in scored:
+        if evaluation is not None and photo_key(photo_id) not in scored:
             problems.append(f"{what} is not in the probe set {evaluation.path}")
-        elif in_training and (scored is None or correction.decision == TO_TRAIN):
+        elif in_training and (evaluation is None or correction.decision == TO_TRAIN):
             problems.append(f"{what} is in training already, not in the probe set")
     raise_problems(decisions.path, problems)
-    if scored is not None and not scored & {photo_key(photo_id) for photo_id in subset_of}:
-        raise DatasetError(f"{evaluation.path}: no photo of it is in {dataset_dir}")
 
 
 def _begin(
@@ -150,7 +148,7 @@ def _begin(
     """The entry of a new round, whose steps have been tried out."""
     number = len(history) + 1
     default = f"round-{number}"
-    name = name or default
+    name = default if name is None else name
     if not _NAME.fullmatch(name) or name == BEFORE:
         raise DatasetError(
             f"name '{name}': expected letters, digits, dots, hyphens and underscores, and not '{BEFORE}'"

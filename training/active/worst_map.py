@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from training.active.background import Background
 from training.active.material import Material
 from training.active.training_photos import Neighbour
-from training.report.maps import ellipse_m
+from training.report.maps import ellipse_m, scatter
 from training.report.palette import TICKS
 
 # Okabe and Ito's colours: told apart by the colour-blind, and each has a marker of its own.
@@ -101,9 +101,8 @@ def _window(material: Material) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_site(axes: Axes, site: SitePhotos, on_image: bool) -> None:
-    edge = {"edgecolors": "white", "linewidths": 0.5} if on_image else {"linewidths": 0}
-    for rows, colour, size in ((~site.is_training, _OTHER, 14), (site.is_training, _TRAINING, 18)):
-        axes.scatter(*site.positions_m[rows].T, s=size, color=colour, zorder=2, **edge)
+    for rows, colour, size in ((~site.is_training, _OTHER, 14.0), (site.is_training, _TRAINING, 18.0)):
+        scatter(axes, site.positions_m[rows], s=size, c=colour, ec="white", lw=0.5 if on_image else 0.0, zorder=2)
 
 
 def _draw_ellipse(axes: Axes, material: Material) -> None:
@@ -123,7 +122,7 @@ def _draw_neighbours(axes: Axes, material: Material) -> None:
             axes.plot(*spot, marker="s", ms=8, mfc="white", mec=colour, mew=2.0, ls="", zorder=4)
             axes.annotate(
                 letter + ",".join(map(str, numbers)),
-                spot,
+                (float(spot[0]), float(spot[1])),
                 (9 * side, -7),
                 textcoords="offset points",
                 ha="left" if side > 0 else "right",
@@ -151,16 +150,19 @@ def _spots(found: list[Neighbour], close_m: float) -> list[tuple[np.ndarray, lis
 
 def _draw_positions(axes: Axes, material: Material) -> None:
     label, prediction = material.label_m, material.predicted_m
-    marker = {"mec": "white", "mew": 1.2, "ls": ""}
     for member in material.members_m.values():
-        axes.plot(*member, marker="^", ms=9, mfc=MEMBER, zorder=5, **marker)
+        _mark(axes, member, "^", 9.0, MEMBER, 5)
     if material.second_mode_m is not None:
-        axes.plot(*material.second_mode_m, marker="D", ms=14, mfc=MODE, zorder=5, **marker)
+        _mark(axes, material.second_mode_m, "D", 14.0, MODE, 5)
     if np.all(np.isfinite(prediction)):
         line = np.stack([label, prediction])
         axes.plot(*line.T, color="black", lw=1.4, ls=(0, (4, 3)), path_effects=_HALO, zorder=5)
-        axes.plot(*prediction, marker="X", ms=13, mfc=PREDICTION, zorder=6, **marker)
-    axes.plot(*label, marker="o", ms=12, mfc=LABEL, zorder=6, **marker)
+        _mark(axes, prediction, "X", 13.0, PREDICTION, 6)
+    _mark(axes, label, "o", 12.0, LABEL, 6)
+
+
+def _mark(axes: Axes, point_m: np.ndarray, marker: str, size: float, colour: str, zorder: int) -> None:
+    axes.plot(*point_m, marker=marker, ms=size, mfc=colour, mec="white", mew=1.2, ls="", zorder=zorder)
 
 
 def _scale_bar(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ TEXT_COLUMNS = {
 }
 # Columns of the calibrated covariance where `cov_*` is another one.
 CALIBRATED_PREFIX = "calibrated_"
+_MEMBER = re.compile(r"member_(.+)_east_m")
 _MODES = 2
 _PHOTOS_AT_ONCE = 16
 _COV_ENTRIES = {"cov_ee_m2": (0, 0), "cov_en_m2": (0, 1), "cov_nn_m2": (1, 1)}
@@ -182,6 +184,17 @@ def _column(rows: list[Row], name: str) -> pd.Series:
 def positions_m(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
     """(N, 2) metres east and north of the columns with that prefix ("", "true_", "member_<name>_", ...)."""
     return table[[f"{prefix}east_m", f"{prefix}north_m"]].to_numpy(dtype=np.float64)
+
+
+def members_in(table: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the members that a table of predictions has positions of, by seed."""
+    found = (match[1] for match in map(_MEMBER.fullmatch, map(str, table.columns)) if match)
+    return in_seed_order(name for name in found if f"member_{name}_north_m" in table)
+
+
+def in_seed_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of members, each once, in the order of the seeds that they begin with."""
+    return tuple(sorted(set(names), key=lambda name: (int(re.match(r"\d*", name)[0] or 0), name)))  # type: ignore[index]
 
 
 def member_positions_m(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -14,6 +14,7 @@ from training.evaluate.agreement import IMPOSSIBLE_OVER_M, AgreementMetrics, agr
 from training.evaluate.covariance_baselines import COVARIANCE_BASELINES
 from training.evaluate.predict import covariances_m2, positions_m
 from training.evaluate.tta_columns import column_prefix
+from training.evaluate.whole_sessions import TouchedSessions, touched_rows, touched_sessions
 from training.evaluate.worst import WorstPhotos, worst_photos
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
@@ -34,7 +35,7 @@ DAY, NIGHT = "day", "night"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was scored on what.
+    """What was scored on what. `n_seen_in_training` counts photos of the scored sessions that the bundle trained on.
 
     `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
     `covariance` is the one that was evaluated, by name. `tta` are the modes of test-time augmentation that were run,
@@ -130,7 +131,8 @@ class ReportMetrics:
     """Everything that report.json holds of an evaluation of photos; `training.report.flatten` writes it.
 
     `block_length_s` is the length of the stretches that intervals are drawn from. `by_light` has "day" and "night"
-    where there are such photos.
+    where there are such photos. `untouched_sessions` and `touched_sessions` are told apart where sessions are
+    `on_both_sides` (paper, section 3.5: photos that were moved to training), and None elsewhere.
     """
 
     run: RunInfo
@@ -150,6 +152,9 @@ class ReportMetrics:
     time: TimeMetrics
     agreement: AgreementMetrics | None = None
     by_tta: dict[str, TtaMetrics] = field(default_factory=dict)
+    on_both_sides: TouchedSessions | None = None
+    untouched_sessions: GroupMetrics | None = None
+    touched_sessions: GroupMetrics | None = None
 
 
 def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) -> ReportMetrics:
@@ -162,6 +167,7 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
     """
     blocks, block_length_s = walk_blocks(predictions["session"].tolist(), capture_times_s(predictions["captured_at"]))
     accepted = (predictions["rejection_reason"] == "").to_numpy()
+    touched, on_both_sides = touched_rows(predictions), touched_sessions(predictions)
 
     def group(rows: np.ndarray) -> GroupMetrics:
         return _group(predictions[rows], blocks[rows])
@@ -184,6 +190,9 @@ def compute_metrics(predictions: pd.DataFrame, run: RunInfo, site: SiteOutline) 
         time=_times(predictions),
         agreement=agreement_metrics(predictions, run.member_names, run.impossible_over_m),
         by_tta={mode: _tta(mode, predictions, blocks) for mode in run.tta},
+        on_both_sides=on_both_sides,
+        untouched_sessions=group(~touched) if on_both_sides else None,
+        touched_sessions=group(touched) if on_both_sides else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from campus_visual_gps.errors import ConfigError
 from training.config import SchedulerSettings, TrainConfig, TrainerSettings
@@ -70,13 +71,13 @@ class Budget:
         base_px = max(SIZE_STEP_PX, SIZE_STEP_PX * round(base_size_px * self.size / SIZE_STEP_PX))
         return max(SIZE_STEP_PX, 2 * round(size_px * base_px / base_size_px / 2))
 
-    def _lengths(self, trainer: TrainerSettings) -> dict[str, int]:
+    def _lengths(self, trainer: TrainerSettings) -> dict[str, Any]:
         return {
             "max_epochs": max(1, round(trainer.max_epochs * self.epochs)),
             "early_stopping_patience_epochs": self._epochs(trainer.early_stopping_patience_epochs),
         }
 
-    def _patience(self, schedule: SchedulerSettings) -> dict[str, int]:
+    def _patience(self, schedule: SchedulerSettings) -> dict[str, Any]:
         return {"patience_epochs": self._epochs(schedule.patience_epochs)}
 
     def _epochs(self, count: int) -> int:

@@ -11,7 +11,12 @@ import pandas as pd
 from PIL import Image
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.io_utils import sha256_of
 from training.evaluate.predict import select_photos
+from training.experiments.rounds import dataset_at_round
+from training.experiments.store import identity
+from training.photos.area_list import AREAS_BY_PHOTO_CSV
+from training.photos.areas import AREAS_FILES
 from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
 
 # Of the original's file and of where a label came from: no result depends on them.
@@ -54,6 +59,12 @@ class ExperimentData:
         return _hash_of(self.evaluated, f"{self.split} {self.stored_size_px}")
 
     @cached_property
+    def areas_fingerprint(self) -> str:
+        """Hash of the files that say which area a photo is in."""
+        paths = [self.dataset_dir / name for name in (*AREAS_FILES, AREAS_BY_PHOTO_CSV)]
+        return identity({path.name: sha256_of(path) for path in paths if path.is_file()})
+
+    @cached_property
     def stored_size_px(self) -> int:
         """The side of the stored photos. Raises DatasetError."""
         path = image_path(self.dataset_dir, self.photos["photo_id"][0])
@@ -66,6 +77,14 @@ class ExperimentData:
     def sessions(self, photos: pd.DataFrame) -> list[str]:
         """The sessions of some photos, sorted."""
         return sorted(photos["session"].astype(str).unique())
+
+
+def data_at_round(data: ExperimentData, number: int | None, out: Path) -> ExperimentData:
+    """The data set as it stood after a round of the active learning; None takes it as it is. Raises DatasetError."""
+    if number is None:
+        return data
+    directory = dataset_at_round(data.dataset_dir, number, out)
+    return data if directory == data.dataset_dir else ExperimentData(directory, data.split)
 
 
 def _hash_of(photos: pd.DataFrame, stored: str) -> str:

@@ -18,19 +18,20 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from campus_visual_gps.errors import ConfigError, DatasetError, VisualGpsError
+from campus_visual_gps.errors import DatasetError, VisualGpsError
 from campus_visual_gps.io_utils import remove_partial_files
-from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.models.position_model import build_model
 from training.config import BEST, TrainConfig
-from training.evaluate.predict import PREDICTIONS, predict, select_photos, write_predictions
+from training.evaluate.predict import PREDICTIONS, write_predictions
 from training.experiments.plan import Evaluation, Run
+from training.experiments.predictions import predict_split
 from training.experiments.store import DONE, FAILED, RUNS, STATUS, locked, read_status, write_status
 from training.fit.callbacks import METRICS, read_metrics
+from training.fit.combine import combine
 from training.fit.ensemble import train_ensemble
 from training.fit.member import METRICS as METRICS_CSV
 from training.fit.member import WEIGHTS
-from training.photos.manifest import image_path, write_yaml
+from training.photos.manifest import write_yaml
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ BUNDLE = "bundle"
 EVALUATIONS = "evaluations"
 STOPPED = "stopped"
 TRACEBACK = "traceback.txt"
+_SUMS = ("train_seconds", "parameters")  # of the members of an ensemble
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -72,7 +74,7 @@ def record_failure(directory: Path, reason: str) -> None:
     write_status(directory, FAILED, reason=reason)
 
 
-def execute(run: Run, out: Path, dataset_dir: Path) -> Outcome:
+def execute(run: Run, out: Path) -> Outcome:
     """Do what of a run is not there yet. Raises nothing but an interruption: what went wrong is written to its status.
 
     A run that fails is FAILED; one of which only an evaluation fails is DONE, and the evaluation has a status too.
@@ -84,7 +86,7 @@ def execute(run: Run, out: Path, dataset_dir: Path) -> Outcome:
                 return Outcome(run.run_id, FAILED, str(read_status(directory)["reason"]))
             for evaluation in run.evaluations:
                 target = evaluation_dir(out, run.run_id, evaluation)
-                _attempt(target, partial(_evaluate, run, evaluation, out, dataset_dir))
+                _attempt(target, partial(_evaluate, run, evaluation, out))
     except (OSError, VisualGpsError) as error:
         return Outcome(run.run_id, STOPPED, str(error))
     return Outcome(run.run_id, DONE)
@@ -134,17 +136,21 @@ def _make(run: Run, out: Path) -> None:
 
 
 def _combine(run: Run, out: Path) -> dict[str, Any]:
-    raise ConfigError("ensembles of several runs cannot be made yet")
+    bundle_dir = out / RUNS / run.run_id / BUNDLE
+    shutil.rmtree(bundle_dir, ignore_errors=True)  # of a run that was interrupted after it
+    members = [path for member in run.members for path in sorted((out / RUNS / member).glob("seed-*"))]
+    combine(members, bundle_dir, run.dataset_dir)
+    return combined_results([read_status(out / RUNS / member) for member in run.members])
 
 
 def combined_results(statuses: list[dict[str, Any]]) -> dict[str, Any]:
     """What the trainings of several members took and reached: times and sizes add up, the rest is their mean."""
     results: dict[str, Any] = {}
-    for name in ("train_seconds", "parameters", "epochs", "train_loss", "val_loss", "gap"):
+    for name in (*_SUMS, "epochs", *METRICS, "gap"):
         values = [status[name] for status in statuses if name in status]
         if len(values) == len(statuses):
             total = sum(values)
-            results[name] = total if name in ("train_seconds", "parameters") else total / len(values)
+            results[name] = total if name in _SUMS else round(total / len(values), 4)
     return results
 
 
@@ -174,20 +180,14 @@ def _parameters(config: TrainConfig, weights: Path) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _evaluate(run: Run, evaluation: Evaluation, out: Path, dataset_dir: Path) -> None:
+def _evaluate(run: Run, evaluation: Evaluation, out: Path) -> None:
     target = evaluation_dir(out, run.run_id, evaluation)
     if read_status(target).get("state") == DONE and (target / PREDICTIONS).is_file():
         return
-    photos = select_photos(dataset_dir, evaluation.split)
-    paths = [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]]
-    if evaluation.tta is not None:
-        raise ConfigError("test-time augmentation cannot be run yet")
-    localizer = Localizer.load(out / RUNS / run.run_id / BUNDLE)
-    started_s = perf_counter()
-    table, _ = predict(localizer, photos, paths, progress=False)
-    seconds = (perf_counter() - started_s) / len(photos)
-    write_predictions(target / PREDICTIONS, table)
-    write_status(target, DONE, inference_seconds_per_photo=round(seconds, 5))
+    (target / STATUS).unlink(missing_ok=True)
+    predicted = predict_split(out / RUNS / run.run_id / BUNDLE, run.dataset_dir, evaluation.split, evaluation.tta)
+    write_predictions(target / PREDICTIONS, predicted.table)
+    write_status(target, DONE, inference_seconds_per_photo=round(predicted.seconds_per_photo, 5))
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -19,14 +20,6 @@ from training.console import OneLineHandler
 from training.experiments.execute import Outcome, execute, record_failure
 from training.experiments.plan import Run
 from training.experiments.store import FAILED, RUNS
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """The directories of the experiments and of the data set."""
-
-    out: Path
-    dataset_dir: Path
 
 
 class Launcher(Protocol):
@@ -49,12 +42,12 @@ class InProcess:
 
     capacity = 1
 
-    def __init__(self, workplace: Workplace):
-        self._workplace = workplace
+    def __init__(self, out: Path):
+        self._out = out
         self._outcomes: list[Outcome] = []
 
     def start(self, run: Run) -> None:
-        self._outcomes.append(execute(run, self._workplace.out, self._workplace.dataset_dir))
+        self._outcomes.append(execute(run, self._out))
 
     def wait(self) -> Outcome:
         return self._outcomes.pop()
@@ -65,60 +58,72 @@ class InProcess:
 
 @dataclass
 class _Worker:
-    run: Run
+    """A process; `run` is the one that it works on."""
+
     process: Any
     connection: Connection
     slot: int
+    run: Run | None = None
 
 
 class Processes:
-    """Executes each run in a process of its own: one that is killed, or spoils its GPU, fails alone.
+    """Executes runs in processes of their own: one that is killed, or has spoilt its GPU, costs one run.
+
+    A process takes the next run after one that went well, and is replaced after one that failed.
 
     Args:
-        workplace: The directories.
+        out: Directory of the experiments.
         jobs: Processes at a time; each has its share of the cores, and one of the GPUs in turn.
     """
 
-    def __init__(self, workplace: Workplace, jobs: int = 1):
+    def __init__(self, out: Path, jobs: int = 1):
         self.capacity = jobs
-        self._workplace = workplace
+        self._out = out
         self._workers: list[_Worker] = []
 
     def start(self, run: Run) -> None:
-        context = multiprocessing.get_context("spawn")  # not fork, which copies the locks of threads
-        slot = min(set(range(self.capacity)) - {worker.slot for worker in self._workers})
-        ours, theirs = context.Pipe(duplex=False)
-        # no daemon: a data loader has processes of its own
-        process = context.Process(target=_work, args=(theirs, run, self._workplace, slot, self.capacity > 1))
-        with _environment(self._share(slot)):
-            process.start()
-        theirs.close()
-        self._workers.append(_Worker(run, process, ours, slot))
+        worker = next((worker for worker in self._workers if worker.run is None), None) or self._start_worker()
+        worker.run = run
+        with contextlib.suppress(OSError):  # it died: wait finds out
+            worker.connection.send(run)
 
     def wait(self) -> Outcome:
-        # a sentinel closes a moment before its process ends
-        ended = wait([worker.process.sentinel for worker in self._workers])
-        worker = next(worker for worker in self._workers if worker.process.sentinel in ended)
-        self._workers.remove(worker)
-        worker.process.join()
+        busy = {worker.connection: worker for worker in self._workers if worker.run is not None}
+        worker = busy[wait(list(busy))[0]]  # type: ignore[index]
+        run, worker.run = worker.run, None
+        assert run is not None
         try:
-            if worker.connection.poll():
-                return worker.connection.recv()
-        except EOFError:  # it was killed while it sent
-            pass
-        finally:
-            worker.connection.close()
-        reason = _death(worker.process.exitcode)
-        record_failure(self._workplace.out / RUNS / worker.run.run_id, reason)
-        return Outcome(worker.run.run_id, FAILED, reason)
+            outcome = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            reason = _death(worker.process.exitcode)
+            record_failure(self._out / RUNS / run.run_id, reason)
+            outcome = Outcome(run.run_id, FAILED, reason)
+        if outcome.state == FAILED:
+            self._end(worker)
+        return outcome
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.process.kill()  # files are written whole or not at all
-        for worker in self._workers:
-            worker.process.join()
-            worker.connection.close()
-        self._workers.clear()
+        for worker in list(self._workers):
+            self._end(worker)
+
+    def _start_worker(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")  # not fork, which copies the locks of threads
+        slot = min(set(range(self.capacity)) - {worker.slot for worker in self._workers})
+        ours, theirs = context.Pipe()
+        # no daemon: a data loader has processes of its own
+        process = context.Process(target=_work, args=(theirs, self._out, f"[{slot}] " if self.capacity > 1 else ""))
+        with _environment(self._share(slot)), _ignoring_ctrl_c():
+            process.start()
+        theirs.close()
+        self._workers.append(_Worker(process, ours, slot))
+        return self._workers[-1]
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.kill()  # files are written whole or not at all
+        worker.process.join()
 
     def _share(self, slot: int) -> dict[str, str]:
         if self.capacity == 1:
@@ -150,13 +155,26 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(connection: Connection, run: Run, workplace: Workplace, slot: int, named: bool) -> None:
-    """The process of one run: ignores Ctrl-C, which its parent answers, and ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """A process started inside ignores Ctrl-C, from its first line on: its parent answers it."""
+    if threading.current_thread() is not threading.main_thread():  # only there a signal can be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(connection: Connection, out: Path, prefix: str) -> None:
+    """A process: one run after the other, until its parent ends."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    set_up_process(f"[{slot}] " if named else "")
-    connection.send(execute(run, workplace.out, workplace.dataset_dir))
-    connection.close()
+    set_up_process(prefix)
+    with contextlib.suppress(EOFError, OSError):  # the parent closes the connection
+        while True:
+            connection.send(execute(connection.recv(), out))
 
 
 def set_up_process(prefix: str = "") -> None:

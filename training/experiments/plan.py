@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainConfig, to_dict
+from campus_visual_gps.errors import DatasetError
+from training.config import AREA_ZSCORE, TrainConfig, to_dict
 from training.experiments.budget import Budget
-from training.experiments.data import ExperimentData
+from training.experiments.data import ExperimentData, data_at_round
 from training.experiments.store import identity
-from training.experiments.table import ExperimentTable, RowSettings
-
-# Of the machine, not of the result.
-_MACHINE = ("num_threads",)
+from training.experiments.table import ExperimentTable, RowSettings, TtaMode
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Evaluation:
 
     split: str
     fingerprint: str
-    tta: str | None = None
+    tta: TtaMode | None = None
 
     @property
     def key(self) -> str:
@@ -44,6 +42,7 @@ class Run:
     Attributes:
         run_id: Hash of all that the result depends on.
         title: Of the first row that needs it, for the log.
+        dataset_dir: The data set that it is trained and evaluated on.
         content: What the id stands for.
         config: Of a training, with its one seed; None for an ensemble.
         members: The run ids of an ensemble's members.
@@ -52,6 +51,7 @@ class Run:
 
     run_id: str
     title: str
+    dataset_dir: Path
     content: dict[str, Any]
     config: TrainConfig | None = None
     members: tuple[str, ...] = ()
@@ -119,66 +119,70 @@ class _Planner:
         base_size_px = table.base_config().size_px
         by_name: dict[str, PlannedRow] = {}
         for row in table.settings.rows:
-            evaluation = Evaluation(self.data.split, self.data.evaluation_fingerprint, row.tta)
-            title = f"{table.name}/{row.name}"
             if row.overrides is not None:
                 config = self.budget.scaled(table.config_of(row), base_size_px)
-                planned = self._training(table.name, row, title, config, evaluation)
+                planned = self._training(table.name, row, config)
             else:
-                planned = self._derived(table.name, row, title, [by_name[name] for name in row.sources], evaluation)
+                planned = self._derived(table.name, row, [by_name[name] for name in row.sources])
             by_name[row.name] = planned
             self.rows.append(planned)
 
-    def _training(
-        self, table: str, row: RowSettings, title: str, config: TrainConfig, evaluation: Evaluation
-    ) -> PlannedRow:
-        obstacle = self._obstacle(row, config)
-        if obstacle:
+    def _training(self, table: str, row: RowSettings, config: TrainConfig) -> PlannedRow:
+        try:
+            data = data_at_round(self.data, row.round, self.out)
+        except DatasetError as error:
+            return PlannedRow(table, row, (), (), self._evaluation(self.data), str(error))
+        evaluation = self._evaluation(data)
+        if config.size_px > data.stored_size_px:
+            obstacle = (
+                f"asks for {config.size_px} px, and the stored photos are {data.stored_size_px} px: make a data set "
+                f"with `ingest --size {config.size_px}`"
+            )
             return PlannedRow(table, row, (), (), evaluation, obstacle)
-        trainings = tuple(self._member(title, config, seed) for seed in row.seeds or self.seeds)
-        return self._planned(table, row, title, trainings, evaluation)
+        trainings = tuple(self._member(f"{table}/{row.name}", config, seed, data) for seed in row.seeds or self.seeds)
+        return self._planned(table, row, trainings, evaluation)
 
-    def _derived(
-        self, table: str, row: RowSettings, title: str, sources: list[PlannedRow], evaluation: Evaluation
-    ) -> PlannedRow:
+    def _derived(self, table: str, row: RowSettings, sources: list[PlannedRow]) -> PlannedRow:
+        evaluation = replace(sources[0].evaluation, tta=row.tta)
         missing = [source for source in sources if source.obstacle]
         if missing:
             reason = f"needs row {missing[0].settings.name}, which cannot run: {missing[0].obstacle}"
             return PlannedRow(table, row, (), (), evaluation, reason)
         trainings = tuple(dict.fromkeys(run for source in sources for run in source.trainings))
         if not row.best_of:
-            return self._planned(table, row, title, trainings, evaluation)
+            return self._planned(table, row, trainings, evaluation)
         candidates = tuple(dict.fromkeys(run for source in sources for run in source.candidates))
         for run_id in candidates:
             self._evaluate(run_id, evaluation)
         return PlannedRow(table, row, trainings, candidates, evaluation)
 
-    def _planned(
-        self, table: str, row: RowSettings, title: str, trainings: tuple[str, ...], evaluation: Evaluation
-    ) -> PlannedRow:
+    def _planned(self, table: str, row: RowSettings, trainings: tuple[str, ...], evaluation: Evaluation) -> PlannedRow:
+        title = f"{table}/{row.name}, ensemble"
         run_id = trainings[0] if len(trainings) == 1 else self._ensemble(title, trainings)
         self._evaluate(run_id, evaluation)
         return PlannedRow(table, row, trainings, (run_id,), evaluation)
 
-    def _member(self, title: str, config: TrainConfig, seed: int) -> str:
+    def _evaluation(self, data: ExperimentData) -> Evaluation:
+        return Evaluation(data.split, data.evaluation_fingerprint)
+
+    def _member(self, title: str, config: TrainConfig, seed: int, data: ExperimentData) -> str:
         # one device: rows, not the parts of one row, are what runs side by side
         devices = 1 if config.trainer.devices == "auto" else config.trainer.devices
         config = replace(config, seeds=(seed,), trainer=replace(config.trainer, devices=devices))
-        settings = to_dict(config)
-        for name in ("dataset", "out"):
-            settings.pop(name)
-        for name in _MACHINE:
-            settings["trainer"].pop(name)
-        content = {"config": settings, "data": self.data.training_fingerprint}
+        content = {"config": _relevant(config), "data": data.training_fingerprint}
+        if config.loss.name == AREA_ZSCORE:
+            content["areas"] = data.areas_fingerprint
         run_id = identity(content)
-        config = replace(config, dataset=str(self.data.dataset_dir), out=str(self.out))
-        self.runs.setdefault(run_id, Run(run_id, f"{title}, seed {seed}", content, config))
+        config = replace(config, dataset=str(data.dataset_dir), out=str(self.out))
+        run = Run(run_id, f"{title}, seed {seed}", data.dataset_dir, content, config)
+        self.runs.setdefault(run_id, run)
         return run_id
 
     def _ensemble(self, title: str, members: tuple[str, ...]) -> str:
         content = {"members": sorted(members)}
         run_id = identity(content)
-        self.runs.setdefault(run_id, Run(run_id, f"{title}, ensemble", content, members=tuple(sorted(members))))
+        dataset_dir = self.runs[members[0]].dataset_dir
+        self.runs.setdefault(run_id, Run(run_id, title, dataset_dir, content, members=members))
         return run_id
 
     def _evaluate(self, run_id: str, evaluation: Evaluation) -> None:
@@ -186,10 +190,9 @@ class _Planner:
         if evaluation not in run.evaluations:
             self.runs[run_id] = replace(run, evaluations=(*run.evaluations, evaluation))
 
-    def _obstacle(self, row: RowSettings, config: TrainConfig) -> str:
-        if config.size_px > self.data.stored_size_px:
-            return (
-                f"asks for {config.size_px} px, and the stored photos are {self.data.stored_size_px} px: make a data "
-                f"set with `ingest --size {config.size_px}`"
-            )
-        return ""
+
+def _relevant(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration the result depends on: neither where it is, nor how many threads, nor the guards."""
+    settings = {key: value for key, value in to_dict(config).items() if key not in ("dataset", "out", "guards")}
+    settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "num_threads"}
+    return settings

@@ -12,7 +12,7 @@ from campus_visual_gps.errors import ConfigError, DatasetError
 from training.experiments.budget import Budget
 from training.experiments.data import ExperimentData
 from training.experiments.execute import Outcome, is_finished
-from training.experiments.launchers import Launcher, Workplace
+from training.experiments.launchers import Launcher
 from training.experiments.plan import Plan, PlannedRow, make_plan
 from training.experiments.progress import Progress
 from training.experiments.rows import decided, write_experiment, write_row
@@ -60,7 +60,7 @@ def run_experiments(
     dataset_dir: Path,
     out: Path,
     options: ExperimentOptions,
-    make_launcher: Callable[[Workplace], Launcher],
+    make_launcher: Callable[[Path], Launcher],
 ) -> ExperimentSummary:
     """Run all rows of tables that have not run yet, and write what they gave.
 
@@ -69,7 +69,7 @@ def run_experiments(
         dataset_dir: The data set.
         out: Directory of the store of runs and of the tables.
         options: See there.
-        make_launcher: Says where the runs are executed.
+        make_launcher: Makes what executes the runs, of the directory of the experiments.
 
     Raises:
         ConfigError: A table is wrong; nothing has run.
@@ -80,7 +80,7 @@ def run_experiments(
     plan = make_plan(tables, data, out, options.budget, options.seeds)
     for table in tables:
         write_experiment(table, plan, data, out, options.budget, options.command)
-    launcher = make_launcher(Workplace(out, data.dataset_dir))
+    launcher = make_launcher(out)
     try:
         _Runner(plan, out, launcher, options.retry_failed).run()
     finally:

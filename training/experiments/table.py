@@ -15,7 +15,7 @@ from campus_visual_gps.errors import ConfigError
 from training.config import TrainConfig
 from training.config_parsing import STRICT, read_settings, set_key, validated
 
-_RESERVED = ("runs", "tables")
+_RESERVED = ("runs", "tables", "datasets")
 
 Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]*$")]  # of a directory
 TtaMode = Literal["matched", "photometric", "original"]

@@ -12,12 +12,19 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from training.fit.guards import loss_gap
 from training.photos.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
 
-METRICS = ("train_loss", "val_loss", "val_mean_error_m")
-COLUMNS = {"epoch": "integer", **dict.fromkeys(METRICS, "optional number"), "lr": "number", "seconds": "number"}
+METRICS = ("train_loss", "train_mean_error_m", "val_loss", "val_mean_error_m")
+COLUMNS = {
+    "epoch": "integer",
+    **dict.fromkeys(METRICS, "optional number"),
+    "gap": "optional number",  # val_loss / train_loss
+    "lr": "number",
+    "seconds": "number",
+}
 
 
 class EpochReport(Callback):
@@ -49,9 +56,12 @@ class EpochReport(Callback):
         seconds = perf_counter() - self._started_s
         # validation metrics are missing without validation photos
         row = {name: float(trainer.callback_metrics.get(name, float("nan"))) for name in METRICS}
-        self._append({"epoch": trainer.current_epoch, **row, "lr": self._lr, "seconds": round(seconds, 1)})
         val_loss, val_error_m = row["val_loss"], row["val_mean_error_m"]
+        gap = loss_gap(row["train_loss"], val_loss)
+        rest = {"gap": round(gap, 3), "lr": self._lr, "seconds": round(seconds, 1)}
+        self._append({"epoch": trainer.current_epoch, **row, **rest})
         validation = "" if isnan(val_loss) else f", validation {val_loss:.2f}  mean error {val_error_m:.2f} m"
+        validation += "" if isnan(gap) else f"  gap {gap:.2f}"
         log.info(
             "seed %d  epoch %d/%d  loss %.2f%s  (%.0f s)",
             self.seed,

@@ -95,3 +95,12 @@ def loss_for_head(
     if settings.name == HUBER:
         return huber(output.mean_enu_m, target_enu_m, settings.huber_delta_m)
     return squared_error(output.mean_enu_m, target_enu_m)
+
+
+def loss_label(head: str, settings: LossSettings) -> str:
+    """What the reported loss of a head is, for an axis."""
+    if head == PROBABILITY_MAP:
+        return "cross entropy (nats)"
+    if head == GAUSSIAN:
+        return f"negative log likelihood, beta {settings.nll_beta:g}"
+    return f"Huber loss, delta {settings.huber_delta_m:g} m (m²)" if settings.name == HUBER else "squared error (m²)"

@@ -6,32 +6,31 @@ import logging
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
-from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.threads import limit_threads, max_threads, usable_cores
-from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
-from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset
+from campus_visual_gps.threads import limit_threads, max_threads
+from training.config import BEST, TrainConfig, TrainerSettings, to_dict
+from training.data.epoch_sampler import EpochSampler
 from training.fit.callbacks import EpochReport
-from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
+from training.fit.loaders import datasets, loaders
+from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
+from training.fit.repeatable import RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
@@ -39,6 +38,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "member.safetensors"
 METRICS = "metrics.csv"
+_WITHOUT_INFLUENCE = ("dataset", "seeds", "out", "guards", "descriptor", "bundle")
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -47,7 +47,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
     """Train one member, or resume an interrupted training.
 
     Args:
-        config: The configuration; `seeds`, `out`, `descriptor` and `bundle` have no influence.
+        config: The configuration; `seeds`, `out`, `guards`, `descriptor` and `bundle` have no influence.
         seed: Of the member.
         data: Photos and positions.
         image: The evaluation transform.
@@ -58,6 +58,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
 
     Raises:
         ConfigError: The run directory belongs to another configuration or other photos.
+        TrainingError: The training has diverged.
         DatasetError: A file cannot be written.
     """
     weights = run_dir / WEIGHTS
@@ -67,16 +68,25 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         return weights
     limit_threads(config.trainer.num_threads or max_threads())
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = _module(config, data)
-    train, val = _datasets(config, data, image, module.frozen)
-    loaders = _loaders(train, val, config.trainer)
+    module = build_module(config, data)
+    train, val = datasets(config, data, image, module.frozen)
+    resume_from = _last_checkpoint(run_dir)
+    sampler = EpochSampler(len(data.train_paths), seed, epochs_in(resume_from))
+    train_loader, val_loader = loaders(train, val, config.trainer, sampler)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
-    with _quiet_lightning():
-        trainer = _trainer(config.trainer, seed, run_dir, checkpoints)
-        if _autocasts_on_cpu(trainer):
+    with quiet_lightning():
+        callbacks = [
+            DivergenceGuard(config, seed, median_position_error_m(data.train_enu_m)),
+            GapReport(config, seed),
+            *checkpoints,
+            RandomNumbers(seed, sampler),
+        ]
+        trainer = _trainer(config.trainer, seed, run_dir, callbacks)
+        warn_of_device(trainer.strategy.root_device, config)
+        if autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *loaders, ckpt_path=_last_checkpoint(run_dir))
+            trainer.fit(module, train_loader, val_loader, ckpt_path=resume_from)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -86,7 +96,8 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
             ) from error
     if trainer.is_global_zero:
         _export(checkpoints[0].best_model_path, module, weights)
-        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"seed {seed}")
+        label = loss_label(config.model.head, config.loss)
+        plot_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.model.backbone}, seed {seed}", label)
     trainer.strategy.barrier()
     return weights
 
@@ -134,13 +145,13 @@ def _relevant(config: TrainConfig) -> dict:
 
     Nor does another path of the data set: the photos are known by their fingerprint.
     """
-    others = ("dataset", "seeds", "out", "descriptor", "bundle")
-    kept = {key: value for key, value in to_dict(config).items() if key not in others}
+    kept = {key: value for key, value in to_dict(config).items() if key not in _WITHOUT_INFLUENCE}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_threads"}
     return kept
 
 
-def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+def build_module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+    """The member before its training."""
     cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
     return PositionModule(
         build_model(config.model, config.weights, cells),
@@ -152,68 +163,6 @@ def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
     )
 
 
-def _datasets(
-    config: TrainConfig, data: TrainingSet, image: ImageSpec, frozen: FrozenStages | None
-) -> tuple[Dataset, Dataset]:
-    """The train and the val data set: of images, or of cached features."""
-    if not config.trainer.cached_views or frozen is None:
-        return _photo_datasets(config.augment, data, image)
-    recipe = FeatureRecipe(
-        image,
-        config.augment,
-        views=config.trainer.cached_views,
-        backbone=config.model.backbone,
-        weights=config.weights,
-        frozen_stages=config.optimizer.frozen_stages,
-    )
-    return _feature_datasets(recipe, data, frozen)
-
-
-def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
-    return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, TrainTransform(augment, image), data.train_weights),
-        PhotoDataset(data.val_paths, data.val_enu_m, image, EvaluationTransform(image)),
-    )
-
-
-def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenStages) -> tuple[Dataset, Dataset]:
-    features = cached_features(recipe, data.pool, frozen)
-    row_of = {path: row for row, path in enumerate(data.pool)}
-    train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
-    return (
-        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True, weights=data.train_weights),
-        CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
-    )
-
-
-def _loaders(train: Dataset, val: Dataset, settings: TrainerSettings) -> tuple[DataLoader, DataLoader | None]:
-    cores = usable_cores()
-    # On a small CPU machine worker processes only take the cores that the networks need.
-    workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
-
-    def loader(photos: Dataset, shuffle: bool, drop_last: bool) -> DataLoader:
-        return DataLoader(
-            photos,
-            batch_size=settings.batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    train_photos, val_photos = len(train), len(val)  # type: ignore[arg-type]  # Dataset declares no __len__
-    # batch norm cannot learn from a last batch of one photo
-    drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
-    return loader(train, True, drop_last), loader(val, False, False) if val_photos else None
-
-
-def _start_worker(worker: int) -> None:
-    """In a process of the data loader, one of several: one thread."""
-    limit_threads(1)
-
-
 def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     """The checkpoint to export first: `save_last` of a checkpoint with a monitor writes only the best epochs."""
     last = ModelCheckpoint(directory, "last", enable_version_counter=False)
@@ -222,8 +171,9 @@ def _checkpoints(keep: str, directory: Path) -> list[ModelCheckpoint]:
     return [ModelCheckpoint(directory, "best", monitor="val_loss", enable_version_counter=False), last]
 
 
-def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: list[ModelCheckpoint]) -> pl.Trainer:
-    callbacks: list[pl.Callback] = [*checkpoints, EpochReport(run_dir / METRICS, seed, settings.max_epochs)]
+def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: Sequence[pl.Callback]) -> pl.Trainer:
+    # the report first: it writes the row of an epoch that a guard stops
+    callbacks: list[pl.Callback] = [EpochReport(run_dir / METRICS, seed, settings.max_epochs), *others]
     if settings.keep == BEST:
         callbacks.append(EarlyStopping("val_loss", patience=settings.early_stopping_patience_epochs))
     return pl.Trainer(
@@ -232,7 +182,7 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: l
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
-        precision=_lightning_precision(settings.precision, settings.accelerator),
+        precision=lightning_precision(settings.precision, settings.accelerator),
         logger=False,
         callbacks=callbacks,
         enable_progress_bar=False,
@@ -241,7 +191,8 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, checkpoints: l
     )
 
 
-def _lightning_precision(precision: str, accelerator: str) -> Precision:
+def lightning_precision(precision: str, accelerator: str) -> Precision:
+    """Lightning's name of a precision; `auto` takes what the device computes fast."""
     named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     if precision != "auto":
         return named[precision]
@@ -251,7 +202,8 @@ def _lightning_precision(precision: str, accelerator: str) -> Precision:
     return named["bf16" if supported() else "fp32"]
 
 
-def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+def autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+    """Whether the networks run in bfloat16 on a CPU."""
     return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
 
 
@@ -271,7 +223,7 @@ def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Turn off Lightning's own hints on loaders and loggers, which this program has chosen."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level

@@ -132,7 +132,7 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     table += f"stored_px {site.image.stored_px}"
     train_enu_m = site.positions_m(train)
     weights = sample_weights(
-        config.loss.name, train["gps_accuracy_m"].to_numpy(), lambda: _area_names(site, train_enu_m)
+        config.loss.name, train["gps_accuracy_m"].to_numpy(), lambda: _area_names(site, train, train_enu_m)
     )
     cells = None
     if config.model.head == PROBABILITY_MAP:
@@ -149,11 +149,11 @@ def training_set(config: TrainConfig, site: TrainingSite, train: pd.DataFrame, v
     )
 
 
-def _area_names(site: TrainingSite, positions_enu_m: np.ndarray) -> list[str]:
-    """The area of each training photo: one of the data set's areas.csv, or of the grid that evaluation takes too."""
+def _area_names(site: TrainingSite, photos: pd.DataFrame, positions_enu_m: np.ndarray) -> list[str]:
+    """The area of each training photo: one of the data set's areas, or of the grid that evaluation takes too."""
     areas = find_areas(None, site.dataset_dir, site.frame, site_polygon(positions_enu_m))
     log.info("areas of the loss: %s", areas.source)
-    return areas.name_of(positions_enu_m)
+    return areas.names(photos, positions_enu_m)
 
 
 def site_polygon(positions_enu_m: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ A data set directory holds, by the stage that writes it:
                        review.csv      photos with a poor reported GPS accuracy
     split              splits.csv      photo_id, session, subset; splits.yaml holds the settings
     train              feature_cache/  features of the frozen stages; may be deleted at any time
+                       photo_cache/    photos at the network's size; likewise
 """
 
 from __future__ import annotations
@@ -71,15 +72,19 @@ def load_dataset(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFr
         DatasetError: A table is missing, damaged or older than its sources, or a stored image is missing or of another
             size than the data set's.
     """
+    photos = read_subsets(dataset_dir, include_excluded)
+    _check_images(Path(dataset_dir), photos)
+    return photos
+
+
+def read_subsets(dataset_dir: Path, include_excluded: bool = False) -> pd.DataFrame:
+    """As `load_dataset`, without a look at the stored images. Raises DatasetError."""
     dataset_dir = Path(dataset_dir)
     labels = read_labels(dataset_dir)
     labels["subset"] = ""
     if (dataset_dir / "splits.csv").exists():
         labels["subset"] = _subsets_of(labels, dataset_dir)
-    if not include_excluded:
-        labels = labels[labels["decision"] != "exclude"].reset_index(drop=True)
-    _check_images(dataset_dir, labels)
-    return labels
+    return labels if include_excluded else labels[labels["decision"] != "exclude"].reset_index(drop=True)
 
 
 def read_photos(dataset_dir: Path) -> pd.DataFrame:
@@ -93,6 +98,14 @@ def read_photos(dataset_dir: Path) -> pd.DataFrame:
 def read_rejected(dataset_dir: Path) -> pd.DataFrame:
     """Read rejected.csv (REJECTED_COLUMNS). Raises DatasetError."""
     return read_table(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
+
+
+def read_review(dataset_dir: Path) -> pd.DataFrame:
+    """The photos of review.csv, the worst first. Raises DatasetError."""
+    path = Path(dataset_dir) / "review.csv"
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file; run `apply-corrections {dataset_dir}` first")
+    return read_table(path, {"photo_id": "key", "file": "text"})
 
 
 def read_splits(dataset_dir: Path) -> pd.DataFrame:

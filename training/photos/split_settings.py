@@ -117,5 +117,6 @@ def settings_of_table(splits: pd.DataFrame) -> SplitSettings:
             named[SESSION_SETTINGS[held_out.pop()]].append(str(session))
     if shared:
         named["val_sessions"] = []
-    settings = SplitSettings(random=shared, allow_shared_sessions=shared)
+    fraction = SplitSettings.val_fraction if (splits["subset"] == VAL).any() else 0.0
+    settings = SplitSettings(val_fraction=fraction, random=shared, allow_shared_sessions=shared)
     return settings.changed({name: tuple(sessions) for name, sessions in named.items() if sessions})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,11 +28,11 @@ from training.evaluate.predict import (
 )
 from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
 from training.evaluate.tta import predict_views
+from training.evaluate.whole_sessions import seen_in_training, session_columns
 from training.fit.folds import FOLDS, read_folds
 from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
-from training.photos.photo_id import photo_key
 from training.photos.stored_images import resizing_difference
 from training.report.evaluation_options import EvaluationOptions
 from training.report.flatten import FlatJson
@@ -179,6 +179,7 @@ def score(
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others], options)
+        run = replace(run, n_seen_in_training=seen_in_training(predictions))
         write_site(staging / SITE_JSON, site)
         written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}
@@ -195,6 +196,7 @@ def _predictions(
     for subject in subjects:
         localizer = subject.localizer
         table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
+        table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
         baselines = compute_baselines(localizer.bundle, query, localizer.engine.device, progress)
@@ -216,10 +218,6 @@ def _run_info(
 ) -> RunInfo:
     first, several = subjects[0], f", {len(subjects)} folds" if len(subjects) > 1 else ""
     bundle, engine = first.localizer.bundle, first.localizer.engine
-    n_seen = sum(
-        len(_keys(subject.photos["photo_id"]) & _keys(subject.localizer.bundle.training.get("photo_ids") or []))
-        for subject in subjects
-    )
     return RunInfo(
         model_id=bundle.model_id + several,
         bundle=str(bundle.path) + several,
@@ -230,7 +228,7 @@ def _run_info(
         evaluated_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         member_names=[member.name for member in bundle.members],
         area_source=area_source,
-        n_seen_in_training=n_seen,
+        n_seen_in_training=0,
         baselines=reasons | dict.fromkeys(comparisons, ""),
         comparisons=comparisons,
         covariance=first.localizer.covariance,
@@ -239,10 +237,6 @@ def _run_info(
         tta_original_weight=options.tta[0].original_weight if options.tta else 0.0,
         impossible_over_m=options.impossible_over_m,
     )
-
-
-def _keys(photo_ids: Iterable[object]) -> set[str]:
-    return {photo_key(str(photo_id)) for photo_id in photo_ids}
 
 
 def default_out_dir(bundle_dir: Path, dataset_dir: Path, split: str) -> Path:

@@ -2,8 +2,9 @@
 
 Keys: `mean_error_m` with `mean_error_m_low` and `mean_error_m_high`, its 95 % interval, and so on for all photos; the
 same names after a prefix for a group of them: `accepted.`, `rejected.`, `rejected.<reason>.`, `day.`, `night.`,
-`session.<name>.`, `area.<name>.`, `member.<name>.`, `tta.<mode>.`, `baseline.<name>.`, `baseline.<name>.day.`. The
-members' agreement is under `agreement.`. Unknown is null.
+`untouched_sessions.` and `sessions_with_moved_photos.` where there are such, `session.<name>.`, `area.<name>.`,
+`member.<name>.`, `tta.<mode>.`, `baseline.<name>.`, `baseline.<name>.day.`. The members' agreement is under
+`agreement.`. Unknown is null.
 """
 
 from __future__ import annotations
@@ -33,8 +34,14 @@ def to_flat_json(metrics: ReportMetrics) -> FlatJson:
     """The content of report.json."""
     flat = flat_run(metrics.run)
     flat |= {"block_length_s": metrics.block_length_s, "n_outside_site": metrics.n_outside_site}
+    both = metrics.on_both_sides
+    flat |= {"sessions_on_both_sides": list(both.sessions) if both else []}
+    flat |= {"n_moved_to_training": both.n_moved if both else 0}
     groups = {"": metrics.all, "accepted.": metrics.accepted, "rejected.": metrics.rejected}
     groups |= {f"{light}.": group for light, group in metrics.by_light.items()}
+    if metrics.on_both_sides and metrics.untouched_sessions and metrics.touched_sessions:
+        groups |= {"untouched_sessions.": metrics.untouched_sessions}
+        groups |= {"sessions_with_moved_photos.": metrics.touched_sessions}
     groups |= {f"session.{name}.": group for name, group in metrics.by_session.items()}
     groups |= {f"area.{name}.": group for name, group in metrics.by_area.items()}
     for prefix, group in groups.items():

@@ -36,6 +36,7 @@ def error_histogram(predictions: pd.DataFrame, errors: ErrorMetrics) -> Figure:
     handles = [*_class_handles(errors_m, edges[-1]), *_statistic_lines(axes, errors, right)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     axes.set(xlabel="distance error, m", ylabel="number of photos", xlim=(0, right))
+    axes.set_ylim(0.0, max(1.0, 1.05 * float(max([*counts, beyond]))))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     without = len(known) - len(errors_m)
     note = f", {without} more without a position" if without else ""

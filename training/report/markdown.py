@@ -132,8 +132,11 @@ def _warnings(metrics: ReportMetrics) -> list[str]:
     warnings = []
     if run.n_seen_in_training:
         warnings.append(
-            f"**{run.n_seen_in_training} of these photos were in the training set: the metrics are optimistic.**"
+            f"**{run.n_seen_in_training} photos of these sessions were in the training set: the metrics are "
+            "optimistic.**"
         )
+    if metrics.on_both_sides:
+        warnings.append(f"**{metrics.on_both_sides.warning}.**")
     if run.split == "val":
         warnings.append(
             "Validation photos selected the best epochs and the covariance's floor: the metrics are optimistic."

@@ -17,10 +17,12 @@ from training.report.formatting import percent
 from training.report.group_plots import error_areas, error_groups, label_text, night_errors, worst_errors
 from training.report.histogram import error_histogram
 from training.report.maps import ellipse_map, error_map
-from training.report.palette import DPI, OURS, THRESHOLD, TICKS, LineStyle, plain, style_of
+from training.report.palette import DPI, OURS, THRESHOLD, LineStyle, plain, style_of
 from training.report.table_rows import computed, label_of
 from training.report.uncertainty_plots import error_by_sigma, risk_coverage
 
+_NEAR_M, _FAR_M = 1e-3, 1e9  # beyond the axes on both sides
+_FEW_DECADES_M = 2000.0  # up to here there is room for labels between powers of ten
 _LONGEST_LABEL = 40  # characters of a curve's name: two columns of the legend fit the width
 
 
@@ -68,14 +70,17 @@ def error_cdf(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
     reach = 1.0
     for label, errors_m, colour, style, width in curves:
         known = np.sort(errors_m[np.isfinite(errors_m)])
-        share = np.arange(1, len(known) + 1) / len(errors_m)
+        share = np.arange(len(known) + 1) / len(errors_m)
         mean = f" (mean {known.mean():.1f} m)" if len(known) else ""
         name = label_text(label, _LONGEST_LABEL) + mean
-        axes.step(np.maximum(known, 1e-3), share, where="post", color=colour, ls=style, lw=width, label=name)
+        # from nothing to beyond the axes: one photo makes a curve too
+        steps, heights = [_NEAR_M, *np.maximum(known, _NEAR_M), _FAR_M], [*share, share[-1]]
+        axes.step(steps, heights, where="post", color=colour, ls=style, lw=width, label=name)
         reach = max([reach, *known[-1:]])
     _mark_thresholds(axes, metrics.all.errors)
-    axes.set(xscale="log", xlim=(1.0, max(60.0, 1.05 * reach)), ylim=(0, 1.02), xlabel="distance error, m (log scale)")
-    axes.xaxis.set_major_locator(FixedLocator(list(TICKS)))
+    right = max(60.0, 1.05 * min(reach, _FAR_M))
+    axes.set(xscale="log", xlim=(1.0, right), ylim=(0, 1.02), xlabel="distance error, m (log scale)")
+    axes.xaxis.set_major_locator(FixedLocator(_log_ticks(right)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -84,6 +89,12 @@ def error_cdf(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     plain(axes)
     return figure
+
+
+def _log_ticks(right_m: float) -> list[float]:
+    """1, 2, 5, 10 and so on; whole powers of ten where the axis is so long that the labels would touch."""
+    steps = (1.0, 2.0, 5.0) if right_m < _FEW_DECADES_M else (1.0,)
+    return [step * 10.0**decade for decade in range(10) for step in steps]
 
 
 def _mark_thresholds(axes: Axes, errors: ErrorMetrics) -> None:

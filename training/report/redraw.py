@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, positions_m, read_predictions
+from training.evaluate.predict import BAG_COLUMNS, PREDICTIONS, members_in, positions_m, read_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline
+from training.evaluate.tta_columns import column_prefix
 from training.photos.areas import grid_areas
 from training.photos.manifest import capture_times_s
 from training.report.evaluation import EvaluationSummary
@@ -24,7 +25,6 @@ from training.report.writer import REPORT_JSON, write_report_of
 
 _UNKNOWN = "not recorded"
 _COVARIANCE = ("cov_ee_m2", "cov_en_m2", "cov_nn_m2")
-_MEMBER = re.compile(r"member_(.+)_east_m")
 _BASELINE = re.compile(r"baseline_(.+)_east_m")
 
 
@@ -104,7 +104,6 @@ def _report_json(directory: Path) -> dict[str, Any]:
 
 def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Path, area_source: str) -> RunInfo:
     columns = list(predictions.columns)
-    members = [found[1] for found in map(_MEMBER.fullmatch, columns) if found]
     baselines = dict.fromkeys((found[1] for found in map(_BASELINE.fullmatch, columns) if found), "")
     for key, value in content.items():
         if key.startswith("baseline.") and key.endswith(".not_computed"):
@@ -113,14 +112,21 @@ def _run_info(content: dict[str, Any], predictions: pd.DataFrame, directory: Pat
     known: dict[str, Any] = {
         "model_id": directory.resolve().name,
         "split": " + ".join(subsets) or _UNKNOWN,
-        "member_names": [name for name in members if f"member_{name}_north_m" in columns],
+        "member_names": list(members_in(predictions)),
         "area_source": area_source or _UNKNOWN,
         "n_seen_in_training": 0,
         "comparisons": [],
     }
-    required = [item.name for item in dataclasses.fields(RunInfo) if item.default is item.default_factory]
-    defaults = dict.fromkeys(required, _UNKNOWN) | known
+    defaults = {item.name: _default(item) for item in dataclasses.fields(RunInfo)} | known
     recorded = {name: content[name] for name in defaults if type(content.get(name)) is type(defaults[name])}
     recorded["member_names"] = known["member_names"]
+    recorded["tta"] = [mode for mode in recorded.get("tta", []) if f"{column_prefix(mode)}s" in columns]
     recorded["comparisons"] = [name for name in recorded.get("comparisons", []) if name in baselines]
     return RunInfo(**(defaults | recorded | {"baselines": baselines}))
+
+
+def _default(item: dataclasses.Field) -> Any:
+    """Of a field of RunInfo; what has none of its own is unknown."""
+    if item.default is not dataclasses.MISSING:
+        return item.default
+    return _UNKNOWN if item.default_factory is dataclasses.MISSING else item.default_factory()

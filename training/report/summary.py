@@ -31,7 +31,8 @@ def summary_table(metrics: ReportMetrics) -> Table:
         spread = [number(item.value) for item in (errors.median_error_m, errors.p90_error_m)]
         shares = [percent(errors.within[threshold].share.value, 0) for threshold in _SHOWN_THRESHOLDS_M]
         table.add_row(row.short_title, str(errors.n_photos), with_interval(errors.mean_error_m), *spread, *shares)
-    lines = (consistency_line(metrics.all.consistency), ratio_line(metrics))
+    both = f"Warning: {metrics.on_both_sides.warning}." if metrics.on_both_sides else ""
+    lines = (consistency_line(metrics.all.consistency), ratio_line(metrics), printable(both))
     table.caption, table.caption_justify = "\n".join(line for line in lines if line), "left"
     return table
 

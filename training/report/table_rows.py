@@ -25,6 +25,7 @@ BASELINE_TITLES = {
     CHOICE_CALIBRATED: "covariance: calibrated",
     CHOICE_SPREAD: "covariance: ensemble_spread",
 }
+UNTOUCHED_SESSIONS = "untouched sessions"
 WITH_COVARIANCE = (NEAREST_TRAINED, RETRIEVAL_TOPK, *COVARIANCE_BASELINES)
 
 
@@ -59,9 +60,19 @@ def headline_rows(metrics: ReportMetrics) -> list[TableRow]:
     rows = [_row("ensemble, all photos" if several else "all photos", metrics.all)]
     if metrics.rejected.errors.n_photos:
         rows.append(_row("accepted photos only", metrics.accepted))
-    rows += light_rows(metrics)
+    rows += [*whole_session_rows(metrics), *light_rows(metrics)]
     names = [name for name in (*metrics.run.comparisons, *BASELINES) if name in metrics.by_baseline]
     return rows + [baseline_row(metrics, name) for name in names]
+
+
+def whole_session_rows(metrics: ReportMetrics) -> list[TableRow]:
+    """Untouched sessions, and those on both sides: photos of which trained or were moved to training."""
+    if metrics.on_both_sides is None or metrics.untouched_sessions is None or metrics.touched_sessions is None:
+        return []
+    return [
+        _row(UNTOUCHED_SESSIONS, metrics.untouched_sessions),
+        _row(metrics.on_both_sides.title, metrics.touched_sessions),
+    ]
 
 
 def light_rows(metrics: ReportMetrics) -> list[TableRow]:
@@ -99,8 +110,10 @@ def with_covariance(metrics: ReportMetrics) -> list[str]:
 
 def group_rows(metrics: ReportMetrics, kind: str) -> list[TableRow]:
     """The sessions or areas ("session", "area")."""
-    groups = metrics.by_session if kind == "session" else metrics.by_area
-    return [_row(name, group) for name, group in groups.items()]
+    if kind == "area":
+        return [_row(name, group) for name, group in metrics.by_area.items()]
+    both = metrics.on_both_sides.sessions if metrics.on_both_sides else ()
+    return [_row(f"{name} (both sides)" if name in both else name, group) for name, group in metrics.by_session.items()]
 
 
 def areas_by_error(metrics: ReportMetrics) -> list[TableRow]:
@@ -118,7 +131,7 @@ def own_consistency_rows(metrics: ReportMetrics) -> list[TableRow]:
     rows = [_row("all photos", metrics.all)]
     if metrics.rejected.errors.n_photos:
         rows += [_row("accepted", metrics.accepted), _row("rejected", metrics.rejected)]
-    rows += light_rows(metrics)
+    rows += [*whole_session_rows(metrics), *light_rows(metrics)]
     for kind in ("session", "area"):
         found = group_rows(metrics, kind)
         rows += [TableRow(f"{kind} {row.title}", row.errors, row.consistency) for row in found if len(found) > 1]

@@ -33,11 +33,12 @@ def _record(experiment: Experiment, metrics: RowMetrics) -> dict[str, Any]:
         "state": metrics.state.replace(" ", "_") or "done",
         "reason": metrics.reason,
         "seeds": " ".join(map(str, metrics.seeds)),
+        "members": " ".join(metrics.members),
         "sessions": " ".join(metrics.sessions),
     }
     if metrics.errors is not None:
         record |= flat_errors(metrics.errors)
-    record |= _by_seed(metrics) | _compared(metrics) | _night(metrics)
+    record |= _by_member(metrics) | _compared(metrics) | _night(metrics)
     record |= {
         "parameters": status.parameters,
         "train_loss": status.train_loss,
@@ -52,12 +53,12 @@ def _record(experiment: Experiment, metrics: RowMetrics) -> dict[str, Any]:
     return record | {f"paper_{key}": value for key, value in row.paper.items()}
 
 
-def _by_seed(metrics: RowMetrics) -> dict[str, Any]:
-    seeds = metrics.by_seed
+def _by_member(metrics: RowMetrics) -> dict[str, Any]:
+    single = metrics.by_member
     return {
-        **_estimate("one_seed_mean_error_m", seeds.mean_error_m if seeds else None),
-        "best_seed_mean_error_m": seeds.lowest_m if seeds else None,
-        "worst_seed_mean_error_m": seeds.highest_m if seeds else None,
+        **_estimate("one_member_mean_error_m", single.mean_error_m if single else None),
+        "best_member_mean_error_m": single.lowest_m if single else None,
+        "worst_member_mean_error_m": single.highest_m if single else None,
     }
 
 

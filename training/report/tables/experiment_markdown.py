@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from campus_visual_gps.errors import printable
+from training.evaluate.predict import in_seed_order
 from training.metrics.bootstrap import MIN_BLOCKS
 from training.metrics.estimate import Estimate
 from training.report.formatting import NONE, number, percent, with_interval
@@ -42,14 +43,14 @@ def _title(experiment: Experiment) -> str:
 
 
 def _head(experiment: Experiment, rows: Sequence[RowMetrics], common: dict[str, str]) -> str:
-    seeds = sorted({seed for metrics in rows for seed in metrics.seeds})
+    seeds = in_seed_order(str(seed) for metrics in rows for seed in metrics.seeds)
     sessions = sorted({session for metrics in rows for session in metrics.sessions})
     photos = f"photos of {', '.join(sessions)}" if sessions else ""
     split = f"`{experiment.split}` of `{experiment.dataset}`" if experiment.split else ""
     facts = {
         "Budget": experiment.budget,
         "Trained with": ", ".join(f"{heading} {value}" for heading, value in common.items()),
-        "Seeds": ", ".join(map(str, seeds)),
+        "Seeds": ", ".join(seeds),
         "Validation sessions": ", ".join(experiment.validation_sessions),
         "Scored on": ": ".join(text for text in (split, photos) if text),
         "Data fingerprint": experiment.data_fingerprint,
@@ -74,10 +75,10 @@ def _columns(paper_table: str) -> list[tuple[str, _Cell, bool]]:
     night = [("night mean, m", _night_mean, True), ("night ≤ 10 m", _night_within, True)]
     night += [("night in worst 25", _night_worst, True)]
     return [
-        ("seeds", lambda row: str(len(row.seeds)) if row.seeds else NONE, True),
+        ("members", lambda row: str(len(row.members)) if row.members else NONE, True),
         ("photos", lambda row: str(row.errors.n_photos) if row.errors else NONE, True),
         ("mean, m", lambda row: with_interval(row.errors.mean_error_m, 2) if row.errors else row.state, True),
-        ("one seed, m", _one_seed, False),
+        ("one member, m", _one_member, False),
         ("median, m", lambda row: number(row.errors.median_error_m.value, 2) if row.errors else NONE, True),
         ("≤ 10 m", lambda row: percent(row.errors.within[10].share.value) if row.errors else NONE, True),
         ("> 50 m", _catastrophic, True),
@@ -97,11 +98,11 @@ def _label(metrics: RowMetrics) -> str:
     return f"{metrics.row.label} (baseline)" if metrics.is_baseline else metrics.row.label
 
 
-def _one_seed(metrics: RowMetrics) -> str:
-    seeds = metrics.by_seed
-    if seeds is None:
+def _one_member(metrics: RowMetrics) -> str:
+    single = metrics.by_member
+    if single is None:
         return NONE
-    return f"{number(seeds.mean_error_m.value, 2)} ({seeds.lowest_m:.2f} to {seeds.highest_m:.2f})"
+    return f"{number(single.mean_error_m.value, 2)} ({single.lowest_m:.2f} to {single.highest_m:.2f})"
 
 
 def _catastrophic(metrics: RowMetrics) -> str:
@@ -172,10 +173,11 @@ def _notes(rows: Sequence[RowMetrics]) -> str:
         "`minus baseline` and `over baseline` are paired: the row's mean error minus and over the baseline's on the "
         "same photos, below 0 and below 1 where the row is better.",
     ]
-    if any(row.by_seed for row in scored):
+    if any(row.by_member for row in scored):
         notes.append(
-            "A row of several seeds is their ensemble, as its bundle answers; `one seed` is the mean over its members "
-            "of each photo's error, with the best and the worst member. A member alone has no retrieval."
+            "A row of several members (one for each seed) is their ensemble, as its bundle answers; `one member` is "
+            "the mean over its members of each photo's error, with the best and the worst. A member alone has no "
+            "retrieval."
         )
     notes += _unpaired(scored)
     notes.append("`the paper's own` are numbers of the paper, on its own data, with its own budget.")

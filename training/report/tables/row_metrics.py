@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import VisualGpsError
-from training.evaluate.predict import positions_m, read_predictions
+from training.evaluate.predict import members_in, positions_m, read_predictions
 from training.evaluate.worst import light_of, worst_photos
 from training.metrics.bootstrap import walk_blocks
 from training.metrics.errors import (
@@ -25,12 +25,12 @@ from training.photos.manifest import capture_times_s
 from training.photos.photo_id import photo_key
 from training.report.tables.experiment_files import DONE, FAILED, Experiment, ExperimentRow
 
-_MEMBER = re.compile(r"member_(\d+)_east_m")
+_SEED = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
-class SeedMetrics:
-    """Of the members one by one: `mean_error_m` is of each photo's mean over the seeds, then the best and the worst."""
+class MemberMetrics:
+    """Of the members one by one: `mean_error_m` is of each photo's mean over them, then the best and the worst one."""
 
     mean_error_m: Estimate
     lowest_m: float
@@ -63,16 +63,21 @@ class RowMetrics:
     row: ExperimentRow
     is_baseline: bool = False
     reason: str = ""
-    seeds: tuple[int, ...] = ()
+    members: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     block_length_s: float | None = None
     errors: ErrorMetrics | None = None
-    by_seed: SeedMetrics | None = None
+    by_member: MemberMetrics | None = None
     night: NightMetrics | None = None
     no_night: str = ""
     comparison: Comparison | None = None
     gap: float | None = None
     train_time_ratio: float | None = None
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the members, whose names begin with them."""
+        return sorted({int(found[0]) for found in map(_SEED.match, self.members) if found})
 
     @property
     def state(self) -> str:
@@ -125,24 +130,18 @@ def _row_metrics(row: ExperimentRow, table: pd.DataFrame | None, reason: str) ->
         return RowMetrics(row, reason=reason, gap=gap)
     blocks, length_s = _blocks(table)
     night, no_night = _night(table, blocks)
-    seeds = member_seeds(table)
+    members = members_in(table)
     return RowMetrics(
         row,
-        seeds=seeds,
+        members=members,
         sessions=tuple(sorted(set(table["session"]))),
         block_length_s=length_s,
         errors=error_metrics(errors_m(table), blocks),
-        by_seed=_by_seed(table, seeds, blocks),
+        by_member=_by_member(table, members, blocks),
         night=night,
         no_night=no_night,
         gap=gap,
     )
-
-
-def member_seeds(table: pd.DataFrame) -> tuple[int, ...]:
-    """Seeds of the members that a table of predictions has positions of."""
-    found = (int(match[1]) for match in map(_MEMBER.fullmatch, table.columns) if match)
-    return tuple(sorted(seed for seed in found if f"member_{seed}_north_m" in table))
 
 
 def _blocks(table: pd.DataFrame) -> tuple[np.ndarray, float]:
@@ -155,18 +154,18 @@ def errors_m(table: pd.DataFrame) -> np.ndarray:
     return table["error_m"].to_numpy(dtype=np.float64)
 
 
-def _by_seed(table: pd.DataFrame, seeds: tuple[int, ...], blocks: np.ndarray) -> SeedMetrics | None:
-    """None for fewer than two seeds, and where no photo has a position from each."""
-    if len(seeds) < 2:
+def _by_member(table: pd.DataFrame, members: tuple[str, ...], blocks: np.ndarray) -> MemberMetrics | None:
+    """None for fewer than two members, and where no photo has a position from each."""
+    if len(members) < 2:
         return None
     truth = positions_m(table, "true_")
-    each = np.stack([position_errors_m(positions_m(table, f"member_{seed}_"), truth) for seed in seeds])
+    each = np.stack([position_errors_m(positions_m(table, f"member_{name}_"), truth) for name in members])
     known = np.isfinite(each).all(axis=0)
     if not known.any():
         return None
     means = each[:, known].mean(axis=1)
     of_photos = error_metrics(each[:, known].mean(axis=0), blocks[known])
-    return SeedMetrics(of_photos.mean_error_m, float(means.min()), float(means.max()))
+    return MemberMetrics(of_photos.mean_error_m, float(means.min()), float(means.max()))
 
 
 def _night(table: pd.DataFrame, blocks: np.ndarray) -> tuple[NightMetrics | None, str]:
