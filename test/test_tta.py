@@ -147,14 +147,6 @@ def test_evaluate_reports_views_beside_the_plain_ensemble(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plain_evaluation_has_no_views(tmp_path):
-    dataset = write_dataset(tmp_path / "set")
-    summary = evaluate(make_bundle(tmp_path / "bundle"), dataset, "test", tmp_path / "report", progress=False)
-    assert not [name for name in read_predictions(summary.predictions_path) if name.startswith("tta")]
-    assert "Test-time augmentation" not in summary.report_path.read_text()
-
-
-@pytest.mark.slow
 def test_views_without_augmentation_give_the_answers_of_the_plain_ensemble(tmp_path):
     from training.evaluate.tta import predict_views
     from training.photos.manifest import image_path, load_dataset
