@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,21 @@ from safetensors.torch import save_file
 
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.models.position_model import build_model
-from training.config import TrainConfig, to_dict
+from training.config import SchedulerSettings, TrainConfig, TrainerSettings, to_dict
+from training.fit.bundle_builder import TrainedEnsemble
+from training.fit.combined_runs import read_runs
+from training.fit.cross_validation import held_out
+from training.fit.folds import FOLDS, Fold
 from training.fit.member import WEIGHTS
 from training.fit.site_cells import site_cells
-from training.fit.site_data import TrainingSite, load_site
+from training.fit.site_data import TrainingSite, load_site, training_set
 from training.fit.trained_member import TrainingRecord
 from training.photos.manifest import PHOTO_COLUMNS, image_path
 
 FRAME = LocalFrame.at(31.262, 34.802)
 SESSIONS = ("walk-0", "walk-1", "walk-2", "walk-3")
 A_SESSION = 12
+LAST_EPOCH, COSINE = TrainerSettings(keep="last"), SchedulerSettings("cosine")
 SUBSETS = dict(zip(SESSIONS, ("train", "train", "val", "test"), strict=True))
 
 
@@ -74,8 +80,6 @@ def write_run(directory: Path, config: TrainConfig, record: bool = True, frame: 
     if frame is not None:
         site = TrainingSite(site.photos, site.dataset_dir, frame, site.image)
     train, val = (site.photos[site.photos["subset"] == subset] for subset in ("train", "val"))
-    from training.fit.site_data import training_set
-
     data = training_set(config, site, train, val)
     for seed in config.seeds:
         run_dir = directory / f"seed-{seed}"
@@ -93,4 +97,20 @@ def write_run(directory: Path, config: TrainConfig, record: bool = True, frame: 
         if record:
             ids = (tuple(train["photo_id"]), tuple(val["photo_id"]))
             TrainingRecord(site.frame, site.image, data.fingerprint, *ids, to_dict(config)).write(run_dir)
+    return directory
+
+
+def write_folds(directory: Path, config: TrainConfig, run: Path, sessions: tuple[str, ...]) -> Path:
+    """Folds as `cross-validate` leaves them, whose members are those of a run: what they say, not how good it is."""
+    site, members = load_site(config), [member for own in read_runs([run]) for member in own.members]
+    photos = site.photos[site.photos["subset"].isin(["train", "val"])]
+    folds = {}
+    for number, session in enumerate(sessions, start=1):
+        fold = Fold(session, directory / f"fold-{number}" / "bundle")
+        fold.bundle_dir.mkdir(parents=True)
+        others = photos[photos["session"] != session]
+        data = training_set(replace(config, trainer=LAST_EPOCH, scheduler=COSINE), site, others, others.iloc[:0])
+        held_out(fold, TrainedEnsemble(config, site, others, data, members), photos)
+        folds[session] = fold.bundle_dir.relative_to(directory).as_posix()
+    (directory / FOLDS).write_text(yaml.safe_dump(folds), encoding="utf-8")
     return directory

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from campus_visual_gps.preprocess import ImageSpec
 pytestmark = pytest.mark.slow  # builds networks
 
 SINCE = "2026-11-22"
+SHARED = {"count": 1, "members": ["42"], "file": "x", "sha256": ""}
 
 
 @pytest.fixture(scope="module")
@@ -148,18 +148,6 @@ def test_nothing_but_the_bundle_is_left_in_the_directory(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-@condition(Area.BUNDLES, "umask 077 where the bundle is made", "all users may read it", since=SINCE)
-def test_every_file_may_be_read_by_everybody(tmp_path):
-    previous = os.umask(0o077)
-    try:
-        bundle_dir = make_bundle(tmp_path / "bundle", members=_sharing_members(2))
-    finally:
-        os.umask(previous)
-    files = sorted(bundle_dir.iterdir())
-    assert {file.name for file in files} >= {MANIFEST, MODEL_CARD, REFERENCE, SHARED_STAGES}
-    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o644}
-
-
 @condition(Area.BUNDLES, "directory of something else as the bundle's", "never replaced", since=SINCE)
 def test_another_directory_is_never_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
@@ -228,9 +216,6 @@ def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle
     with pytest.raises(BundleError, match=r"format version 3, this program reads 4 and 5; train the bundle") as caught:
         load_bundle(bundle_dir)
     assert "\n" not in str(caught.value)
-
-
-SHARED = {"count": 1, "members": ["42"], "file": "x", "sha256": ""}
 
 
 @condition(

@@ -4,14 +4,16 @@ import shutil
 
 import numpy as np
 import pytest
-from ensemble_helpers import A_SESSION, FRAME, SESSIONS, config_of, split, write_dataset, write_run
+from ensemble_helpers import A_SESSION, FRAME, SESSIONS, config_of, split, write_dataset, write_folds, write_run
 from helpers import textured_rgb
 
 from campus_visual_gps import Localizer
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.geodesy import LocalFrame
+from training.data.dataset import read_rgb
 from training.fit.combine import combine
+from training.photos.manifest import image_path, load_dataset
 
 pytestmark = pytest.mark.slow  # builds networks
 
@@ -135,6 +137,27 @@ def test_a_run_without_a_record_is_known_by_its_data_set_until_that_is_split_ane
     split(data, dict(zip(SESSIONS, ("train", "val", "val", "test"), strict=True)))
     with pytest.raises(DatasetError, match="split anew"):
         combine([run / "seed-42"], tmp_path / "other")
+
+
+def test_folds_of_every_recipe_calibrate_a_hybrid(tmp_path, dataset_dir, resnets, lite):
+    configs = config_of(dataset_dir, seeds=[42, 123]), config_of(dataset_dir, model=LITE)
+    folds = [
+        write_folds(tmp_path / name, config, run, SESSIONS[:3])
+        for name, config, run in zip(("a", "b"), configs, (resnets, lite), strict=True)
+    ]
+    summary = combine([resnets, lite], tmp_path / "bundle", calibrate_on=folds)
+    bundle = load_bundle(summary.bundle_dir)
+    assert bundle.training["calibrated_on"] == "folds of 3 sessions" and summary.val_photos == 3 * A_SESSION
+    # the folds have the members of the bundle: what they say of a photo is what the bundle says of it
+    photos = load_dataset(dataset_dir)
+    photos = photos[photos["session"].isin(SESSIONS[:3])]
+    truth = bundle.frame.to_local(photos["latitude_deg"], photos["longitude_deg"])
+    localizer = localizer_of(bundle.path)
+    found = [localizer.localize(read_rgb(image_path(dataset_dir, own))).mean_enu_m for own in photos["photo_id"]]
+    errors_m = np.linalg.norm(np.stack(found) - truth, axis=1)
+    assert bundle.training["val_mean_error_m"] == pytest.approx(errors_m.mean(), abs=0.01)
+    with pytest.raises(DatasetError, match=r"no folds of the recipe of .*lite"):
+        combine([resnets, lite], tmp_path / "other", calibrate_on=folds[:1])
 
 
 def test_settings_of_the_bundle_may_be_replaced_and_those_of_a_training_not(tmp_path, resnets):

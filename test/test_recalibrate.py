@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import make_bundle, textured_rgb
+from helpers import make_bundle, make_members, textured_rgb
 from test_bags import T0, fix_message
 from test_calibration import grid_set
 from test_replay import image_message
@@ -13,7 +13,8 @@ from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration
 from campus_visual_gps.estimation.integrity import Gates, brightness_and_sharpness
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.preprocess import resize_square
+from campus_visual_gps.models.backbones import get_backbone
+from campus_visual_gps.preprocess import ImageSpec, resize_square
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from training.evaluate.predict import covariances_m2, positions_m, read_predictions
 from training.metrics.consistency import nees
@@ -168,6 +169,26 @@ def test_images_far_darker_than_the_drive_keep_the_covariance_that_they_had(tmp_
     assert new.night_brightness_threshold == pytest.approx(0.5 * darkest, rel=0.1)
     assert new.night == CovarianceCalibration(70.0, conformal_90=2.0)
     assert new.floor_sigma_m == pytest.approx(ERROR_SIGMA_M, rel=0.3)
+
+
+def test_a_hybrid_keeps_its_members_and_the_choice_of_its_covariance(tmp_path):
+    members = [*make_members((42,), "efficientnet_lite0"), *make_members((42,), "resnet18")]
+    images = [
+        ImageSpec(64, get_backbone(name).mean, get_backbone(name).std) for name in ("efficientnet_lite0", "resnet18")
+    ]
+    old = load_bundle(
+        bundle_of(
+            tmp_path / "old",
+            members=members,
+            member_images=images,
+            calibration=Calibration(5.0, covariance="ensemble_spread"),
+        )
+    )
+    made = recalibrate(old.path, write_drive(tmp_path / "survey", old.path), tmp_path / "new", device="cpu")
+    new = load_bundle(made.bundle_dir)
+    assert new.members == old.members and new.calibration.covariance == "ensemble_spread"
+    assert new.calibration.floor_sigma_m != 5.0 and made.measured["nees_after"] == pytest.approx(2.0, abs=0.8)
+    assert "plain ensemble spread" in (new.path / "MODEL_CARD.md").read_text()
 
 
 def test_each_light_with_enough_images_gets_its_own(tmp_path):

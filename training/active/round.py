@@ -148,7 +148,7 @@ def _begin(
     """The entry of a new round, whose steps have been tried out."""
     number = len(history) + 1
     default = f"round-{number}"
-    name = name or default
+    name = default if name is None else name
     if not _NAME.fullmatch(name) or name == BEFORE:
         raise DatasetError(
             f"name '{name}': expected letters, digits, dots, hyphens and underscores, and not '{BEFORE}'"

@@ -45,21 +45,8 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
 
     Raises:
         DatasetError: A directory holds no members, a member is not trained yet, or what it was trained on is unknown.
-        ConfigError: A member is named twice.
     """
-    runs: list[Run] = []
-    for directory in directories:
-        runs += _read(Path(directory))
-    seen: dict[tuple, Path] = {}
-    for run in runs:
-        for member in run.members:
-            own = (member.seed, run.record.fingerprint, json.dumps(_settings(run.record.config), sort_keys=True))
-            if own in seen:
-                raise ConfigError(
-                    f"{run.directory} and {seen[own]} hold the same member (seed {member.seed}): name each member once"
-                )
-            seen[own] = run.directory
-    return runs
+    return [run for directory in directories for run in _read(Path(directory))]
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

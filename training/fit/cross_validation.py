@@ -63,7 +63,7 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     folds = [Fold(session, out / f"fold-{number}" / "bundle") for number, session in enumerate(sessions, start=1)]
     store = PhotoOutputStore() if describes_alike(config) else None
     trained = [_train(config, site, photos, fold, store) for fold in folds]
-    sets = [_held_out(fold, one, photos) for fold, one in zip(folds, trained, strict=True)]
+    sets = [held_out(fold, one, photos) for fold, one in zip(folds, trained, strict=True)]
     summaries = []
     for index, (fold, one) in enumerate(zip(folds, trained, strict=True)):
         others = [own for number, own in enumerate(sets) if number != index]
@@ -120,7 +120,7 @@ def _train(
     return train_members(config, site, others, others.iloc[:0], fold.bundle_dir.parent, store)
 
 
-def _held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> CalibrationSet:
+def held_out(fold: Fold, trained: TrainedEnsemble, photos: pd.DataFrame) -> CalibrationSet:
     """What a fold says of its session, also kept in a file for the ensemble that is trained on all sessions."""
     session = photos[photos["session"] == fold.session]
     own = trained.calibration_set(session)

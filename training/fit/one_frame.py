@@ -26,7 +26,8 @@ def in_one_frame(runs: Sequence[Run]) -> list[Run]:
     """The runs with all members answering in the first run's local frame.
 
     Raises:
-        ConfigError: Their images have different sizes, their frames are of two sites, or their grids do not fit.
+        ConfigError: Their images have different sizes, their frames are of two sites, their grids do not fit, or a
+            member is named twice.
     """
     first = runs[0]
     moved = []
@@ -39,7 +40,28 @@ def in_one_frame(runs: Sequence[Run]) -> list[Run]:
         members = [replace(member, read=_shifted_reader(member, shift_enu_m)) for member in run.members]
         moved.append(replace(run, members=members))
     _unify_cells(moved)
+    _check_twice(moved)
     return moved
+
+
+def _check_twice(runs: Sequence[Run]) -> None:
+    """No two trainings end with the same head: a member that is there twice was named twice. Raises ConfigError."""
+    known: list[tuple[Run, TrainedMember]] = []
+    for run in runs:
+        for member in run.members:
+            for other_run, other in known:
+                if member.model == other.model and _same_head(member.network, other.network):
+                    raise ConfigError(
+                        f"{other_run.directory} and {run.directory} hold the same member (seed {member.seed}): "
+                        "name each member once"
+                    )
+            known.append((run, member))
+
+
+def _same_head(one: PositionModel, other: PositionModel) -> bool:
+    """Whether all matrices are equal; a shift into another frame changes a bias only."""
+    pairs = zip(one.head.parameters(), other.head.parameters(), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs if first.ndim > 1)
 
 
 def _check_image(first: Run, run: Run) -> None:
