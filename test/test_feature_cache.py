@@ -73,6 +73,12 @@ def test_the_seed_of_a_member_does_not_change_them_and_they_leave_it_alone(featu
         {"frozen_stages": 1},
         {"weights": "imagenet"},
         {"augment": AugmentSettings(night_p=0.5)},
+        {"augment": AugmentSettings(night_version="v1")},
+        {"augment": AugmentSettings(perspective_p=0.4)},
+        {"augment": AugmentSettings(horizontal_flip_p=0.5)},
+        {"augment": AugmentSettings(resized_crop_scale=(0.6, 1.0))},
+        {"augment": AugmentSettings(erasing_area=(0.02, 0.2))},
+        {"augment": AugmentSettings(hue=0.05)},
         {"image": dataclasses.replace(IMAGE, size_px=96)},
     ],
     ids=lambda change: next(iter(change)),
@@ -80,6 +86,12 @@ def test_the_seed_of_a_member_does_not_change_them_and_they_leave_it_alone(featu
 def test_another_recipe_has_another_file(change, paths):
     assert dataclasses.replace(RECIPE, **change).file(paths) != RECIPE.file(paths)
     assert RECIPE.file(paths[:2]) != RECIPE.file(paths)
+
+
+def test_another_version_of_the_augmentation_has_another_file(paths, monkeypatch):
+    before = RECIPE.file(paths)
+    monkeypatch.setattr("training.fit.feature_cache.AUGMENTATION_VERSION", -1)
+    assert RECIPE.file(paths) != before
 
 
 def test_training_draws_augmented_views_and_validation_takes_the_photo(features):
