@@ -47,9 +47,9 @@ def plot_curves(metrics_csv: Path, png: Path, title: str, loss_label: str = "los
     if 0.0 < low < np.inf and high / low > _LOG_FROM_RATIO:
         axes.set_yscale("log")
     elif low >= 0.0:
-        axes.set_ylim(bottom=0.0)
+        axes.set_ylim(0.0, 1.05 * float(high) if high > 0.0 else None)
     axes.set(title=title, xlabel="epoch", ylabel=loss_label, xlim=(0.5, rows.index[-1] + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right", framealpha=0.9, edgecolor="none")
     with atomic_write(png) as partial:
