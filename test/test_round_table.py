@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 from active_helpers import N_PROBE, N_TRAIN, N_VAL, copy_dataset, decide, photo, write_dataset, write_evaluation
-from typer.testing import CliRunner
 
-from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.errors import DatasetError
 from training.active.round import run_round
 from training.active.round_table import write_round_table
-from training.cli import app
 
 # Easting of the labels is 5 m times the number of the photo, so that the label of photo 9 is right 31 m farther east.
 FIXED_9 = (31.262, 34.802 + 76 / (111320 * 0.8547))
@@ -131,14 +129,3 @@ def test_unknown_stage_and_data_set_without_rounds_are_one_line(dataset, tmp_pat
         write_round_table(dataset, {"round-3": tmp_path / "before"})
     with pytest.raises(DatasetError, match="no round was done yet"):
         write_round_table(write_dataset(tmp_path / "fresh"))
-
-
-def test_command_takes_stages_by_name(dataset, tmp_path):
-    write_evaluation(tmp_path / "second", dataset, {})
-    result = CliRunner().invoke(
-        app, ["round-table", str(dataset), "--evaluation", f"round-2={tmp_path / 'second'}"], catch_exceptions=False
-    )
-    assert result.exit_code == 0
-    assert rows_of(dataset / "rounds.csv").loc["round-2", "test_size"] == N_PROBE - 2
-    with pytest.raises(ConfigError, match="expected STAGE=DIR"):
-        CliRunner().invoke(app, ["round-table", str(dataset), "--evaluation", "x"], catch_exceptions=False)

@@ -19,6 +19,7 @@ from training.active import round as rounds
 from training.active.blind_spots import list_blind_spots
 from training.active.history import read_history
 from training.active.round import run_round
+from training.experiments.rounds import dataset_at_round
 from training.photos.corrections import apply_corrections
 from training.photos.manifest import load_dataset, read_labels
 
@@ -144,6 +145,19 @@ def test_second_round_keeps_the_first_and_a_moved_photo_is_no_longer_in_the_prob
     assert (dataset / "rounds" / "round-1.csv").exists()  # what is audited now is the stage after round 1
     with pytest.raises(DatasetError, match="in training already"):
         run_round(dataset, decide(tmp_path / "3.csv", f"{photo(10)},exclude,,"))
+
+
+def test_data_set_as_it_stood_before_a_round_has_its_labels_and_subsets(dataset, decisions, tmp_path):
+    stages = [subsets(dataset)]
+    run_round(dataset, decisions)
+    stages.append(subsets(dataset))
+    run_round(dataset, decide(tmp_path / "2.csv", f"{photo(14)},move_to_training,,", f"{photo(11)},exclude,,"))
+    stages.append(subsets(dataset))
+    assert len({frozenset(stage.items()) for stage in stages}) == 3
+    for number, expected in enumerate(stages):
+        assert subsets(dataset_at_round(dataset, number, tmp_path / "out")) == expected
+    labels = read_labels(dataset_at_round(dataset, 0, tmp_path / "out"))
+    assert not labels["moved_m"].any() and set(labels["decision"]) == {""}
 
 
 BAD = {
