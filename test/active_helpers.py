@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,18 @@ def write_dataset(directory: Path) -> Path:
     write_table(directory / "photos.csv", table[list(PHOTO_COLUMNS)])
     split(directory, test_sessions=[PROBE], val_sessions=["walk-2"])
     return directory
+
+
+def copy_dataset(template: Path, directory: Path) -> Path:
+    """A copy of its tables; its images are the same files."""
+    return shutil.copytree(template, directory, copy_function=_link_image)
+
+
+def _link_image(source: str, target: str) -> str:
+    if source.endswith(".jpg"):
+        os.link(source, target)
+        return target
+    return shutil.copy2(source, target)
 
 
 def write_evaluation(directory: Path, dataset: Path, errors_m: dict[int, float], **changes) -> Path:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 
 import numpy as np
 import pytest
@@ -147,18 +146,6 @@ def test_nothing_but_the_bundle_is_left_in_the_directory(tmp_path):
     make_bundle(tmp_path / "bundle")
     make_bundle(tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
-
-
-@condition(Area.BUNDLES, "umask 077 where the bundle is made", "all users may read it", since=SINCE)
-def test_every_file_may_be_read_by_everybody(tmp_path):
-    previous = os.umask(0o077)
-    try:
-        bundle_dir = make_bundle(tmp_path / "bundle", members=_sharing_members(2))
-    finally:
-        os.umask(previous)
-    files = sorted(bundle_dir.iterdir())
-    assert {file.name for file in files} >= {MANIFEST, MODEL_CARD, REFERENCE, SHARED_STAGES}
-    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o644}
 
 
 @condition(Area.BUNDLES, "directory of something else as the bundle's", "never replaced", since=SINCE)

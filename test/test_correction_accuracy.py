@@ -67,5 +67,8 @@ def test_a_marker_that_nobody_moved_keeps_the_phones_accuracy(dataset):
 
 @pytest.mark.parametrize("cell, says", [("0", "expected more than 0"), ("-3", "more than 0"), ("good", "a number")])
 def test_an_accuracy_that_is_none_is_named_with_its_line(dataset, cell, says):
+    path = dataset / "corrections" / "batch.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"file,lat,lon,accuracy_m\na.jpg,{LATITUDE},{LONGITUDE},{cell}\n")
     with pytest.raises(DatasetError, match=rf"batch\.csv, line 2: .*{says}"):
-        accuracies_m(dataset, batch=f"file,lat,lon,accuracy_m\na.jpg,{LATITUDE},{LONGITUDE},{cell}\n")
+        apply_corrections(dataset, strict=True)

@@ -49,9 +49,10 @@ def test_material_of_a_photo_has_what_an_auditor_compares(dataset, tmp_path):
     material = get_material(source, photo(9))
     assert material.image is not None and material.aspect == pytest.approx(64 / 48)
     assert material.predicted_m - material.label_m == pytest.approx([40.0, 0.0], abs=1e-6)
-    assert material.members_m[42] - material.label_m == pytest.approx([40.5, 0.0], abs=1e-6)
-    assert [near.photo_id for near in material.near_label] == [photo(5), photo(3), photo(1)]  # day, as photo 9
-    assert material.near_label[0].distance_m == pytest.approx(20.1, abs=0.1)
+    assert material.members_m["42"] - material.label_m == pytest.approx([40.5, 0.0], abs=1e-6)
+    # by day, as photo 9 was taken, before one at night that is 5 m nearer
+    assert [near.photo_id for near in material.near_label] == [photo(5), photo(3), photo(4)]
+    assert [near.distance_m for near in material.near_label] == pytest.approx([20.4, 30.0, 25.1], abs=0.1)
     with pytest.raises(DatasetError, match="no photo"):
         get_material(source, photo(0))
 

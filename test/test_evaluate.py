@@ -246,7 +246,7 @@ def test_the_flat_keys_are_those_of_the_typed_metrics(summary):
     assert flat["mean_error_m_low"] == metrics.all.errors.mean_error_m.low
     assert flat["night.within_10m_count"] == metrics.by_light["night"].errors.within[10].count
     assert flat["session.walk-2.aurc_m"] == metrics.by_session["walk-2"].consistency.risk_coverage.aurc_m.value
-    assert flat["member.42.max_error_m"] == metrics.by_member[42].max_error_m
+    assert flat["member.42.max_error_m"] == metrics.by_member["42"].max_error_m
     baseline = metrics.by_baseline["nearest_trained"].by_light["day"]
     assert flat["baseline.nearest_trained.day.mean_error_ratio"] == baseline.mean_error_ratio.value
     assert flat["baseline.nearest_trained.day.nees_interval_high"] == baseline.consistency.nees_interval[1]

@@ -1,32 +1,40 @@
 """`round-table`: table 14, before and after each round, on each stage's own test set and on the photos of all."""
 
 import logging
+import shutil
 
 import pandas as pd
 import pytest
 import yaml
-from active_helpers import N_PROBE, N_TRAIN, N_VAL, decide, photo, write_dataset, write_evaluation
-from typer.testing import CliRunner
+from active_helpers import N_PROBE, N_TRAIN, N_VAL, copy_dataset, decide, photo, write_dataset, write_evaluation
 
 from campus_visual_gps.errors import DatasetError
 from training.active.round import run_round
 from training.active.round_table import write_round_table
-from training.cli import app
 
 # Easting of the labels is 5 m times the number of the photo, so that the label of photo 9 is right 31 m farther east.
 FIXED_9 = (31.262, 34.802 + 76 / (111320 * 0.8547))
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    """A site with two rounds: photo 9 corrected, 10 and then 11 moved to training."""
+@pytest.fixture(scope="module")
+def after_two_rounds(tmp_path_factory):
+    """A site with two rounds: photo 9 corrected, 10 and then 11 moved to training; beside it, the evaluations."""
+    tmp_path = tmp_path_factory.mktemp("active")
     site = write_dataset(tmp_path / "site")
     before = write_evaluation(tmp_path / "before", site, {9: 31.0, 10: 80.0, 11: 60.0})
     rows = (f"{photo(9)},fix_label,{FIXED_9[0]},{FIXED_9[1]}", f"{photo(10)},move_to_training,,")
     run_round(site, decide(tmp_path / "1.csv", *rows), evaluation_path=before)
     first = write_evaluation(tmp_path / "first", site, {9: 1.0, 11: 52.0})
     run_round(site, decide(tmp_path / "2.csv", f"{photo(11)},move_to_training,,"), evaluation_path=first)
-    return site
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(tmp_path, after_two_rounds):
+    """A copy of that site; the first two evaluations are in `before` and `first` beside it."""
+    for name in ("before", "first"):
+        shutil.copytree(after_two_rounds / name, tmp_path / name)
+    return copy_dataset(after_two_rounds / "site", tmp_path / "site")
 
 
 def rows_of(path, source="ours", scored_on="own_test_set"):
@@ -121,15 +129,3 @@ def test_unknown_stage_and_data_set_without_rounds_are_one_line(dataset, tmp_pat
         write_round_table(dataset, {"round-3": tmp_path / "before"})
     with pytest.raises(DatasetError, match="no round was done yet"):
         write_round_table(write_dataset(tmp_path / "fresh"))
-
-
-def test_command_takes_stages_by_name(dataset, tmp_path):
-    write_evaluation(tmp_path / "second", dataset, {})
-    result = CliRunner().invoke(
-        app, ["round-table", str(dataset), "--evaluation", f"round-2={tmp_path / 'second'}"], catch_exceptions=False
-    )
-    assert result.exit_code == 0 and (dataset / "rounds.md").read_text() == (dataset / "rounds.md").read_text()
-    from campus_visual_gps.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="expected STAGE=DIR"):
-        CliRunner().invoke(app, ["round-table", str(dataset), "--evaluation", "x"], catch_exceptions=False)

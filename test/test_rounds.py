@@ -1,21 +1,39 @@
 """`round`: decisions of an audit become corrections, labels and subsets, once and completely."""
 
 import pytest
-from active_helpers import N_PROBE, N_TRAIN, N_VAL, decide, files_of, photo, write_dataset, write_evaluation
+from active_helpers import (
+    N_PROBE,
+    N_TRAIN,
+    N_VAL,
+    copy_dataset,
+    decide,
+    files_of,
+    photo,
+    write_dataset,
+    write_evaluation,
+)
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.geodesy import LocalFrame
 from training.active import round as rounds
+from training.active.blind_spots import list_blind_spots
 from training.active.history import read_history
 from training.active.round import run_round
+from training.experiments.rounds import dataset_at_round
+from training.photos.corrections import apply_corrections
 from training.photos.manifest import load_dataset, read_labels
 
 FIXED = (31.26205, 34.8027)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("active") / "site")
+
+
 @pytest.fixture
-def dataset(tmp_path):
-    return write_dataset(tmp_path / "site")
+def dataset(tmp_path, template):
+    return copy_dataset(template, tmp_path / "site")
 
 
 @pytest.fixture
@@ -90,9 +108,9 @@ def test_same_round_again_changes_nothing(dataset, decisions, evaluation, tmp_pa
 
 @pytest.mark.parametrize("step", ["apply_corrections", "split", "atomic_write"])
 def test_interrupted_round_is_completed_by_the_same_command(
-    dataset, decisions, evaluation, tmp_path, monkeypatch, step
+    dataset, template, decisions, evaluation, tmp_path, monkeypatch, step
 ):
-    undisturbed = write_dataset(tmp_path / "other")
+    undisturbed = copy_dataset(template, tmp_path / "other")
     run_round(undisturbed, decisions, evaluation_path=evaluation)
 
     def interrupted(*arguments, **options):
@@ -127,6 +145,19 @@ def test_second_round_keeps_the_first_and_a_moved_photo_is_no_longer_in_the_prob
     assert (dataset / "rounds" / "round-1.csv").exists()  # what is audited now is the stage after round 1
     with pytest.raises(DatasetError, match="in training already"):
         run_round(dataset, decide(tmp_path / "3.csv", f"{photo(10)},exclude,,"))
+
+
+def test_data_set_as_it_stood_before_a_round_has_its_labels_and_subsets(dataset, decisions, tmp_path):
+    stages = [subsets(dataset)]
+    run_round(dataset, decisions)
+    stages.append(subsets(dataset))
+    run_round(dataset, decide(tmp_path / "2.csv", f"{photo(14)},move_to_training,,", f"{photo(11)},exclude,,"))
+    stages.append(subsets(dataset))
+    assert len({frozenset(stage.items()) for stage in stages}) == 3
+    for number, expected in enumerate(stages):
+        assert subsets(dataset_at_round(dataset, number, tmp_path / "out")) == expected
+    labels = read_labels(dataset_at_round(dataset, 0, tmp_path / "out"))
+    assert not labels["moved_m"].any() and set(labels["decision"]) == {""}
 
 
 BAD = {
@@ -179,9 +210,6 @@ def test_moving_the_whole_test_set_to_training_is_an_error(dataset, tmp_path):
 def test_decision_that_another_file_of_corrections_overrides_is_an_error(dataset, tmp_path):
     (dataset / "corrections").mkdir()
     other = dataset / "corrections" / "z.csv"
-    other.write_text(f"photo_id,decision,latitude_deg,longitude_deg\n{photo(10)},train,,\n")
-    from training.photos.corrections import apply_corrections
-
     other.write_text(f"photo_id,decision,latitude_deg,longitude_deg\n{photo(11)},label,31.2622,34.8025\n")
     apply_corrections(dataset)
     path = decide(tmp_path / "d.csv", f"{photo(11)},fix_label,{FIXED[0]},{FIXED[1]}")
@@ -211,9 +239,7 @@ def test_batch_that_was_edited_after_its_round_is_kept(dataset, decisions):
     assert batch.read_bytes() == edited
 
 
-def test_fixed_label_may_be_of_a_map_and_of_a_list_of_blind_spots(dataset, evaluation, tmp_path):
-    from training.active.blind_spots import list_blind_spots
-
+def test_list_of_blind_spots_that_a_person_filled_is_a_file_of_decisions(dataset, evaluation, tmp_path):
     path = tmp_path / "list.csv"
     list_blind_spots(evaluation).write(path)
     lines = path.read_text().splitlines()

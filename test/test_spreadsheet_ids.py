@@ -53,7 +53,7 @@ def test_id_that_may_be_two_photos_is_one_line_unless_the_file_decides(tmp_path)
     dataset = make_dataset(tmp_path, NUMBERS)
     write_batch(dataset, "1.csv", "photo_id,file,decision\n5.55555E+15,,exclude\n")
     with pytest.raises(DatasetError, match=r"line 2: 2 photos are named '5\.55555E\+15': twin1\.jpg, twin2\.jpg"):
-        apply_corrections(dataset)
+        apply_corrections(dataset, strict=True)
     write_batch(dataset, "1.csv", "photo_id,file,decision\n5.55555E+15,twin2.jpg,exclude\n")
     assert apply_corrections(dataset).excluded == 1
     assert "twin2.jpg" not in set(load_labels_without_images(dataset)["file"])
@@ -71,7 +71,7 @@ def test_file_decides_where_a_spreadsheet_left_nothing_of_the_id(tmp_path):
     assert apply_corrections(dataset).excluded == 1
     write_batch(dataset, "1.csv", "photo_id,file,decision\nab34567890123457,long.jpg,exclude\n")
     with pytest.raises(DatasetError, match=r"line 2: no photo 'ab34567890123457'"):
-        apply_corrections(dataset)
+        apply_corrections(dataset, strict=True)
 
 
 def test_spreadsheet_error_in_an_id_is_no_photo(tmp_path):
@@ -79,4 +79,4 @@ def test_spreadsheet_error_in_an_id_is_no_photo(tmp_path):
     for written in ("#NAME?", "1E+99999999999999999999", "9" * 500):
         write_batch(dataset, "1.csv", f"photo_id,decision\n{written},exclude\n")
         with pytest.raises(DatasetError, match=rf"line 2: no photo '{re.escape(written)}'"):
-            apply_corrections(dataset)
+            apply_corrections(dataset, strict=True)

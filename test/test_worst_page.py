@@ -81,7 +81,7 @@ def test_every_image_is_whole_and_has_a_text_instead(page):
         Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2]))).load()
         assert attributes["alt"]
     sizes = [Image.open(io.BytesIO(base64.b64decode(a["src"].partition(",")[2]))).size for a in page.all("img")]
-    assert sizes[0] == (480, 360)  # the stored square in the shape of its original
+    assert sizes[0] == (640, 480)  # the stored square in the shape of its original
 
 
 def test_every_element_is_closed_and_every_link_of_the_page_has_its_target(page):
@@ -103,7 +103,7 @@ def test_names_of_folders_are_text_and_not_markup(page):
 
 def test_head_counts_the_night_and_the_photos_that_all_members_miss(page, summary):
     assert (summary.photos, summary.over, summary.missed_by_all) == (N_PROBE, 3, 3)
-    assert (summary.worst, summary.night) == (N_PROBE, 5)  # of the worst 25, however many are shown
+    assert (len(summary.worst.photos), summary.worst.n_night) == (N_PROBE, 5)  # however many are shown
     assert "5 of the worst 10 (50%)" in page.text
     assert "Worst 3 of 10 photos" in page.text
 

@@ -87,7 +87,7 @@ def worst(
         )
     console.print(
         f"{summary.over} of {summary.photos} photos have an error over {summary.over_m:g} m, of which every member "
-        f"misses {summary.missed_by_all}; night photos: {night_share(summary)}",
+        f"misses {summary.missed_by_all}; night photos: {night_share(summary.worst)}",
         soft_wrap=True,
     )
     console.print(f"{summary.page_path}: {len(summary.pictures)} photos, one PNG each beside it", soft_wrap=True)

@@ -14,6 +14,7 @@ from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
 from training.active_commands import blind_spots, round, round_table, worst
 from training.augment_commands import show_augmentations
+from training.benchmark_commands import benchmark
 from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
@@ -25,8 +26,8 @@ from training.ensemble_commands import (
     evaluation_options,
 )
 from training.experiment_commands import experiment
-from training.photo_commands import DatasetDir, apply_corrections, ingest, split
-from training.report_commands import figures, tables
+from training.photo_commands import DatasetDir, apply_corrections, export_review, ingest, split
+from training.report_commands import draw_features, draw_pipeline, figures, tables
 
 # Each command parses, calls one function and prints. Errors become one line and exit code 1.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -44,8 +45,8 @@ ImageTopic = Annotated[str | None, typer.Option(help="image topic, if the bag ha
 TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the true position, if the bag has several")]
 
 
-_PHOTOS = (ingest, apply_corrections, split, show_augmentations)
-_RESULTS = (combine, experiment, tables, figures, blind_spots, worst, round, round_table)
+_PHOTOS = (ingest, apply_corrections, export_review, split, show_augmentations, benchmark)
+_RESULTS = (combine, experiment, tables, figures, draw_pipeline, draw_features, blind_spots, worst, round, round_table)
 for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 

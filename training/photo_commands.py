@@ -12,8 +12,10 @@ from campus_visual_gps.errors import printable
 from training.console import console, print_counts, print_warnings, resumable
 
 if TYPE_CHECKING:
+    from training.photos.corrections import CorrectionSummary
     from training.photos.splits import SplitSummary
 
+_SHOWN_ROWS = 20  # of corrections that are not applied
 DatasetDir = Annotated[Path, typer.Argument(help="data set directory", show_default=False)]
 
 
@@ -24,8 +26,13 @@ def ingest(
         Path | None, typer.Option(help="table or map of positions, for photos without GPS in EXIF")
     ] = None,
     sessions_by: Annotated[
-        str, typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day")
-    ] = "folder",
+        str | None,
+        typer.Option(help="what makes a session: folder, time (gaps of 2 h) or day; default: folder, if these are"),
+    ] = None,
+    folders: Annotated[
+        str | None,
+        typer.Option(help="what sub-folders are: session, area or ignore; default: as before, session at first"),
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(help="side of the stored square copies, px; default: as before, 320 in a new data set"),
@@ -34,7 +41,7 @@ def ingest(
 ) -> None:
     """Read photos and their positions into a data set directory. A second run reads only new files."""
     from training.photos.ingest import ingest as run
-    from training.photos.sessions import SessionsBy
+    from training.photos.sessions import Folders, SessionsBy
 
     with resumable():
         summary = run(
@@ -42,11 +49,13 @@ def ingest(
             dataset_dir,
             labels,
             console.is_terminal,
-            sessions_by=SessionsBy.parse(sessions_by),
+            sessions_by=SessionsBy.parse(sessions_by) if sessions_by else None,
+            folders=Folders.parse(folders) if folders else None,
             size_px=size,
             shrink=shrink,
         )
     print_counts("photos by session", summary.sessions)
+    print_counts("photos by area", summary.areas)
     print_counts("skipped folders of other programs", summary.skipped)
     print_counts("rejected (see rejected.csv)", summary.reject_reasons)
     print_warnings(summary.warnings)
@@ -58,17 +67,58 @@ def ingest(
     )
 
 
-def apply_corrections(dataset_dir: DatasetDir) -> None:
+def apply_corrections(
+    dataset_dir: DatasetDir,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at a row that cannot be applied")] = False,
+) -> None:
     """Apply all files in corrections/ to the labels and list the photos to review."""
+    from training.photos.corrections import REJECTED_CSV
     from training.photos.corrections import apply_corrections as run
 
-    summary = run(dataset_dir)
+    summary = run(dataset_dir, strict)
+    _print_batches(summary)
+    print_warnings(summary.not_applied[:_SHOWN_ROWS])
+    if len(summary.not_applied) > _SHOWN_ROWS:
+        console.print(f"and {len(summary.not_applied) - _SHOWN_ROWS} more rows in {dataset_dir / REJECTED_CSV}")
     console.print(
         f"{dataset_dir}: {len(summary.batches)} files of corrections, {summary.moved} of {summary.photos} labels moved "
         f"(mean {summary.mean_moved_m:.1f} m, median {summary.median_moved_m:.1f} m, max {summary.max_moved_m:.1f} m), "
-        f"{summary.excluded} photos excluded, {summary.to_train} moved to training"
+        f"{summary.excluded} photos excluded, {summary.to_train} moved to training, {summary.ambiguous} ambiguous"
     )
-    console.print(f"{len(summary.review)} photos with a reported accuracy worse than 20 m are in review.csv")
+    console.print(f"{len(summary.review)} photos with an accuracy worse than 20 m and no decision are in review.csv")
+
+
+def _print_batches(summary: CorrectionSummary) -> None:
+    if not summary.by_batch:
+        return
+    columns = ("rows", "moved", "not moved", "unknown", "invalid")
+    decisions = list(summary.by_batch[0].decisions)
+    table = Table("file", *columns, *decisions)
+    for batch in summary.by_batch:
+        counts = (batch.rows, batch.moved, batch.not_moved, batch.unknown, batch.invalid, *batch.decisions.values())
+        table.add_row(printable(batch.name), *map(str, counts))
+    console.print(table)
+
+
+def export_review(
+    dataset_dir: DatasetDir,
+    out: Annotated[Path, typer.Option(help="file to write: .csv or .kml, for Google My Maps")],
+    photos: Annotated[
+        Path | None, typer.Option(help="table or map that names the photos, such as that of blind-spots")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
+) -> None:
+    """Export the list of labels to review for Google My Maps; its export goes into corrections/."""
+    from training.photos.review_export import export_review as run
+
+    summary = run(dataset_dir, out, photos, overwrite)
+    print_warnings(f"{photos}, {line}" for line in summary.unknown[:_SHOWN_ROWS])
+    console.print(f"{summary.photos} photos: {', '.join(map(str, summary.files))}", soft_wrap=True)
+    console.print(
+        "In My Maps: import each file as a layer, drag the points to where the photos were taken, write `keep` or "
+        f"another decision where it is right, export the layer, and put the file into {dataset_dir / 'corrections'}",
+        soft_wrap=True,
+    )
 
 
 def split(

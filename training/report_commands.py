@@ -34,3 +34,34 @@ def figures(
     summary = redraw(evaluation, out)
     console.print(summary_table(summary.metrics))
     console.print(f"report: {summary.report_path}", soft_wrap=True)
+
+
+def draw_pipeline(
+    source: Annotated[Path, typer.Argument(help="model bundle, or a training configuration (YAML)")],
+    out: Annotated[Path, typer.Option(help="PNG file to write")],
+) -> None:
+    """Draw the networks of a bundle or a configuration: backbone, features, head, output (paper, figure 1)."""
+    from training.report.pipeline_figure import draw_pipeline as draw
+    from training.report.pipeline_parts import read_pipeline
+    from training.report.save_figure import save_figure
+
+    save_figure(draw(read_pipeline(source)), out)
+    console.print(f"{out}", soft_wrap=True)
+
+
+def draw_features(
+    bundle: Annotated[Path, typer.Argument(help="model bundle directory")],
+    out: Annotated[Path, typer.Option(help="PNG file to write")],
+    dataset_dir: Annotated[
+        Path | None, typer.Argument(help="data set directory; without one, the bundle's own training photos")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, val, train, night_holdout or all")] = "test",
+    member: Annotated[str | None, typer.Option(help="member of the bundle, by default the first")] = None,
+) -> None:
+    """Draw a t-SNE of photos' features, coloured by east and by north (paper, figure 2)."""
+    from training.report.feature_map import feature_map
+    from training.report.save_figure import save_figure
+
+    figure, summary = feature_map(bundle, dataset_dir, split, member)
+    save_figure(figure, out)
+    console.print(f"{out}: {summary}", soft_wrap=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError, GeodesyError
 from training.active.evaluation_files import Evaluation, read_evaluation
 from training.active.training_photos import TrainingPhotos
+from training.evaluate.agreement import missed_by_all
 from training.evaluate.predict import covariances_m2, positions_m
 from training.metrics.consistency import nees, usable
 from training.photos.tables import read_rows, write_table
@@ -81,7 +82,7 @@ def find_blind_spots(
     if not np.isfinite(over_m) or over_m < 0.0:
         raise DatasetError(f"limit of the error: expected 0 m or more, got {over_m:g}")
     table = audit_table(evaluation, training)
-    missed = missed_by_all(evaluation, over_m)
+    missed = missed_by_members(evaluation, over_m)
     chosen = worst_first(evaluation.errors_m, evaluation.predictions["photo_id"], over_m)
     table, missed = table.iloc[chosen].reset_index(drop=True), missed[chosen]
     return BlindSpots(
@@ -101,10 +102,9 @@ def worst_first(errors_m: np.ndarray, photo_ids: pd.Series, over_m: float = -np.
     return order[ranked[order] > over_m]
 
 
-def missed_by_all(evaluation: Evaluation, over_m: float) -> np.ndarray:
-    """(N,) whether neither the ensemble nor any member is within the limit (paper, section 4.5, the impossible 14)."""
-    errors_m = np.column_stack([evaluation.errors_m, evaluation.member_errors_m()])
-    return np.all(np.logical_not(errors_m <= over_m), axis=1, keepdims=True)[:, 0]
+def missed_by_members(evaluation: Evaluation, over_m: float) -> np.ndarray:
+    """(N,) whether the ensemble and every member miss by more than the limit (paper, section 4.5, impossible 14)."""
+    return missed_by_all(np.column_stack([evaluation.errors_m, evaluation.member_errors_m()]), over_m)
 
 
 def agree_against_label(evaluation: Evaluation) -> np.ndarray:

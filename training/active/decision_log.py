@@ -142,6 +142,6 @@ def _locked(log_csv: Path) -> Iterator[None]:
             return
         lock = Path(log_csv).with_name(f".{Path(log_csv).name}.lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as stream:
+        with lock.open("w", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield

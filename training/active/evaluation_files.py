@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
-from training.evaluate.predict import PREDICTIONS, members_in, positions_m, read_predictions
-from training.metrics.errors import position_errors_m
+from training.evaluate.agreement import member_errors_m
+from training.evaluate.predict import PREDICTIONS, member_positions_m, members_in, read_predictions
 from training.report.writer import REPORT_JSON
 
 _DEGREES = ("latitude_deg", "longitude_deg", "true_latitude_deg", "true_longitude_deg")
@@ -48,14 +48,15 @@ class Evaluation:
 
     def member_errors_m(self) -> np.ndarray:
         """(N, M) metres of every member."""
-        truth = positions_m(self.predictions, "true_")
-        errors = [position_errors_m(positions_m(self.predictions, f"member_{name}_"), truth) for name in self.members]
-        return np.stack(errors, axis=1) if errors else np.empty((len(truth), 0))
+        if not self.members:
+            return np.empty((len(self.predictions), 0))
+        return member_errors_m(self.predictions, self.members)
 
     def member_positions_m(self) -> np.ndarray:
         """(N, M, 2) metres of every member."""
-        positions = [positions_m(self.predictions, f"member_{name}_") for name in self.members]
-        return np.stack(positions, axis=1) if positions else np.empty((len(self.predictions), 0, 2))
+        if not self.members:
+            return np.empty((len(self.predictions), 0, 2))
+        return member_positions_m(self.predictions, self.members)
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import pandas as pd
 import yaml
 
 from campus_visual_gps.errors import DatasetError
-from training.photos.manifest import SUBSETS, TEST, write_yaml
+from training.photos.manifest import SPLIT_COLUMNS, SUBSETS, TEST, read_splits, write_yaml
 from training.photos.photo_id import photo_key
+from training.photos.tables import write_table
 
 ROUNDS_YAML, ROUNDS_DIR = "rounds.yaml", "rounds"
 BEFORE = "before"  # the stage before the first round
@@ -40,6 +41,7 @@ class Round:
         decisions: Number of photos by decision.
         undecided: Number of photos of the list without one.
         moved_to_training: Their photo_ids.
+        subsets_before: Subset that each decided photo had before, by photo_id.
         before, after: Sizes; `after` as computed before anything was written.
         evaluation: Metrics of the evaluation before the round, and where they come from; empty without one.
     """
@@ -52,6 +54,7 @@ class Round:
     decisions: dict[str, int]
     undecided: int
     moved_to_training: list[str]
+    subsets_before: dict[str, str]
     before: Sizes
     after: Sizes
     evaluation: dict = field(default_factory=dict)
@@ -91,6 +94,18 @@ def read_history(dataset_dir: Path) -> list[Round]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise DatasetError(f"{path}: not a history of rounds ({what}); restore it, or move it away") from None
+
+
+def restore_subsets(dataset_dir: Path, rounds: Sequence[Round]) -> None:
+    """Rewrite splits.csv as if some rounds, the last ones of the history, had not been.
+
+    `split` alone leaves a photo in training that was moved there once, so that it is not scored as test by mistake.
+    """
+    splits = read_splits(dataset_dir)
+    for entry in reversed(rounds):
+        before = splits["photo_id"].map(entry.subsets_before)
+        splits["subset"] = before.where(before.notna(), splits["subset"])
+    write_table(Path(dataset_dir) / "splits.csv", splits[list(SPLIT_COLUMNS)])
 
 
 def write_history(dataset_dir: Path, rounds: list[Round]) -> None:

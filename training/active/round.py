@@ -148,7 +148,7 @@ def _begin(
     """The entry of a new round, whose steps have been tried out."""
     number = len(history) + 1
     default = f"round-{number}"
-    name = name or default
+    name = default if name is None else name
     if not _NAME.fullmatch(name) or name == BEFORE:
         raise DatasetError(
             f"name '{name}': expected letters, digits, dots, hyphens and underscores, and not '{BEFORE}'"
@@ -157,6 +157,8 @@ def _begin(
     batch = Path("corrections") / (f"round-{number:02d}.csv" if name == default else f"round-{number:02d}-{name}.csv")
     if (dataset_dir / batch).exists():
         raise DatasetError(f"{dataset_dir / batch}: exists already; move it away, or give another --name")
+    splits = read_splits(dataset_dir)
+    subsets = dict(zip(splits["photo_id"], splits["subset"], strict=True))
     after = rehearse(dataset_dir, dataset_dir / batch, content, decisions.corrections)
     return Round(
         name=name,
@@ -167,7 +169,8 @@ def _begin(
         decisions=decisions.counts,
         undecided=decisions.undecided,
         moved_to_training=decisions.photo_ids(TO_TRAIN),
-        before=sizes_of(read_splits(dataset_dir)),
+        subsets_before={correction.photo_id: subsets[correction.photo_id] for correction in decisions.corrections},
+        before=sizes_of(splits),
         after=after,
         evaluation={} if evaluation is None else keep_evaluation(dataset_dir, _last_stage(history), evaluation),
     )

@@ -246,7 +246,8 @@ _OWN_NOTE = (
     "Each stage on its own test set, with the labels that it was scored with. Train size counts the photos to train "
     "and to validate. Brackets are 95 % block-bootstrap intervals. The test set of a later stage is smaller because "
     "its hardest photos were moved to training, so a part of the decrease comes from the choice of photos and not from "
-    "a better model. The same holds for the paper's rows, which are of its own data."
+    "a better model. Its sessions also have photos that trained, so their neighbours were seen: `evaluate` tells the "
+    "scores on untouched sessions apart. Both hold for the paper's rows too, which are of its own data."
 )
 _COMMON_NOTE = (
     "The same photos at every stage, all scored with the labels of today ({relabelled} of them were corrected after a "

@@ -14,22 +14,22 @@ from rich.progress import track
 
 from campus_visual_gps.errors import DatasetError
 from training.active.background import Background, TileKind, open_background
-from training.active.blind_spots import FIRST_ROUND_M, missed_by_all, worst_first
+from training.active.blind_spots import FIRST_ROUND_M, missed_by_members, worst_first
 from training.active.evaluation_files import Evaluation, read_evaluation
 from training.active.material import Material, MaterialSource
 from training.active.training_photos import Neighbour
 from training.active.worst_figure import Card, jpeg_bytes, map_png, photo_png
 from training.active.worst_map import SitePhotos
 from training.active.worst_page import Summary, page
+from training.evaluate.worst import WORST, WorstPhotos, worst_photos
 from training.photos.photo_id import find_image
 from training.photos.tables import read_rows, write_table
 from training.report.staging import staged_directory
 
 _log = logging.getLogger(__name__)
 
-WORST_COUNT = 25  # paper, section 4.5
 WORST_HTML, WORST_CSV = "worst.html", "worst.csv"
-_PHOTO_PX, _THUMBNAIL_PX = 480, 200
+_PHOTO_PX, _THUMBNAIL_PX = 640, 280
 _NOTE = (
     "Compare the photo with the training photos near the label and near the prediction. Label wrong: fix_label, with "
     "the right position. Several places look the same: ambiguous. Place or view that no training photo shows: "
@@ -48,9 +48,7 @@ class WorstSummary:
         over_m: The limit of the counts, metres.
         over: Number of photos with an error over it.
         missed_by_all: Number of photos that every member misses by more than that.
-        worst: Number of photos among the worst WORST_COUNT.
-        night: Number of night photos among these.
-        light_unknown: Number of photos of unknown light among these.
+        worst: The worst WORST photos, with the share of night photos among them (paper, section 5.6).
     """
 
     page_path: Path
@@ -59,9 +57,7 @@ class WorstSummary:
     over_m: float
     over: int
     missed_by_all: int
-    worst: int
-    night: int
-    light_unknown: int
+    worst: WorstPhotos
 
 
 def write_worst(
@@ -80,7 +76,7 @@ def write_worst(
         evaluation_path: The directory of an evaluation, or its predictions.csv.
         dataset_dir: The data set that was evaluated.
         out_dir: Where the files appear. Files of other names stay.
-        count: Largest number of photos; by default WORST_COUNT, or all that are over the limit.
+        count: Largest number of photos; by default WORST, or all that are over the limit.
         over_m: Only photos with an error over this, metres.
         kind: Tiles under the maps.
         background: Tiles from elsewhere.
@@ -94,7 +90,7 @@ def write_worst(
     evaluation, out_dir = read_evaluation(evaluation_path), Path(out_dir)
     source = MaterialSource(evaluation, dataset_dir)
     rows = worst_first(evaluation.errors_m, evaluation.predictions["photo_id"], -np.inf if over_m is None else over_m)
-    rows = rows[: count or (WORST_COUNT if over_m is None else len(rows))]
+    rows = rows[: count or (WORST if over_m is None else len(rows))]
     background = background or open_background(source.frame, kind)
     site = SitePhotos(source.positions_m, source.is_training)
     stale = _pictures_of(out_dir)
@@ -146,32 +142,27 @@ def _thumbnail(near: Neighbour, dataset_dir: Path) -> bytes:
 
 
 def _summarise(evaluation: Evaluation, out_dir: Path, names: list[str], over_m: float) -> WorstSummary:
-    rows, errors_m = evaluation.predictions, evaluation.errors_m
-    worst = worst_first(errors_m, rows["photo_id"])[:WORST_COUNT]
-    night = rows["night"].iloc[worst] if "night" in rows else pd.Series(pd.NA, index=worst, dtype="boolean")
+    errors_m = evaluation.errors_m
     return WorstSummary(
         page_path=out_dir / WORST_HTML,
         pictures=tuple(out_dir / name for name in names),
-        photos=len(rows),
+        photos=len(errors_m),
         over_m=over_m,
         over=int((~(errors_m <= over_m)).sum()),
-        missed_by_all=int(missed_by_all(evaluation, over_m).sum()),
-        worst=len(worst),
-        night=int(night.fillna(False).sum()),
-        light_unknown=int(night.isna().sum()),
+        missed_by_all=int(missed_by_members(evaluation, over_m).sum()),
+        worst=worst_photos(evaluation.predictions),
     )
 
 
 def _head(summary: WorstSummary, evaluation: Evaluation, shown: int) -> Summary:
     report, members = evaluation.report, len(evaluation.members)
-    unknown = f", light unknown of {summary.light_unknown}" if summary.light_unknown else ""
     lines = [
         ("evaluation", str(evaluation.path)),
         ("model", str(report.get("model_id", ""))),
         ("data set, subset", ", ".join(str(report[name]) for name in ("dataset", "split") if report.get(name))),
         ("photos", f"{summary.photos}, of which the worst {shown} are shown"),
         (f"error over {summary.over_m:g} m", f"{summary.over} of {summary.photos}"),
-        ("night photos", night_share(summary) + unknown),
+        ("night photos", night_share(summary.worst)),
         (
             "missed by every member",
             f"{summary.missed_by_all} photos, by more than {summary.over_m:g} m, of {members} members",
@@ -180,7 +171,9 @@ def _head(summary: WorstSummary, evaluation: Evaluation, shown: int) -> Summary:
     return Summary(f"Worst {shown} of {summary.photos} photos", [line for line in lines if line[1]], _NOTE)
 
 
-def night_share(summary: WorstSummary) -> str:
-    """Of the worst WORST_COUNT photos (paper, section 5.6)."""
-    share = summary.night / summary.worst if summary.worst else 0.0
-    return f"{summary.night} of the worst {summary.worst} ({share:.0%})"
+def night_share(worst: WorstPhotos) -> str:
+    """In words; the share is of the photos whose light is known."""
+    if worst.night_share is None:
+        return "light unknown"
+    unknown = f", light of {worst.n_unknown_light} unknown" if worst.n_unknown_light else ""
+    return f"{worst.n_night} of the worst {len(worst.photos)} ({worst.night_share:.0%}){unknown}"

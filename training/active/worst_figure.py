@@ -26,6 +26,7 @@ _MARGIN_PX, _GAP_PX, _BORDER_PX = 20, 16, 5
 _WIDTH_PX = 2 * MAP_PX + 3 * _MARGIN_PX
 _TITLE_PX, _TEXT_PX, _CAPTION_PX = 26, 16, 13
 _THUMBNAIL_PX = (_WIDTH_PX - 2 * _MARGIN_PX - (2 * NEIGHBOURS - 1) * _GAP_PX) // (2 * NEIGHBOURS)
+_THUMBNAIL_HEIGHT_PX = _THUMBNAIL_PX * 4 // 3  # of a photo in portrait
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def photo_png(card: Card) -> bytes:
     half = (len(lines) + 1) // 2
     photo_y = _MARGIN_PX + _TITLE_PX + _GAP_PX + half * (_TEXT_PX + 6) + _GAP_PX
     thumbnails_y = photo_y + MAP_PX + _LEGEND_PX + _GAP_PX
-    height_px = thumbnails_y + 2 * _CAPTION_PX + 8 + _THUMBNAIL_PX + 2 * _MARGIN_PX
+    height_px = thumbnails_y + 2 * _CAPTION_PX + 10 + _THUMBNAIL_HEIGHT_PX + _MARGIN_PX
     canvas = Image.new("RGB", (_WIDTH_PX, height_px), "white")
     draw = ImageDraw.Draw(canvas)
     draw.text(
@@ -97,8 +98,8 @@ def photo_png(card: Card) -> bytes:
                 _MARGIN_PX + _TITLE_PX + _GAP_PX + number * (_TEXT_PX + 6),
             )
             draw.text(at, _fit(text, _TEXT_PX, MAP_PX), "black", _font(_TEXT_PX))
-    _paste(canvas, card.photo_jpeg, (_MARGIN_PX, photo_y), MAP_PX)
-    _paste(canvas, card.map_png, (2 * _MARGIN_PX + MAP_PX, photo_y), MAP_PX + _LEGEND_PX)
+    _paste(canvas, card.photo_jpeg, (_MARGIN_PX, photo_y), (MAP_PX, MAP_PX))
+    _paste(canvas, card.map_png, (2 * _MARGIN_PX + MAP_PX, photo_y), (MAP_PX, MAP_PX + _LEGEND_PX))
     groups = (("L", LABEL, card.near_label, 0), ("P", PREDICTION, card.near_prediction, NEIGHBOURS))
     for letter, colour, found, first in groups:
         for number, (near, jpeg) in enumerate(found):
@@ -115,7 +116,8 @@ def _thumbnail(canvas: Image.Image, jpeg: bytes, at: tuple[int, int], caption: s
         position = (at[0], at[1] + number * (_CAPTION_PX + 3))
         draw.text(position, _fit(line, _CAPTION_PX, _THUMBNAIL_PX), "black", _font(_CAPTION_PX))
     top = at[1] + 2 * _CAPTION_PX + 10
-    box = _paste(canvas, jpeg, (at[0] + _BORDER_PX, top + _BORDER_PX), _THUMBNAIL_PX - 2 * _BORDER_PX)
+    space = (_THUMBNAIL_PX - 2 * _BORDER_PX, _THUMBNAIL_HEIGHT_PX - 2 * _BORDER_PX)
+    box = _paste(canvas, jpeg, (at[0] + _BORDER_PX, top + _BORDER_PX), space)
     left, upper, right, lower = (
         box[0] - _BORDER_PX,
         box[1] - _BORDER_PX,
@@ -125,13 +127,13 @@ def _thumbnail(canvas: Image.Image, jpeg: bytes, at: tuple[int, int], caption: s
     draw.rectangle((left, upper, right, lower), outline=colour, width=_BORDER_PX)
 
 
-def _paste(canvas: Image.Image, data: bytes, at: tuple[int, int], side_px: int) -> tuple[int, int, int, int]:
-    """Paste an image whose longer side becomes `side_px`; the box that it fills."""
+def _paste(canvas: Image.Image, data: bytes, at: tuple[int, int], space: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Paste an image as large as it fits into a space (width, height); the box that it fills."""
     if not data:
         ImageDraw.Draw(canvas).text(at, "no stored copy", "black", _font(_TEXT_PX))
-        return (*at, at[0] + side_px, at[1] + side_px)
+        return (*at, at[0] + space[0], at[1] + space[1])
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    scale = side_px / max(image.size)
+    scale = min(space[0] / image.width, space[1] / image.height)
     if scale != 1.0:
         image = image.resize(
             (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS

@@ -27,13 +27,13 @@ a:focus-visible, article:focus-visible { outline: 3px solid var(--prediction); o
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; }
 table { border-collapse: collapse; font-size: .9rem; } .scroll { overflow-x: auto; }
 th, td { padding: .2rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-.number { text-align: right; }
+.number { text-align: right; white-space: nowrap; }
 article { margin: 1.5rem 0; padding: 1rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--soft); }
 h2, h3 { overflow-wrap: anywhere; } article h2 { margin: 0 0 .6rem; font-size: 1.25rem; }
 h3 { margin: .8rem 0 .3rem; font-size: 1rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.pair > * { flex: 1 1 22rem; max-width: 34rem; margin: 0; }
+.pair > * { flex: 1 1 18rem; max-width: 34rem; margin: 0; }
 img { max-width: 100%; height: auto; display: block; border-radius: .2rem; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: .8rem 0; font-size: .95rem; }

@@ -21,7 +21,7 @@ def heading(material: Material, rank: int) -> str:
 def facts(material: Material) -> list[tuple[str, str]]:
     """(name, value) of what is known of the photo."""
     row = material.row
-    members = ", ".join(f"{seed}: {metres(row[f'member_{seed}_error_m'], 'none')}" for seed in material.members_m)
+    members = ", ".join(f"{name}: {metres(row[f'member_{name}_error_m'], 'none')}" for name in material.members_m)
     accuracy = f", reported accuracy {metres(row['reported_accuracy_m'], 'unknown')}"
     found = [
         ("session", f"{row['session']}{', ' + material.captured_at if material.captured_at else ''}"),

@@ -94,7 +94,7 @@ class CachedPixels:
 
 
 def _file(paths: Sequence[Path], image: ImageSpec) -> Path | None:
-    """The cache file; its name has the size and a hash of the photos. None if one is missing: reading will say so."""
+    """The cache file; its name has the size and a hash of the photos. None if one is missing, which reading it says."""
     try:
         states = [(path.name, (status := path.stat()).st_mtime_ns, status.st_size) for path in paths]
     except OSError:

@@ -113,7 +113,7 @@ class Processes:
         ours, theirs = context.Pipe()
         # no daemon: a data loader has processes of its own
         process = context.Process(target=_work, args=(theirs, self._out, f"[{slot}] " if self.capacity > 1 else ""))
-        with _environment(self._share(slot)):
+        with _environment(self._share(slot)), _ignoring_ctrl_c():
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours, slot))
@@ -155,9 +155,21 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """A process started inside ignores Ctrl-C, from its first line on: its parent answers it."""
+    if threading.current_thread() is not threading.main_thread():  # only there a signal can be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(connection: Connection, out: Path, prefix: str) -> None:
-    """A process: one run after the other; ignores Ctrl-C, which its parent answers, and ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A process: one run after the other, until its parent ends."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     set_up_process(prefix)
     with contextlib.suppress(EOFError, OSError):  # the parent closes the connection

@@ -128,19 +128,15 @@ class _Planner:
             self.rows.append(planned)
 
     def _training(self, table: str, row: RowSettings, config: TrainConfig) -> PlannedRow:
+        data = self.data
         try:
             data = data_at_round(self.data, row.round, self.out)
+            data.check_size(config.size_px)
         except DatasetError as error:
-            return PlannedRow(table, row, (), (), self._evaluation(self.data), str(error))
+            return PlannedRow(table, row, (), (), self._evaluation(data), str(error))
         evaluation = self._evaluation(data)
-        if config.size_px > data.stored_size_px:
-            obstacle = (
-                f"asks for {config.size_px} px, and the stored photos are {data.stored_size_px} px: make a data set "
-                f"with `ingest --size {config.size_px}`"
-            )
-            return PlannedRow(table, row, (), (), evaluation, obstacle)
         trainings = tuple(self._member(f"{table}/{row.name}", config, seed, data) for seed in row.seeds or self.seeds)
-        return self._planned(table, row, trainings, evaluation, data)
+        return self._planned(table, row, trainings, evaluation)
 
     def _derived(self, table: str, row: RowSettings, sources: list[PlannedRow]) -> PlannedRow:
         evaluation = replace(sources[0].evaluation, tta=row.tta)
@@ -150,17 +146,15 @@ class _Planner:
             return PlannedRow(table, row, (), (), evaluation, reason)
         trainings = tuple(dict.fromkeys(run for source in sources for run in source.trainings))
         if not row.best_of:
-            return self._planned(table, row, trainings, evaluation, self.data)
+            return self._planned(table, row, trainings, evaluation)
         candidates = tuple(dict.fromkeys(run for source in sources for run in source.candidates))
         for run_id in candidates:
             self._evaluate(run_id, evaluation)
         return PlannedRow(table, row, trainings, candidates, evaluation)
 
-    def _planned(
-        self, table: str, row: RowSettings, trainings: tuple[str, ...], evaluation: Evaluation, data: ExperimentData
-    ) -> PlannedRow:
+    def _planned(self, table: str, row: RowSettings, trainings: tuple[str, ...], evaluation: Evaluation) -> PlannedRow:
         title = f"{table}/{row.name}, ensemble"
-        run_id = trainings[0] if len(trainings) == 1 else self._ensemble(title, trainings, data)
+        run_id = trainings[0] if len(trainings) == 1 else self._ensemble(title, trainings)
         self._evaluate(run_id, evaluation)
         return PlannedRow(table, row, trainings, (run_id,), evaluation)
 
@@ -180,10 +174,11 @@ class _Planner:
         self.runs.setdefault(run_id, run)
         return run_id
 
-    def _ensemble(self, title: str, members: tuple[str, ...], data: ExperimentData) -> str:
+    def _ensemble(self, title: str, members: tuple[str, ...]) -> str:
         content = {"members": sorted(members)}
         run_id = identity(content)
-        self.runs.setdefault(run_id, Run(run_id, title, data.dataset_dir, content, members=members))
+        dataset_dir = self.runs[members[0]].dataset_dir
+        self.runs.setdefault(run_id, Run(run_id, title, dataset_dir, content, members=members))
         return run_id
 
     def _evaluate(self, run_id: str, evaluation: Evaluation) -> None:

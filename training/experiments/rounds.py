@@ -9,7 +9,7 @@ from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import sha256_of
-from training.active.history import Round, read_history
+from training.active.history import Round, read_history, restore_subsets
 from training.experiments.store import identity
 from training.photos.corrections import apply_corrections
 from training.photos.splits import split
@@ -58,6 +58,7 @@ def _make(dataset_dir: Path, later: list[Round], target: Path) -> None:
             (partial / entry.batch).unlink(missing_ok=True)
         (partial / "images").symlink_to((dataset_dir / "images").absolute(), target_is_directory=True)
         apply_corrections(partial)
+        restore_subsets(partial, later)
         split(partial)
         partial.rename(target)
     except OSError as error:

@@ -52,7 +52,7 @@ def write_status(directory: Path, state: str, **fields: Any) -> None:
 def locked(directory: Path) -> Iterator[None]:
     """Hold a directory against other processes; waits where one has it, as long as that lives."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as file:
+    with (directory / ".lock").open("a", encoding="utf-8") as file:
         try:
             import fcntl
         except ImportError:  # not on Windows: one command at a time there

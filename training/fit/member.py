@@ -11,33 +11,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.utils.data import Dataset
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.models.position_model import build_model
-from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.threads import limit_threads, max_threads
-from training.config import BEST, AugmentSettings, TrainConfig, TrainerSettings, to_dict
-from training.data.augment import EvaluationTransform, TrainTransform
-from training.data.dataset import PhotoDataset
+from training.config import BEST, TrainConfig, TrainerSettings, to_dict
 from training.data.epoch_sampler import EpochSampler
-from training.data.photo_cache import cached_pixels
 from training.fit.callbacks import EpochReport
-from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
 from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
-from training.fit.loaders import make_loaders
+from training.fit.loaders import datasets, loaders
 from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
-from training.fit.repeatable import RandomNumbers, epochs_in
+from training.fit.repeatable import PlateauResume, RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
@@ -75,25 +68,26 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
         return weights
     limit_threads(config.trainer.num_threads or max_threads())
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = _module(config, data)
-    train, val = _datasets(config, data, image, module.frozen)
+    module = build_module(config, data)
+    train, val = datasets(config, data, image, module.frozen)
     resume_from = _last_checkpoint(run_dir)
     sampler = EpochSampler(len(data.train_paths), seed, epochs_in(resume_from))
-    loaders = make_loaders(train, val, config.trainer, sampler)
+    train_loader, val_loader = loaders(train, val, config.trainer, sampler)
     checkpoints = _checkpoints(config.trainer.keep, run_dir / "checkpoints")
-    with _quiet_lightning():
+    with quiet_lightning():
         callbacks = [
             DivergenceGuard(config, seed, median_position_error_m(data.train_enu_m)),
             GapReport(config, seed),
             *checkpoints,
             RandomNumbers(seed, sampler),
+            PlateauResume(),
         ]
         trainer = _trainer(config.trainer, seed, run_dir, callbacks)
         warn_of_device(trainer.strategy.root_device, config)
-        if _autocasts_on_cpu(trainer):
+        if autocasts_on_cpu(trainer):
             run_depthwise_in_float32(module)
         try:
-            trainer.fit(module, *loaders, ckpt_path=resume_from)
+            trainer.fit(module, train_loader, val_loader, ckpt_path=resume_from)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
         except OSError as error:  # its own text names a temporary file
@@ -157,7 +151,8 @@ def _relevant(config: TrainConfig) -> dict:
     return kept
 
 
-def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+def build_module(config: TrainConfig, data: TrainingSet) -> PositionModule:
+    """The member before its training."""
     cells = None if data.cells_enu_m is None else torch.from_numpy(data.cells_enu_m)
     return PositionModule(
         build_model(config.model, config.weights, cells),
@@ -166,42 +161,6 @@ def _module(config: TrainConfig, data: TrainingSet) -> PositionModule:
         config.scheduler,
         steps_per_epoch=-(-len(data.train_paths) // config.trainer.batch_size),
         cached=config.trainer.cached_views > 0,
-    )
-
-
-def _datasets(
-    config: TrainConfig, data: TrainingSet, image: ImageSpec, frozen: FrozenStages | None
-) -> tuple[Dataset, Dataset]:
-    """The train and the val data set: of images, or of cached features."""
-    if not config.trainer.cached_views or frozen is None:
-        return _photo_datasets(config.augment, data, image)
-    recipe = FeatureRecipe(
-        image,
-        config.augment,
-        views=config.trainer.cached_views,
-        backbone=config.model.backbone,
-        weights=config.weights,
-        frozen_stages=config.optimizer.frozen_stages,
-    )
-    return _feature_datasets(recipe, data, frozen)
-
-
-def _photo_datasets(augment: AugmentSettings, data: TrainingSet, image: ImageSpec) -> tuple[Dataset, Dataset]:
-    read = cached_pixels(data.pool, image)
-    augmented, plain = TrainTransform(augment, image), EvaluationTransform(image)
-    return (
-        PhotoDataset(data.train_paths, data.train_enu_m, image, augmented, data.train_weights, read),
-        PhotoDataset(data.val_paths, data.val_enu_m, image, plain, read=read),
-    )
-
-
-def _feature_datasets(recipe: FeatureRecipe, data: TrainingSet, frozen: FrozenStages) -> tuple[Dataset, Dataset]:
-    features = cached_features(recipe, data.pool, frozen)
-    row_of = {path: row for row, path in enumerate(data.pool)}
-    train, val = (np.array([row_of[path] for path in paths], dtype=int) for paths in (data.train_paths, data.val_paths))
-    return (
-        CachedFeatureDataset(features, train, data.train_enu_m, augmented=True, weights=data.train_weights),
-        CachedFeatureDataset(features, val, data.val_enu_m, augmented=False),
     )
 
 
@@ -224,7 +183,7 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: Sequen
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
-        precision=_lightning_precision(settings.precision, settings.accelerator),
+        precision=lightning_precision(settings.precision, settings.accelerator),
         logger=False,
         callbacks=callbacks,
         enable_progress_bar=False,
@@ -233,7 +192,8 @@ def _trainer(settings: TrainerSettings, seed: int, run_dir: Path, others: Sequen
     )
 
 
-def _lightning_precision(precision: str, accelerator: str) -> Precision:
+def lightning_precision(precision: str, accelerator: str) -> Precision:
+    """Lightning's name of a precision; `auto` takes what the device computes fast."""
     named: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     if precision != "auto":
         return named[precision]
@@ -243,7 +203,8 @@ def _lightning_precision(precision: str, accelerator: str) -> Precision:
     return named["bf16" if supported() else "fp32"]
 
 
-def _autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+def autocasts_on_cpu(trainer: pl.Trainer) -> bool:
+    """Whether the networks run in bfloat16 on a CPU."""
     return trainer.strategy.root_device.type == "cpu" and trainer.precision == "bf16-mixed"
 
 
@@ -263,7 +224,7 @@ def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Turn off Lightning's own hints on loaders and loggers, which this program has chosen."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level

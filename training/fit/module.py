@@ -55,14 +55,14 @@ class PositionModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         images, targets, weights = batch
-        terms, errors_m = self._losses_and_errors(images, targets)
+        terms, errors_m = self.losses_and_errors(images, targets)
         metrics = {"train_loss": terms.mean(), "train_mean_error_m": errors_m.mean()}
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
         return (weights * terms).mean()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         images, targets, _ = batch
-        terms, errors_m = self._losses_and_errors(images, targets)
+        terms, errors_m = self.losses_and_errors(images, targets)
         metrics = {"val_loss": terms.mean(), "val_mean_error_m": errors_m.mean()}
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(targets), sync_dist=True)
 
@@ -72,13 +72,19 @@ class PositionModule(pl.LightningModule):
         return self.model
 
     def configure_optimizers(self) -> Any:
+        optimizer = self.build_optimizer()
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW with one group of parameters for the backbone and one for the head."""
         backbone_lr, head_lr = self.learning_rates
         groups = [
             {"params": list(self.model.backbone.parameters()), "lr": backbone_lr},
             {"params": list(self.model.head.parameters()), "lr": head_lr},
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.optimizer_settings.weight_decay)
-        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
+        # one pass over all parameters, where the device has it: a quarter of the time on a CPU
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.AdamW(groups, weight_decay=self.optimizer_settings.weight_decay, fused=fused)
 
     def on_train_batch_start(self, *args: Any) -> None:
         """Linear warm-up. The schedules act at the end of an epoch and do not interfere."""
@@ -98,7 +104,7 @@ class PositionModule(pl.LightningModule):
         )
         return {"scheduler": plateau, "monitor": "val_loss"}
 
-    def _losses_and_errors(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def losses_and_errors(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Unweighted losses (B,) and distance errors (B,) in metres."""
         images = images.float().contiguous(memory_format=torch.channels_last)
         if self.frozen is not None and not self.cached:

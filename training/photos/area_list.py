@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from training.photos.map_files import kind_of_map
+from training.photos.sessions import Folders, folder_session
 from training.photos.tables import read_bytes, write_table
 from training.photos.user_tables import UserRow, read_user_rows
 
@@ -28,13 +29,27 @@ def read_area_list(path: Path) -> list[UserRow]:
     return [row for row in read_user_rows(path, required=("area",)) if row.text("area")]
 
 
-def write_areas_by_photo(dataset_dir: Path, areas: Mapping[str, str], files: Mapping[str, str]) -> None:
-    """Write areas_by_photo.csv: photo_id, file, area. Raises DatasetError.
+def write_areas_by_photo(
+    dataset_dir: Path, photos: pd.DataFrame, labelled: Mapping[str, str], folders: Folders
+) -> dict[str, int]:
+    """Write the areas that folders or a table of labels give: areas_by_photo.csv with photo_id, file and area.
 
     Args:
         dataset_dir: The data set.
-        areas: Areas by photo_id.
-        files: Paths below the photo folder by photo_id.
+        photos: The new photos.csv.
+        labelled: Areas by file, of the table of labels; they go before folders.
+        folders: What sub-folders are.
+
+    Returns:
+        Number of photos by area. Nothing is written without any.
+
+    Raises:
+        DatasetError: The file cannot be written.
     """
-    rows = [{"photo_id": photo_id, "file": files[photo_id], "area": area} for photo_id, area in areas.items()]
-    write_table(Path(dataset_dir) / AREAS_BY_PHOTO_CSV, pd.DataFrame(rows, columns=["photo_id", "file", "area"]))
+    by_folder = folders is Folders.AREA
+    areas = [labelled.get(file) or (folder_session(file) if by_folder else "") for file in photos["file"]]
+    table = photos[["photo_id", "file"]].assign(area=areas)
+    table = table[table["area"] != ""]
+    if len(table):
+        write_table(Path(dataset_dir) / AREAS_BY_PHOTO_CSV, table)
+    return table["area"].value_counts().sort_index().to_dict()

@@ -13,12 +13,19 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from training.photos.decisions import LABEL, TRAIN, parse_decision
 from training.photos.exif import position_problem
 from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
 from training.photos.photo_id import is_photo_id
 from training.photos.photo_names import PhotoNames
+from training.photos.row_errors import OnError, RowError, report_or_raise
 from training.photos.user_tables import UserRow
+
+
+class UnknownPhotoError(RowError):
+    """A row whose photo is not in the data set."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +52,47 @@ class Correction:
         return self.decision in (LABEL, TRAIN) and not math.isnan(self.latitude_deg)
 
 
-def read_batch(path: Path, names: PhotoNames) -> list[Correction]:
-    """All rows of a file of corrections. Raises DatasetError with the line of an invalid row."""
-    corrections = [to_correction(row, names) for row in read_feature_rows(path, is_known=names.knows)]
-    moves = [(correction.latitude_deg, correction.longitude_deg) for correction in corrections if correction.moves]
-    warn_if_rounded(path, moves)
-    places: dict[str, str] = {}
-    for correction in corrections:
-        if correction.photo_id in places:
-            first = places[correction.photo_id]
-            raise correction.row.error(f"repeats the photo of {first}; delete one of the rows")
-        places[correction.photo_id] = correction.row.place
-    return corrections
+def read_batch(path: Path, names: PhotoNames, on_error: OnError | None = None) -> list[Correction]:
+    """The rows of a file of corrections.
+
+    Args:
+        path: The file.
+        names: The photos.
+        on_error: Takes each invalid row, which is left out; None raises the error. Of rows that say different things
+            of one photo all are.
+
+    Raises:
+        DatasetError: The file cannot be read, or, without `on_error`, a row is invalid.
+    """
+    corrections: dict[str, Correction] = {}
+    contradicted: dict[str, list[Correction]] = {}
+    for row in read_feature_rows(path, is_known=names.knows, on_error=on_error):
+        try:
+            correction = to_correction(row, names)
+        except RowError as error:
+            report_or_raise(error, on_error)
+            continue
+        first = corrections.setdefault(correction.photo_id, correction)
+        if on_error is None and first is not correction:
+            raise row.error(f"repeats the photo of {first.row.place}; delete one of the rows")
+        if not _says_the_same(first, correction):
+            contradicted.setdefault(correction.photo_id, [first]).append(correction)
+    for rows in contradicted.values():
+        for one, other in zip(rows, [*rows[1:], rows[0]], strict=True):
+            report_or_raise(one.row.error(f"contradicts {other.row.place} on the same photo; delete one"), on_error)
+        del corrections[rows[0].photo_id]
+    kept = list(corrections.values())
+    warn_if_rounded(path, [(one.latitude_deg, one.longitude_deg) for one in kept if one.moves])
+    return kept
+
+
+def _says_the_same(one: Correction, other: Correction) -> bool:
+    first, second = ((own.latitude_deg, own.longitude_deg, own.accuracy_m) for own in (one, other))
+    return one.decision == other.decision and np.array_equal(first, second, equal_nan=True)
 
 
 def to_correction(row: UserRow, names: PhotoNames) -> Correction:
+    """What a row of a user's table says. Raises RowError."""
     photo_id = _find_photo(row, names)
     try:
         decision = parse_decision(row.text("decision")) or LABEL
@@ -74,7 +107,7 @@ def to_correction(row: UserRow, names: PhotoNames) -> Correction:
 def _accuracy(row: UserRow) -> float:
     accuracy_m = row.number("gps_accuracy_m")
     if accuracy_m <= 0.0:
-        raise row.error(f"gps_accuracy_m is {accuracy_m:g}, expected metres above 0; correct it or empty it")
+        raise row.error(f"accuracy {accuracy_m:g} m, expected more than 0; correct it or empty it")
     return accuracy_m
 
 
@@ -92,12 +125,19 @@ def _find_photo(row: UserRow, names: PhotoNames) -> str:
     if not key:
         raise row.error("names no photo; fill photo_id or file (in a map: the name of the point)")
     if not found:
-        raise row.error(f"no photo '{key}' in the data set; correct the name or delete the row")
+        raise UnknownPhotoError(row.path, row.place, f"no photo '{key}' in the data set{_hint(file or key, names)}")
     if len(found) > 1:
         raise row.error(
             f"{len(found)} photos are named '{key}': {names.describe(found)}; give the path or the photo_id"
         )
     return next(iter(found))
+
+
+def _hint(key: str, names: PhotoNames) -> str:
+    others = names.find_file(key) or names.same_name(key)
+    if others:
+        return f"; is it {names.describe(others)}? Then name that, and no other photo_id"
+    return "; correct the name or delete the row"
 
 
 def _by_id(photo_id: str, names: PhotoNames) -> set[str]:

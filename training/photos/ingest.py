@@ -11,16 +11,18 @@ import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import remove_partial_files
+from training.photos.area_list import write_areas_by_photo
 from training.photos.decode import DecodedPhoto, DecodeTask
 from training.photos.exif import position_problem
 from training.photos.label_table import Label, check_against_exif, match_files, read_label_table
-from training.photos.manifest import REJECTED_COLUMNS, read_photos
+from training.photos.manifest import PHOTO_COLUMNS, REJECTED_COLUMNS, read_photos
 from training.photos.parallel import store_photos
+from training.photos.photo_history import keep_former_names
 from training.photos.photo_id import photo_key
 from training.photos.photo_names import PhotoNames
 from training.photos.photo_rows import has_position, position_of, position_sources, size_warnings, to_table
 from training.photos.session_overlap import session_warnings
-from training.photos.sessions import SessionsBy
+from training.photos.sessions import Folders, SessionsBy, sessions_with
 from training.photos.source import find_photos
 from training.photos.stored_images import StoredImages, begin_change, read_stored_images, write_stored_images
 from training.photos.tables import write_table
@@ -43,6 +45,7 @@ class IngestSummary:
         skipped: Photos in folders of photo managers and systems, which are not read, by the folder's name.
         removed: Photos that were in photos.csv before and are not any more.
         sessions: Photos by session.
+        areas: Photos by area, where folders or the table of labels give areas.
         warnings: What to know of the positions and the sessions, one line each.
     """
 
@@ -56,6 +59,7 @@ class IngestSummary:
     skipped: dict[str, int]
     removed: int
     sessions: dict[str, int]
+    areas: dict[str, int]
     warnings: tuple[str, ...]
 
 
@@ -65,9 +69,10 @@ def ingest(
     labels_csv: Path | None = None,
     progress: bool = True,
     workers: int | None = None,
-    sessions_by: SessionsBy = SessionsBy.FOLDER,
+    sessions_by: SessionsBy | None = None,
     size_px: int | None = None,
     shrink: bool = False,
+    folders: Folders | None = None,
 ) -> IngestSummary:
     """Read all photos with a known position into a data set.
 
@@ -85,19 +90,25 @@ def ingest(
         labels_csv: Table of positions and other columns.
         progress: Show a progress bar.
         workers: Decoding processes; None takes one per core.
-        sessions_by: What makes a session, where the table has none.
+        sessions_by: What makes a session, where the table has none; by default folders, or time where these are not
+            sessions.
         size_px: Side of the stored copies. None keeps the data set's, as does a smaller one than that without `shrink`.
         shrink: Take a smaller `size_px` too.
+        folders: What sub-folders are; None is what they were in the run before, and sessions in a new data set.
 
     Raises:
         DatasetError: The folder has no photos or the table an invalid row: nothing is written. No photo can be used, or
             the data set has none of these photos: photos.csv is not changed.
     """
     photo_dir, dataset_dir = Path(photo_dir), Path(dataset_dir)
+    before = read_stored_images(dataset_dir)
+    folders = folders or _folders_before(before.arguments)
+    by = sessions_with(folders, sessions_by)
     folder = find_photos(photo_dir, dataset_dir)
     labels, rejected = _read_labels(labels_csv, list(folder.photos))
     rejected |= folder.unreadable
-    known, before = _known_photos(dataset_dir), read_stored_images(dataset_dir)
+    previous = _previous_photos(dataset_dir)
+    known = dict(zip(map(photo_key, previous["photo_id"]), previous["session"], strict=True))
     stored_px, images_dir = before.size_for(size_px, shrink or not known), dataset_dir / "images"
     tasks = [
         DecodeTask(path, file, has_position(labels.get(file)), images_dir, folder.sidecars.get(file, ()), stored_px)
@@ -109,15 +120,18 @@ def ingest(
     stored = store_photos(tasks, progress, workers)
     check_against_exif(Path(labels_csv or ""), labels, {photo.file: photo.exif for photo in stored})
     kept = _keep_usable(stored, labels, rejected)
-    photos, without_row = to_table(kept, labels, sessions_by)
+    photos, without_row = to_table(kept, labels, by, folders)
     kept = [photo for photo in kept if photo.file not in without_row]
     rejected |= without_row
     _write_rejected(dataset_dir, rejected)
     if labels_csv is None and rejected:
         _hint_at_table(photo_dir)
     _check_kept(kept, rejected, known, photo_dir, dataset_dir)
+    keep_former_names(dataset_dir, previous, photos)
+    areas = write_areas_by_photo(dataset_dir, photos, {file: label.area for file, label in labels.items()}, folders)
     write_table(dataset_dir / "photos.csv", photos)
-    write_stored_images(dataset_dir, StoredImages(stored_px, None, _arguments(photo_dir, labels_csv, sessions_by)))
+    arguments = _arguments(photo_dir, labels_csv, by, folders)
+    write_stored_images(dataset_dir, StoredImages(stored_px, None, arguments))
     return IngestSummary(
         photos=len(photos),
         decoded=sum(photo.is_new for photo in kept),
@@ -129,19 +143,27 @@ def ingest(
         skipped=folder.skipped,
         removed=len(known.keys() - set(map(photo_key, photos["photo_id"]))),
         sessions=photos["session"].value_counts().sort_index().to_dict(),
+        areas=areas,
         warnings=(
             *size_warnings(photos, stored_px, size_px),
             *position_sources(photos),
-            *session_warnings(photos, known, sessions_by),
+            *session_warnings(photos, known, by),
         ),
     )
 
 
-def _arguments(photo_dir: Path, labels_csv: Path | None, sessions_by: SessionsBy) -> tuple[str, ...]:
+def _arguments(photo_dir: Path, labels_csv: Path | None, by: SessionsBy, folders: Folders) -> tuple[str, ...]:
     """The command line that gives the same table again."""
     labels = () if labels_csv is None else ("--labels", str(labels_csv))
-    sessions = () if sessions_by is SessionsBy.FOLDER else ("--sessions-by", sessions_by.value)
-    return (str(photo_dir), *labels, *sessions)
+    kind = () if folders is Folders.SESSION else ("--folders", folders.value)
+    sessions = () if by is sessions_with(folders, None) else ("--sessions-by", by.value)
+    return (str(photo_dir), *labels, *kind, *sessions)
+
+
+def _folders_before(arguments: tuple[str, ...]) -> Folders:
+    """What sub-folders were in the run before."""
+    given = arguments[arguments.index("--folders") + 1 :] if "--folders" in arguments else ()
+    return next((Folders(text) for text in given[:1] if text in [own.value for own in Folders]), Folders.SESSION)
 
 
 def _read_labels(labels_csv: Path | None, files: list[str]) -> tuple[dict[str, Label], dict[str, str]]:
@@ -183,15 +205,14 @@ def _hint_at_table(photo_dir: Path) -> None:
             return
 
 
-def _known_photos(dataset_dir: Path) -> dict[str, str]:
-    """Sessions of the photos of the previous run, by the key of the photo, whatever the form of its id."""
+def _previous_photos(dataset_dir: Path) -> pd.DataFrame:
+    """photos.csv of the previous run, empty without one."""
     if not (dataset_dir / "photos.csv").exists():
-        return {}
+        return pd.DataFrame(columns=list(PHOTO_COLUMNS), dtype=object)
     try:
-        photos = read_photos(dataset_dir)
+        return read_photos(dataset_dir)
     except DatasetError as error:
         raise DatasetError(f"{error}; or move the file away, and `ingest` writes it anew") from error
-    return dict(zip(map(photo_key, photos["photo_id"]), photos["session"], strict=True))
 
 
 def _write_rejected(dataset_dir: Path, rejected: dict[str, str]) -> None:

@@ -30,6 +30,7 @@ class Label:
     longitude_deg: float
     captured_at: str
     session: str
+    area: str
     camera: str
     night: bool | None
     gps_accuracy_m: float
@@ -147,6 +148,7 @@ def _to_label(row: UserRow, names: PhotoNames) -> Label:
         longitude_deg=longitude,
         captured_at=_captured_at(row),
         session=row.text("session"),
+        area=row.text("area"),
         camera=row.text("camera"),
         night=row.flag("night"),
         gps_accuracy_m=row.number("gps_accuracy_m"),

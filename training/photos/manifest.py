@@ -100,6 +100,14 @@ def read_rejected(dataset_dir: Path) -> pd.DataFrame:
     return read_table(Path(dataset_dir) / "rejected.csv", REJECTED_COLUMNS)
 
 
+def read_review(dataset_dir: Path) -> pd.DataFrame:
+    """The photos of review.csv, the worst first. Raises DatasetError."""
+    path = Path(dataset_dir) / "review.csv"
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file; run `apply-corrections {dataset_dir}` first")
+    return read_table(path, {"photo_id": "key", "file": "text"})
+
+
 def read_splits(dataset_dir: Path) -> pd.DataFrame:
     """Read splits.csv (SPLIT_COLUMNS). Raises DatasetError."""
     return read_table(Path(dataset_dir) / "splits.csv", SPLIT_COLUMNS)

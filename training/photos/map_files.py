@@ -11,19 +11,21 @@ import json
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
 
 from campus_visual_gps.errors import DatasetError
 from training.photos.column_names import canonical_name
 from training.photos.map_xml import child_text, kml_members, parse_xml, read_kmz
+from training.photos.row_errors import OnError, RowError, report_or_raise
 from training.photos.tables import read_bytes
 from training.photos.text_encoding import decode_text
 from training.photos.user_tables import IsKnown, UserRow, read_user_rows
 
 _log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
 
 KMZ, XML, JSON = "kmz", "xml", "json"
 MAP_SUFFIXES = (".kml", ".kmz", ".gpx", ".geojson", ".json")
@@ -47,8 +49,11 @@ def read_feature_rows(
     required: Sequence[str] = (),
     headerless: Sequence[str] = (),
     is_known: IsKnown = lambda text: False,
+    on_error: OnError | None = None,
 ) -> list[UserRow]:
     """The rows of a user's table (`read_user_rows`), or the points of a map. The content decides, not the suffix.
+
+    `on_error` takes each invalid row, which is left out; None raises the error.
 
     Raises:
         DatasetError: The file cannot be read as either, or a row is invalid.
@@ -56,15 +61,25 @@ def read_feature_rows(
     data = read_bytes(path)
     kind = kind_of_map(path, data)
     if kind == KMZ:
-        rows = _kmz_rows(path, data)
+        rows = _kmz_rows(path, data, on_error)
     elif kind == XML:
-        rows = _xml_rows(path, data)
+        rows = _xml_rows(path, data, on_error)
     elif kind == JSON:
         rows = _geojson_rows(path, data)
     else:
-        rows = [_placed(row) for row in read_user_rows(path, required, headerless, is_known)]
-        return _only_points(path, rows, is_map=False)
-    return _only_points(path, rows, is_map=True)
+        table = read_user_rows(path, required, headerless, is_known, on_error)
+        rows = _each(table, _placed, on_error)
+    return _only_points(path, rows, is_map=bool(kind))
+
+
+def _each(items: Iterable[_Item], read: Callable[[_Item], UserRow], on_error: OnError | None) -> list[UserRow]:
+    rows = []
+    for item in items:
+        try:
+            rows.append(read(item))
+        except RowError as error:
+            report_or_raise(error, on_error)
+    return rows
 
 
 def kind_of_map(path: Path, data: bytes) -> str:
@@ -132,11 +147,11 @@ def _only_points(path: Path, rows: list[UserRow], is_map: bool) -> list[UserRow]
     return points
 
 
-def _kmz_rows(path: Path, data: bytes) -> list[UserRow]:
-    return [row for name, content in read_kmz(path, data) for row in _xml_rows(path, content, name)]
+def _kmz_rows(path: Path, data: bytes, on_error: OnError | None) -> list[UserRow]:
+    return [row for name, content in read_kmz(path, data) for row in _xml_rows(path, content, on_error, name)]
 
 
-def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
+def _xml_rows(path: Path, data: bytes, on_error: OnError | None, inside: str = "") -> list[UserRow]:
     root = parse_xml(path, data, inside)
     if root.tag == "gpx":
         return _gpx_rows(path, root)
@@ -144,10 +159,10 @@ def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
         raise DatasetError(
             f"{path}: expected KML, GPX, GeoJSON or a table, got <{root.tag}>; export it as one of these"
         )
-    places = [(place, int(place.attrib.get("line", 0))) for place in root.iter("Placemark")]
-    rows = [_placemark(path, place, line, inside) for place, line in places]
+    places = list(root.iter("Placemark"))
+    rows = _each(places, lambda place: _placemark(path, place, int(place.attrib.get("line", 0)), inside), on_error)
     links = [child_text(link, "href") for link in root.iter("NetworkLink")]
-    if links and not rows:
+    if links and not places:
         raise DatasetError(
             f"{path}: holds only a link to {links[0]}, no points; export the layer itself (My Maps: without 'Keep "
             "data up to date with network link')"
@@ -156,7 +171,7 @@ def _xml_rows(path: Path, data: bytes, inside: str = "") -> list[UserRow]:
     other += [f"link to {link}" for link in links]
     if other:
         _log.warning("%s: not used: %s", path, ", ".join(other))
-    if not rows:
+    if not places:
         _log.warning("%s%s: holds no points", path, f" ({inside})" if inside else "")
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from training.photos.exif import PhotoExif
 from training.photos.label_table import Label
 from training.photos.manifest import PHOTO_COLUMNS
 from training.photos.photo_file import one_line
-from training.photos.sessions import SessionsBy, assign_sessions, instants_s, is_night
+from training.photos.sessions import Folders, SessionsBy, assign_sessions, instants_s, is_night
 
 _EXIF_COLUMNS = ("captured_at", "camera", "altitude_m", "gps_accuracy_m", "heading_deg")
 
@@ -28,7 +29,10 @@ def position_of(photo: DecodedPhoto, label: Label | None) -> tuple[float, float]
 
 
 def to_table(
-    photos: list[DecodedPhoto], labels: dict[str, Label], sessions_by: SessionsBy = SessionsBy.FOLDER
+    photos: list[DecodedPhoto],
+    labels: dict[str, Label],
+    sessions_by: SessionsBy = SessionsBy.FOLDER,
+    folders: Folders = Folders.SESSION,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table photos.csv (PHOTO_COLUMNS), in the order of the photos; and reasons by file for those without a row.
 
@@ -44,6 +48,8 @@ def to_table(
     unnamed = table["session"] == ""
     if unnamed.any():
         files, times, longitudes = (list(table[unnamed][name]) for name in ("file", "captured_at", "longitude_deg"))
+        if folders is not Folders.SESSION:
+            files = [PurePosixPath(file).name for file in files]
         table.loc[unnamed, "session"] = assign_sessions(files, times, longitudes, sessions_by)
     table["night"] = table["night"].astype("boolean")
     return table, rejected

@@ -35,6 +35,36 @@ class SessionsBy(str, Enum):
         return cls(text)
 
 
+class Folders(str, Enum):
+    """What the sub-folders of the photo folder are."""
+
+    SESSION = "session"
+    AREA = "area"  # areas of the site; sessions come from time
+    IGNORE = "ignore"
+
+    @classmethod
+    def parse(cls, text: str) -> Folders:
+        """Raises DatasetError for another text."""
+        if text not in [own.value for own in cls]:
+            raise DatasetError(f"folders '{text}': expected {', '.join(own.value for own in cls)}")
+        return cls(text)
+
+
+def sessions_with(folders: Folders, by: SessionsBy | None) -> SessionsBy:
+    """What makes a session where folders mean that; `by` is what was asked for, if anything.
+
+    Raises:
+        DatasetError: Folders cannot be sessions and something else.
+    """
+    if folders is Folders.SESSION:
+        return by or SessionsBy.FOLDER
+    if by is SessionsBy.FOLDER:
+        raise DatasetError(
+            f"folders are either sessions or '{folders.value}'; leave out --sessions-by, or give time or day"
+        )
+    return by or SessionsBy.TIME
+
+
 def folder_session(file: str) -> str:
     """The sub-folder of a photo, "" for the photo folder itself."""
     folder = PurePosixPath(file).parent.as_posix()

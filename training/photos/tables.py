@@ -17,6 +17,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from training.photos.csv_text import CsvError, decode_utf8, format_record, parse_records
+from training.photos.row_errors import RowError
 
 DTYPES = {"number": np.float64, "optional number": np.float64, "integer": np.int64, "flag": "boolean"}
 
@@ -29,9 +30,9 @@ class Row:
     line: int
     values: dict[str, str]
 
-    def error(self, what: str) -> DatasetError:
+    def error(self, what: str) -> RowError:
         """An error that names the file and the line."""
-        return DatasetError(f"{self.path}, line {self.line}: {what}")
+        return RowError(self.path, f"line {self.line}", what)
 
     def text(self, column: str, required: bool = False) -> str:
         """The cell; "" if the column or the value is missing. Raises DatasetError."""

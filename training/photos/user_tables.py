@@ -17,6 +17,7 @@ from campus_visual_gps.errors import DatasetError
 from training.photos.column_names import UNIT_CELLS, canonical_name
 from training.photos.csv_text import CsvError, parse_records
 from training.photos.quantities import has_decimal_comma, parse_coordinate, parse_number
+from training.photos.row_errors import OnError, RowError, report_or_raise
 from training.photos.tables import Row, check_columns, read_bytes
 from training.photos.text_encoding import decode_text
 
@@ -43,9 +44,9 @@ class UserRow(Row):
         """Where the row stands in its file."""
         return ", ".join([*([self.inside] if self.inside else []), *([f"line {self.line}"] if self.line else [])])
 
-    def error(self, what: str) -> DatasetError:
+    def error(self, what: str) -> RowError:
         """An error that names the file and the place in it."""
-        return DatasetError(f"{self.path}, {self.place}: {what}")
+        return RowError(self.path, self.place, what)
 
     def number(self, column: str, required: bool = False) -> float:
         """The cell as a number, degrees for a coordinate; NaN if it is empty. Raises DatasetError."""
@@ -85,6 +86,7 @@ def read_user_rows(
     required: Sequence[str] = (),
     headerless: Sequence[str] = (),
     is_known: IsKnown = lambda text: False,
+    on_error: OnError | None = None,
 ) -> list[UserRow]:
     """Read a table that a user wrote or exported. Rows without any value are skipped.
 
@@ -94,6 +96,7 @@ def read_user_rows(
         headerless: Names of the first columns of a table whose first line is data.
         is_known: Whether a cell names a photo. It decides between encodings, and finds the column of the photos where
             its name is in no list.
+        on_error: Takes each invalid row, which is left out; None raises the error.
 
     Raises:
         DatasetError: The file is missing, empty or not a table; a required column is missing; a row has other fields.
@@ -105,7 +108,12 @@ def read_user_rows(
     columns = layout.columns
     check_columns(path, layout.records[max(layout.header, 0)][0], columns, required)
     data = layout.records[layout.header + 1 :]
-    kept = [(line, _fit(path, line, cells, columns, required, layout)) for line, cells in data]
+    kept = []
+    for line, cells in data:
+        try:
+            kept.append((line, _fit(path, line, cells, columns, required, layout)))
+        except RowError as error:
+            report_or_raise(error, on_error)
     kept = [(line, cells) for line, cells in kept if any(cells) and not _is_second_header(cells, columns, layout)]
     values = [(line, dict(zip(columns, cells, strict=True))) for line, cells in kept]
     decimal_comma = any(has_decimal_comma(row.get(name, "")) for _, row in values for name in _AXES)
@@ -189,7 +197,8 @@ def _layout(
     counts = [len({name for name in found if name}) for found in names]
     header = counts.index(max(counts))
     cells = records[header][1]
-    if counts[header] >= 2 or "WKT" in names[header]:
+    is_list = len(cells) == counts[header] == 1 and any(is_known(own[0]) for _, own in records[header + 1 :])
+    if counts[header] >= 2 or "WKT" in names[header] or is_list:
         columns = _unique(cells, names[header])
         columns = _with_photo_column(columns, records[header + 1 :], required, is_known)
         return _Layout(delimiter, records, header, columns, counts[header] + 1)
@@ -250,14 +259,16 @@ def _fit(
         hint = "correct the row"
         if layout.delimiter == ",":
             hint += " (a decimal comma cuts a number in two: write points, or separate by semicolons)"
-        raise DatasetError(
-            f"{path}, line {line}: {len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); {hint}"
+        raise RowError(
+            path, f"line {line}", f"{len(cells)} fields, expected {len(columns)} ({', '.join(columns)}); {hint}"
         )
     cells = [*cells, *([""] * len(absent))]
     if layout.delimiter == "," and _cut_at_commas(cells, columns):
-        raise DatasetError(
-            f"{path}, line {line}: latitude and longitude are whole numbers with a number behind them: decimal commas "
-            "in a comma-separated table have two meanings; write decimal points, or separate by semicolons"
+        raise RowError(
+            path,
+            f"line {line}",
+            "latitude and longitude are whole numbers with a number behind them: decimal commas in a comma-separated "
+            "table have two meanings; write decimal points, or separate by semicolons",
         )
     return cells
 

@@ -30,6 +30,7 @@ _LIGHT_STYLES = {
     DAY: {"color": "#f2b134", "hatch": "", "ls": "-"},
     "light unknown": {"color": "#b4b4b4", "hatch": "...", "ls": ":"},
 }
+_MOST_BARS = 60
 _LONGEST = 38
 _LONGEST_PHOTO = 48
 
@@ -38,13 +39,19 @@ def error_groups(metrics: ReportMetrics) -> Figure:
     """Mean error with its interval by light and session."""
     rows = [(row, "light") for row in light_rows(metrics)]
     rows += [(row, "session") for row in group_rows(metrics, "session")]
-    return _bars(rows, metrics, "Mean distance error by light and session (number of photos)")
+    return _bars(rows[:_MOST_BARS], metrics, f"Mean distance error by light and session{_shown(rows)} (photos)")
 
 
 def error_areas(metrics: ReportMetrics) -> Figure:
     """Mean error with its interval by area, the best area first (paper, table 4)."""
     rows = [(row, "area") for row in areas_by_error(metrics)]
-    return _bars(rows, metrics, "Mean distance error by area (number of photos, maximum)", with_maximum=True)
+    title = f"Mean distance error by area{_shown(rows)} (photos, maximum)"
+    return _bars(rows[-_MOST_BARS:], metrics, title, with_maximum=True)
+
+
+def _shown(rows: Sequence[tuple[TableRow, str]]) -> str:
+    """Where there are more groups than bars: the tables have all of them."""
+    return f", {_MOST_BARS} of {len(rows)}" if len(rows) > _MOST_BARS else ""
 
 
 def _bars(
@@ -68,7 +75,7 @@ def _bars(
     kinds = list(dict.fromkeys(kind for _, _, kind in bars))
     figure.legend(handles=_group_handles(kinds), loc="outside lower center", ncols=3, frameon=False)
     axes.set_xlabel("mean distance error, m")
-    axes.set_title(title, loc="left")
+    figure.suptitle(title, x=0.01, ha="left")  # over the labels too: beside them there may be little room
     plain(axes)
     return figure
 
@@ -160,7 +167,7 @@ def worst_errors(metrics: ReportMetrics) -> Figure:
     axes.set_yticks(range(len(photos)), [f"{y + 1}  {_photo_label(photo)}" for y, photo in enumerate(photos)])
     axes.set_ylim(len(photos) - 0.4, -0.6)
     axes.set(xlim=(0.0, 1.12 * max(reach, 1e-6)), xlabel="distance error, m")
-    axes.set_title(f"The worst {len(photos)} of {metrics.all.errors.n_photos} photos", loc="left")
+    figure.suptitle(f"The worst {len(photos)} of {metrics.all.errors.n_photos} photos", x=0.01, ha="left")
     shown = list(dict.fromkeys(_light_name(photo) for photo in photos))
     handles = [Patch(fc=_LIGHT_STYLES[n]["color"], ec="white", hatch=_LIGHT_STYLES[n]["hatch"], label=n) for n in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, title=night_line(metrics))
