@@ -70,9 +70,9 @@ def test_numbers_that_are_not_finite_are_named(tmp_path, text):
 
 
 def test_lists_and_whole_numbers_take_the_same_notations(tmp_path):
-    settings = ["augment.night_brightness=[1e-1, 2]", "seeds=[042, 1_000]", "size_px=0320", "trainer.max_epochs=+12"]
+    settings = ["augment.night_brightness=[1e-1, 1]", "seeds=[042, 1_000]", "size_px=0320", "trainer.max_epochs=+12"]
     config = load_config(_config(tmp_path, "{}"), settings)
-    assert config.augment.night_brightness == (0.1, 2.0)
+    assert config.augment.night_brightness == (0.1, 1.0)
     assert (config.seeds, config.size_px, config.trainer.max_epochs) == ((42, 1000), 320, 12)
 
 

@@ -177,7 +177,7 @@ def test_map_that_was_added_makes_the_labels_stale(dataset):
 
 LINK = "<NetworkLink><name>x</name><Link><href>https://www.google.com/maps/d/kml?mid=1</href></Link></NetworkLink>"
 TWO_PHOTOS = f"photo_id,file,decision\n{IDS['a.jpg']},ride/b.jpg,exclude\n"
-BROKEN = {
+BROKEN_FILES = {
     "KML that is only a network link": ("m.kml", kml(LINK), r"only a link to https://www\.google\.com"),
     "KML that was cut": ("m.kml", kml(point())[:-9], r"line \d: not valid XML"),
     "web page named .kml": ("m.kml", "<html><body>Sign in</body></html>", r"expected KML, GPX.*, got <html>"),
@@ -186,6 +186,11 @@ BROKEN = {
         '<!DOCTYPE x [<!ENTITY a "b">]>' + kml(point())[39:],
         r"XML with entities",
     ),
+    "KMZ that was cut": ("m.kmz", b"PK\x03\x04 cut", r"damaged archive"),
+    "GeoJSON that was cut": ("m.geojson", '{"type": "FeatureCollection"', r"line 1: not valid JSON"),
+    "workbook named .csv": ("m.csv", "PK\x03\x04", r"a workbook of a spreadsheet"),
+}
+BROKEN_ROWS = {
     "point of a map that names no photo": ("m.kml", kml(point("z.jpg")), r"line 3: no photo 'z\.jpg'"),
     "point that two photos could be": (
         "m.kml",
@@ -198,16 +203,15 @@ BROKEN = {
         kml(point(coordinates="31.2622,34.8027")),
         r"line 3: moves the label too far",
     ),
-    "KMZ that was cut": ("m.kmz", b"PK\x03\x04 cut", r"damaged archive"),
-    "GeoJSON that was cut": ("m.geojson", '{"type": "FeatureCollection"', r"line 1: not valid JSON"),
     "WKT without its end": ("m.csv", 'WKT,name\n"POINT (34.8 31.2",a.jpg\n', r"line 2: .*expected POINT"),
-    "workbook named .csv": ("m.csv", "PK\x03\x04", r"a workbook of a spreadsheet"),
     "photo_id and file of different photos": ("m.csv", TWO_PHOTOS, r"is a\.jpg, file 'ride/b\.jpg' is ride/b\.jpg"),
 }
+FILE_OUTCOME = "one line that names the place; the last labels stay"
+ROW_OUTCOME = "one line that names the place; the row is left out, or with --strict the last labels stay"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"), cases(BROKEN, "one line that names the place; with --strict the last labels stay")
+    ("name", "content", "message"), [*cases(BROKEN_FILES, FILE_OUTCOME), *cases(BROKEN_ROWS, ROW_OUTCOME)]
 )
 def test_broken_file_is_one_clear_line_and_the_last_labels_stay(dataset, name, content, message):
     apply_corrections(dataset)

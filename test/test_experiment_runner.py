@@ -70,7 +70,7 @@ def test_a_failure_is_recorded_and_the_other_rows_go_on(finished):
     }
     assert "no-such-file.pth" in status(out, "broken")["reason"] and "\n" not in status(out, "broken")["reason"]
     assert "broken" in status(out, "with_broken")["reason"]
-    assert "ingest --size 4096" in status(out, "large")["reason"]
+    assert "size_px 4096" in status(out, "large")["reason"]
     assert not (out / "table" / "broken" / "predictions.csv").exists()
 
 

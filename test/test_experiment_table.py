@@ -189,7 +189,7 @@ def test_a_size_beyond_the_stored_photos_cannot_run_and_says_what_would_help(fol
         folder, [ONE, {"name": "large", "overrides": {"size_px": 640}}, {"name": "all", "combine": ["a", "large"]}]
     )
     rows = make_plan([load_table(path)], data, folder, Budget(), (42,)).rows
-    assert not rows[0].obstacle and "`ingest --size 640`" in rows[1].obstacle
+    assert not rows[0].obstacle and "--size 640" in rows[1].obstacle
     assert rows[2].obstacle.startswith("needs row large, which cannot run")
 
 

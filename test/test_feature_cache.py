@@ -14,7 +14,7 @@ from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
 from training.data.augment import EvaluationTransform
 from training.data.dataset import PhotoDataset
-from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features, weights_key
 
 IMAGE = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 RECIPE = FeatureRecipe(IMAGE, AugmentSettings(), views=2, backbone="resnet18", weights="none", frozen_stages=2)
@@ -73,6 +73,12 @@ def test_the_seed_of_a_member_does_not_change_them_and_they_leave_it_alone(featu
         {"frozen_stages": 1},
         {"weights": "imagenet"},
         {"augment": AugmentSettings(night_p=0.5)},
+        {"augment": AugmentSettings(night_version="v1")},
+        {"augment": AugmentSettings(perspective_p=0.4)},
+        {"augment": AugmentSettings(horizontal_flip_p=0.5)},
+        {"augment": AugmentSettings(resized_crop_scale=(0.6, 1.0))},
+        {"augment": AugmentSettings(erasing_area=(0.02, 0.2))},
+        {"augment": AugmentSettings(hue=0.05)},
         {"image": dataclasses.replace(IMAGE, size_px=96)},
     ],
     ids=lambda change: next(iter(change)),
@@ -80,6 +86,12 @@ def test_the_seed_of_a_member_does_not_change_them_and_they_leave_it_alone(featu
 def test_another_recipe_has_another_file(change, paths):
     assert dataclasses.replace(RECIPE, **change).file(paths) != RECIPE.file(paths)
     assert RECIPE.file(paths[:2]) != RECIPE.file(paths)
+
+
+def test_another_version_of_the_augmentation_has_another_file(paths, monkeypatch):
+    before = RECIPE.file(paths)
+    monkeypatch.setattr("training.fit.feature_cache.AUGMENTATION_VERSION", -1)
+    assert RECIPE.file(paths) != before
 
 
 def test_training_draws_augmented_views_and_validation_takes_the_photo(features):
@@ -91,3 +103,12 @@ def test_training_draws_augmented_views_and_validation_takes_the_photo(features)
     assert len(val) == 2 and target.tolist() == [4.0, 5.0] and float(weight) == 1.0
     drawn = {train[0][0].numpy().tobytes() for _ in range(30)}
     assert drawn == {features[view, 2].tobytes() for view in (1, 2)}
+
+
+def test_random_weights_and_those_of_a_file_are_told_apart_by_their_values(frozen):
+    torch.manual_seed(1)
+    other = split_frozen_stages(build_backbone("resnet18"), RECIPE.frozen_stages)
+    for weights in ("none", "a/file.pth"):
+        assert weights_key(weights, frozen) != weights_key(weights, other)
+        assert weights_key(weights, frozen) == weights_key(weights, frozen)
+    assert weights_key("imagenet", frozen) == "imagenet"

@@ -75,6 +75,7 @@ def test_the_timed_steps_read_and_augment_their_images(config, photos, tmp_path,
         (["--photos", "nowhere"], "nowhere: no such folder; give photos to ingest with --photos DIR"),
         (["--batch", "7"], "expected at least one batch of 7 photos, got 6; give more photos or a smaller --batch"),
         (["--backbone", "resnet0"], "resnet0"),
+        (["--device", "bogus"], "device bogus cannot be used on this computer: "),
     ],
 )
 def test_bad_input_is_one_line(config, photos, arguments, message):

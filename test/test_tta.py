@@ -17,7 +17,6 @@ from training.augment_settings import AugmentSettings
 from training.config import to_dict
 from training.evaluate.predict import read_predictions
 from training.evaluate.tta import MATCHED, ORIGINAL, PHOTOMETRIC, TtaSettings, Views, augmentation, average_views
-from training.evaluate.tta_columns import with_views_as_answers
 from training.report.evaluation import evaluate
 from training.report.evaluation_options import EvaluationOptions
 
@@ -145,18 +144,6 @@ def test_evaluate_reports_views_beside_the_plain_ensemble(tmp_path):
         difference = errors_m.mean() - predictions["error_m"].mean()
         assert flat[f"tta.{mode}.mean_difference_m"] == pytest.approx(difference)
         assert flat[f"tta.{mode}.seconds_per_photo"] > flat[f"tta.{mode}.plain_seconds_per_photo"] > 0.0
-        replaced = with_views_as_answers(predictions, mode, load_bundle(bundle).frame.to_geodetic)
-        np.testing.assert_allclose(replaced["error_m"], errors_m)
-        np.testing.assert_allclose(replaced[["east_m", "north_m"]], answers)
-        assert not np.allclose(replaced["latitude_deg"], predictions["latitude_deg"], rtol=0, atol=1e-9)
-
-
-@pytest.mark.slow
-def test_a_plain_evaluation_has_no_views(tmp_path):
-    dataset = write_dataset(tmp_path / "set")
-    summary = evaluate(make_bundle(tmp_path / "bundle"), dataset, "test", tmp_path / "report", progress=False)
-    assert not [name for name in read_predictions(summary.predictions_path) if name.startswith("tta")]
-    assert "Test-time augmentation" not in summary.report_path.read_text()
 
 
 @pytest.mark.slow

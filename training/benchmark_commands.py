@@ -37,7 +37,7 @@ def benchmark(
     threads: Annotated[int | None, typer.Option(help="threads of a CPU; 0 takes all cores")] = None,
     workers: Annotated[int | None, typer.Option(help="processes of the data loader")] = None,
     photos: Annotated[Path, typer.Option(help="folder of photos to ingest, HEIC where there is any")] = _PHOTOS,
-    photo_count: Annotated[int, typer.Option(min=1, help="photos to ingest at most")] = 120,
+    photo_count: Annotated[int, typer.Option(min=1, help="photos to ingest at most")] = 600,
     dataset: Annotated[
         Path | None, typer.Option(help="data set to train on; by default the ingested photos, in a temporary one")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(
             address=address,
             runtime_env={"env_vars": {"PYTHONPATH": root}},
-            logging_level="warning",
+            logging_level=logging.WARNING,
             **({"include_dashboard": False} if address == LOCAL else {}),
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import sha256_of
@@ -17,7 +16,8 @@ from training.experiments.rounds import dataset_at_round
 from training.experiments.store import identity
 from training.photos.area_list import AREAS_BY_PHOTO_CSV
 from training.photos.areas import AREAS_FILES
-from training.photos.manifest import TRAIN, VAL, image_path, load_dataset
+from training.photos.manifest import TRAIN, VAL, load_dataset
+from training.photos.stored_images import check_network_size, read_stored_images
 
 # Of the original's file and of where a label came from: no result depends on them.
 _IGNORED = ["file", "camera", "width_px", "height_px", "label_source", "moved_m", "decision"]
@@ -67,12 +67,11 @@ class ExperimentData:
     @cached_property
     def stored_size_px(self) -> int:
         """The side of the stored photos. Raises DatasetError."""
-        path = image_path(self.dataset_dir, self.photos["photo_id"][0])
-        try:
-            with Image.open(path) as image:
-                return max(image.size)
-        except OSError as error:
-            raise DatasetError(f"stored photo {path} is damaged; delete it and run ingest again") from error
+        return read_stored_images(self.dataset_dir).stored_px
+
+    def check_size(self, size_px: int) -> None:
+        """Raise DatasetError, with the command that mends it, if the stored photos are smaller than that."""
+        check_network_size(self.dataset_dir, read_stored_images(self.dataset_dir), size_px)
 
     def sessions(self, photos: pd.DataFrame) -> list[str]:
         """The sessions of some photos, sorted."""

@@ -29,6 +29,7 @@ from training.experiments.store import DONE, FAILED, RUNS, STATUS, locked, read_
 from training.fit.callbacks import METRICS, read_metrics
 from training.fit.combine import combine
 from training.fit.ensemble import train_ensemble
+from training.fit.guards import loss_gap
 from training.fit.member import METRICS as METRICS_CSV
 from training.fit.member import WEIGHTS
 from training.photos.manifest import write_yaml
@@ -165,10 +166,9 @@ def _training_results(config: TrainConfig, directory: Path) -> dict[str, Any]:
     }
     best = config.trainer.keep == BEST and rows["val_loss"].notna().any()
     row = rows.loc[rows["val_loss"].idxmin()] if best else rows.iloc[-1]
-    losses = {name: float(row[name]) for name in METRICS if np.isfinite(row[name])}
-    if losses.get("train_loss", 0.0) > 0.0 and "val_loss" in losses:
-        losses["gap"] = losses["val_loss"] / losses["train_loss"]
-    return results | {name: round(value, 4) for name, value in losses.items()}
+    losses = {name: float(row[name]) for name in METRICS}
+    losses["gap"] = loss_gap(losses["train_loss"], losses["val_loss"])
+    return results | {name: round(value, 4) for name, value in losses.items() if np.isfinite(value)}
 
 
 def _parameters(config: TrainConfig, weights: Path) -> int:

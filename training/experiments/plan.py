@@ -128,17 +128,13 @@ class _Planner:
             self.rows.append(planned)
 
     def _training(self, table: str, row: RowSettings, config: TrainConfig) -> PlannedRow:
+        data = self.data
         try:
             data = data_at_round(self.data, row.round, self.out)
+            data.check_size(config.size_px)
         except DatasetError as error:
-            return PlannedRow(table, row, (), (), self._evaluation(self.data), str(error))
+            return PlannedRow(table, row, (), (), self._evaluation(data), str(error))
         evaluation = self._evaluation(data)
-        if config.size_px > data.stored_size_px:
-            obstacle = (
-                f"asks for {config.size_px} px, and the stored photos are {data.stored_size_px} px: make a data set "
-                f"with `ingest --size {config.size_px}`"
-            )
-            return PlannedRow(table, row, (), (), evaluation, obstacle)
         trainings = tuple(self._member(f"{table}/{row.name}", config, seed, data) for seed in row.seeds or self.seeds)
         return self._planned(table, row, trainings, evaluation)
 

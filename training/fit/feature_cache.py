@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.models.backbones import IMAGENET
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
 from training.config import AugmentSettings
@@ -44,7 +45,8 @@ class FeatureRecipe:
         image: The evaluation transform.
         augment: Settings of the augmented views.
         views: Number of augmented views of each photo.
-        backbone, weights, frozen_stages: The network that computes the features.
+        backbone, frozen_stages: The network that computes the features.
+        weights: Its weights; see `weights_key`.
     """
 
     image: ImageSpec
@@ -60,6 +62,20 @@ class FeatureRecipe:
         content = {"photos": photos, "augmentation": AUGMENTATION_VERSION, **asdict(self)}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         return paths[0].parent.parent / DIRECTORY / f"{key}.npy"
+
+
+def weights_key(weights: str, frozen: FrozenStages) -> str:
+    """What the weights of frozen stages are called in a FeatureRecipe.
+
+    Those of ImageNet have a name. Random ones are others for every seed, and a file may be replaced: the name of these
+    is a hash of their values.
+    """
+    if weights == IMAGENET:
+        return weights
+    digest = hashlib.sha256()
+    for tensor in frozen.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return f"{weights} {digest.hexdigest()[:16]}"
 
 
 def cached_features(recipe: FeatureRecipe, paths: Sequence[Path], frozen: FrozenStages) -> np.ndarray:

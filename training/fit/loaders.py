@@ -14,7 +14,7 @@ from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset, collate_channels_last
 from training.data.epoch_sampler import EpochSampler, SeededDataset
 from training.data.photo_cache import cached_pixels
-from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features
+from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features, weights_key
 from training.fit.site_data import TrainingSet
 
 
@@ -29,7 +29,7 @@ def datasets(
         config.augment,
         views=config.trainer.cached_views,
         backbone=config.model.backbone,
-        weights=config.weights,
+        weights=weights_key(config.weights, frozen),
         frozen_stages=config.optimizer.frozen_stages,
     )
     return _feature_datasets(recipe, data, frozen)

@@ -30,7 +30,7 @@ from training.fit.guards import DivergenceGuard, GapReport, median_position_erro
 from training.fit.loaders import datasets, loaders
 from training.fit.losses import loss_label
 from training.fit.module import PositionModule, run_depthwise_in_float32
-from training.fit.repeatable import RandomNumbers, epochs_in
+from training.fit.repeatable import PlateauResume, RandomNumbers, epochs_in
 from training.fit.site_data import TrainingSet
 from training.fit.training_curves import plot_curves
 
@@ -80,6 +80,7 @@ def train_member(config: TrainConfig, seed: int, data: TrainingSet, image: Image
             GapReport(config, seed),
             *checkpoints,
             RandomNumbers(seed, sampler),
+            PlateauResume(),
         ]
         trainer = _trainer(config.trainer, seed, run_dir, callbacks)
         warn_of_device(trainer.strategy.root_device, config)

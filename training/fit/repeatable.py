@@ -29,6 +29,33 @@ class RandomNumbers(pl.Callback):
         torch.manual_seed(combined_seed(self.seed, trainer.global_step, trainer.global_rank))
 
 
+class PlateauResume(pl.Callback):
+    """Gives ReduceLROnPlateau the validation loss of the last epoch before an interruption.
+
+    Lightning saves the checkpoint of an epoch before that schedule has seen its loss, and leaves the loss out.
+    """
+
+    def __init__(self) -> None:
+        self._val_loss: float | None = None
+        self._unseen: float | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        loss = trainer.callback_metrics.get("val_loss")
+        self._val_loss = None if loss is None else float(loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"val_loss": self._val_loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._unseen = state["val_loss"]
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        for config in trainer.lr_scheduler_configs:
+            if config.reduce_on_plateau and self._unseen is not None:
+                config.scheduler.step(self._unseen)
+        self._unseen = None
+
+
 def epochs_in(checkpoint: str | None) -> int:
     """The number of epochs that are complete in a checkpoint; 0 without one."""
     if checkpoint is None:

@@ -8,7 +8,6 @@ and threads. Both run in turns, so that other processes on the machine disturb b
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.geodesy import LocalFrame
@@ -186,13 +186,15 @@ class _Network:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
 
     def images_per_s(self) -> float:
-        for _ in range(_WARM_UP_STEPS):
-            self._step()
-        seconds = _seconds(self._steps, self.device)
-        return self.steps * len(self.batch[0]) / seconds
+        self._run(_WARM_UP_STEPS)
+        _wait_for(self.device)
+        started_s = perf_counter()
+        self._run(self.steps)
+        _wait_for(self.device)
+        return self.steps * len(self.batch[0]) / (perf_counter() - started_s)
 
-    def _steps(self) -> None:
-        for _ in range(self.steps):
+    def _run(self, steps: int) -> None:
+        for _ in range(steps):
             self._step()
 
     def _step(self) -> None:
@@ -208,27 +210,24 @@ class _Network:
 
 def _trainer(config: TrainConfig, steps: int, callbacks: list[pl.Callback]) -> pl.Trainer:
     settings = config.trainer
-    return pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        accelerator=settings.accelerator,
-        devices=1,
-        precision=member.lightning_precision(settings.precision, settings.accelerator),
-        logger=False,
-        callbacks=callbacks,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    _wait_for(device)
-    started_s = perf_counter()
-    run()
-    _wait_for(device)
-    return perf_counter() - started_s
+    try:
+        return pl.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            accelerator=settings.accelerator,
+            devices=1,
+            precision=member.lightning_precision(settings.precision, settings.accelerator),
+            logger=False,
+            callbacks=callbacks,
+            limit_val_batches=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ImportError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"device {settings.accelerator} cannot be used on this computer: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _wait_for(device: torch.device) -> None:

@@ -21,6 +21,7 @@ from training.photos.ingest import ingest
 from training.photos.source import find_photos
 
 _HEIC = (".heic", ".heif")
+_MAX_BYTES = 100 << 20  # some fifty photos of a phone
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def measure_ingest(photo_dir: Path, dataset_dir: Path, size_px: int, count: int,
         photo_dir: Folder of photos, with sub-folders; HEIC is taken where there is any.
         dataset_dir: Where the last round's data set stays; must not exist.
         size_px: Side of the stored copies.
-        count: Photos to take at most, evenly spread over the folder.
+        count: Photos to take at most, evenly spread over the folder; fewer if they have more than 100 MiB.
         rounds: Number of repetitions.
 
     Raises:
@@ -78,7 +79,8 @@ def measure_ingest(photo_dir: Path, dataset_dir: Path, size_px: int, count: int,
 def _spread(photo_dir: Path, count: int) -> list[Path]:
     found = list(find_photos(photo_dir, photo_dir / "no-such-data-set").photos.values())
     found = [path for path in found if path.suffix.lower() in _HEIC] or found
-    count = min(count, len(found))
+    mean_bytes = sum(path.stat().st_size for path in found) / len(found)
+    count = max(1, min(count, len(found), int(_MAX_BYTES / max(mean_bytes, 1))))
     return [found[index * len(found) // count] for index in range(count)]
 
 

@@ -14,14 +14,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.models.backbones import get_backbone
+from campus_visual_gps.preprocess import STORED_SIZE_PX, ImageSpec
 from training.augment_settings import AugmentSettings
 from training.config import TrainConfig
 from training.data.augment import TrainTransform, warn_of_invalid
 from training.fit.site_data import image_spec
 from training.report.augmentation_effects import Effect, effects
 from training.report.augmentation_figures import Header, Tile, centre, draw_tiles, header_of, tile
-from training.report.augmentation_photos import SamplePhoto, sample_photos
+from training.report.augmentation_photos import SamplePhoto, is_dataset, sample_photos
 from training.report.staging import staged_directory
 
 GRID, EFFECTS = "grid.png", "effects.png"
@@ -57,7 +58,7 @@ def show_augmentations(
         ConfigError: A file in `out_dir` would be replaced.
         DatasetError: There are no photos, or the pictures cannot be written.
     """
-    image, settings = image_spec(config, photo_dir), config.augment
+    image, settings = _image(config, photo_dir), config.augment
     shown = effects(settings)
     names = [GRID, EFFECTS, *dict.fromkeys(_strip_name(effect) for effect in shown)]
     if not force:
@@ -73,6 +74,13 @@ def show_augmentations(
             own = [effect for effect in shown if _strip_name(effect) == name]
             _save(_strip(own, image, few, seed), staging / name)
     return AugmentationPictures([out_dir / name for name in names], count, len(photos))
+
+
+def _image(config: TrainConfig, photo_dir: Path) -> ImageSpec:
+    if is_dataset(photo_dir):
+        return image_spec(config, photo_dir)
+    backbone = get_backbone(config.model.backbone)
+    return ImageSpec(config.size_px, backbone.mean, backbone.std, max(config.size_px, STORED_SIZE_PX))
 
 
 def _strip_name(effect: Effect) -> str:

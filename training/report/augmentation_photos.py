@@ -33,6 +33,11 @@ class SamplePhoto:
     is_night: bool = False
 
 
+def is_dataset(directory: Path) -> bool:
+    """Whether a directory is a data set, and not a folder of photos."""
+    return (directory / "photos.csv").exists()
+
+
 def sample_photos(directory: Path, out_dir: Path, image: ImageSpec, count: int, seed: int) -> list[SamplePhoto]:
     """Up to `count` photos, drawn at random.
 
@@ -48,7 +53,7 @@ def sample_photos(directory: Path, out_dir: Path, image: ImageSpec, count: int, 
     Raises:
         DatasetError: There is no photo that can be read.
     """
-    if (directory / "photos.csv").exists():
+    if is_dataset(directory):
         return [
             SamplePhoto(
                 row.file or row.photo_id, prepare(read_rgb(image_path(directory, row.photo_id)), image), row.is_night
