@@ -16,7 +16,7 @@ from campus_visual_gps.errors import DatasetError, VisualGpsError
 from campus_visual_gps.geodesy import LocalFrame
 from training.active.history import Sizes, sizes_of
 from training.photos.correction_batch import Correction
-from training.photos.corrections import CorrectionSummary, apply_corrections
+from training.photos.corrections import apply_corrections
 from training.photos.decisions import EXCLUDE, TRAIN
 from training.photos.manifest import EXCLUDED, TEST, read_labels, read_splits
 from training.photos.manifest import TRAIN as TRAIN_SUBSET
@@ -48,11 +48,14 @@ def rehearse(dataset_dir: Path, batch: Path, content: bytes, corrections: tuple[
         there.write_bytes(content)
         try:
             with _silent():  # its remarks are due when it is done
-                _check_applied(apply_corrections(copy), there)
+                applied = apply_corrections(copy)
                 split(copy)
             labels, after = read_labels(copy), read_splits(copy)
         except VisualGpsError as error:
             raise DatasetError(str(error).replace(str(copy), str(dataset_dir))) from None
+    left_out = [line for line in applied.not_applied if line.startswith(f"{there},")]
+    if left_out:
+        raise DatasetError("; ".join(left_out).replace(str(copy), str(dataset_dir)))
     _check_decisions(labels, corrections)
     _check_subsets(before, after, corrections)
     return sizes_of(after)
@@ -81,13 +84,6 @@ def _copy_of(dataset_dir: Path) -> Iterator[Path]:
         if (Path(dataset_dir) / "corrections").is_dir():
             shutil.copytree(Path(dataset_dir) / "corrections", copy / "corrections")
         yield copy
-
-
-def _check_applied(summary: CorrectionSummary, batch: Path) -> None:
-    """Raise DatasetError if a row of a file of corrections is not applied; rows of older files stop no round."""
-    lines = [line for line in summary.not_applied if line.startswith(f"{batch}, ")]
-    if lines:
-        raise DatasetError(lines[0])
 
 
 def _check_decisions(labels: pd.DataFrame, corrections: tuple[Correction, ...]) -> None:
