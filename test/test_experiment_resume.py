@@ -29,7 +29,7 @@ TOLERANCE_M, TOLERANCE = 1e-4, 1e-6
 RECIPE = {
     "model": {"backbone": "resnet18", "head": "mlp", "output_scale_m": 20.0},
     "scheduler": {"name": "plateau", "patience_epochs": 0},
-    "trainer": {"max_epochs": 12, "batch_size": 2, "workers": 0, "accelerator": "cpu", "num_threads": 1},
+    "trainer": {"max_epochs": 5, "batch_size": 2, "workers": 0, "accelerator": "cpu", "num_threads": 1},
 }
 ROWS = [
     {"name": "first", "overrides": {}, "seeds": [1]},
@@ -45,7 +45,7 @@ def dataset(tmp_path_factory):
 
 def kill_during_training(arguments: list[str], directory, epochs: int) -> str:
     """Start a command, wait for its first complete epochs and a random time, and kill it; returns what was done."""
-    delay_s = random.uniform(0.0, 1.0)
+    delay_s = random.uniform(0.0, 0.5)
     command = [sys.executable, "-m", "training", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline_s = time.monotonic() + MAX_START_S
@@ -62,7 +62,7 @@ def kill_during_training(arguments: list[str], directory, epochs: int) -> str:
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(dataset, tmp_path):
     recipe = write_recipe(tmp_path, **RECIPE, seeds=[1])
     out = tmp_path / "killed"
-    what = kill_during_training(["train", str(recipe), "--dataset", str(dataset), "--out", str(out)], out, 2)
+    what = kill_during_training(["train", str(recipe), "--dataset", str(dataset), "--out", str(out)], out, 1)
     for directory in (out, tmp_path / "undisturbed"):
         train_ensemble(load_config(recipe, dataset=str(dataset), out=str(directory)))
     runs = [tmp_path / name / "seed-1" for name in ("killed", "undisturbed")]
@@ -78,7 +78,7 @@ def test_a_killed_experiment_ends_with_the_table_of_an_undisturbed_one(dataset, 
     write_recipe(tmp_path, **RECIPE)
     table = write_table(tmp_path, ROWS)
     out = tmp_path / "killed"
-    what = kill_during_training(["experiment", str(table), "--dataset", str(dataset), "--out", str(out)], out, 3)
+    what = kill_during_training(["experiment", str(table), "--dataset", str(dataset), "--out", str(out)], out, 1)
     for directory in (out, tmp_path / "undisturbed"):
         summary = run_experiments([table], dataset, directory, ExperimentOptions(), InProcess)
         assert summary.count("done") == len(ROWS), what
