@@ -13,7 +13,7 @@ from compatibility import Area, condition
 from photo_helpers import make_exif, write_photo
 
 from campus_visual_gps import Localizer
-from campus_visual_gps.errors import ConfigError, DatasetError
+from campus_visual_gps.errors import ConfigError, DatasetError, TrainingError
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.models.outputs import ModelOutputs
 from training.config import load_config
@@ -72,8 +72,28 @@ def test_a_run_leaves_all_that_a_person_needs(trained):
         assert {"config.yaml", "metrics.csv", "curves.png", "member.safetensors"} <= {p.name for p in run.iterdir()}
         metrics = pd.read_csv(run / "metrics.csv")
         assert {"train_loss", "val_loss", "val_mean_error_m", "lr"} <= set(metrics) and metrics["epoch"].max() == 1
+        np.testing.assert_allclose(metrics["gap"], metrics["val_loss"] / metrics["train_loss"], atol=1e-3)
         assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
     assert summary.train_photos == summary.val_photos == 8
+    (tmp_path / "ordinary").touch()
+    modes = {path: path.stat().st_mode for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert set(modes.values()) == {(tmp_path / "ordinary").stat().st_mode}, modes
+
+
+def test_a_training_that_diverges_stops_with_advice_and_leaves_no_member(tmp_path, dataset_dir):
+    config = _config(tmp_path, dataset_dir, seeds=[1], optimizer={"lr": 1e6}, loss={"name": "mse"})
+    with pytest.raises(TrainingError, match=r"seed 1: training has diverged in epoch 1: .*optimizer\.lr, now 1e\+06"):
+        train_ensemble(config)
+    assert not (tmp_path / "run" / "seed-1" / "member.safetensors").exists()
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_a_weighted_training_writes_a_bundle_and_says_what_its_weights_count_as(tmp_path, dataset_dir, caplog):
+    caplog.set_level("INFO")
+    config = _config(tmp_path, dataset_dir, seeds=[1], loss={"name": "inverse_variance"})
+    assert train_ensemble(config).bundle_dir.is_dir()
+    assert "8 of 8 training photos have no gps_accuracy_m" in caplog.text
+    assert "loss inverse_variance: weights of 8 photos from 1 to 1" in caplog.text
 
 
 def test_the_bundle_localizes_its_own_photos(trained, dataset_dir):

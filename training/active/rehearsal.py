@@ -16,7 +16,7 @@ from campus_visual_gps.errors import DatasetError, VisualGpsError
 from campus_visual_gps.geodesy import LocalFrame
 from training.active.history import Sizes, sizes_of
 from training.photos.correction_batch import Correction
-from training.photos.corrections import apply_corrections
+from training.photos.corrections import CorrectionSummary, apply_corrections
 from training.photos.decisions import EXCLUDE, TRAIN
 from training.photos.manifest import EXCLUDED, TEST, read_labels, read_splits
 from training.photos.manifest import TRAIN as TRAIN_SUBSET
@@ -48,7 +48,7 @@ def rehearse(dataset_dir: Path, batch: Path, content: bytes, corrections: tuple[
         there.write_bytes(content)
         try:
             with _silent():  # its remarks are due when it is done
-                apply_corrections(copy)
+                _check_applied(apply_corrections(copy), there)
                 split(copy)
             labels, after = read_labels(copy), read_splits(copy)
         except VisualGpsError as error:
@@ -81,6 +81,13 @@ def _copy_of(dataset_dir: Path) -> Iterator[Path]:
         if (Path(dataset_dir) / "corrections").is_dir():
             shutil.copytree(Path(dataset_dir) / "corrections", copy / "corrections")
         yield copy
+
+
+def _check_applied(summary: CorrectionSummary, batch: Path) -> None:
+    """Raise DatasetError if a row of a file of corrections is not applied; rows of older files stop no round."""
+    lines = [line for line in summary.not_applied if line.startswith(f"{batch}, ")]
+    if lines:
+        raise DatasetError(lines[0])
 
 
 def _check_decisions(labels: pd.DataFrame, corrections: tuple[Correction, ...]) -> None:
