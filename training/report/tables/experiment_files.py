@@ -28,7 +28,8 @@ Settings = dict[str, Any]
 class RowStatus:
     """What became of a row: `state` is done, failed or not_run, `reason` says why; None for what is unknown.
 
-    `run` names the training or ensemble; two rows may have the same one. `gap` is the validation loss over the training loss of the best epoch (paper, table 5).
+    `run` names the training or ensemble; two rows may have the same one. `gap` is the validation
+    loss over the training loss of the best epoch (paper, table 5).
     """
 
     state: str = NOT_RUN

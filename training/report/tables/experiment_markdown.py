@@ -190,8 +190,8 @@ def _same_answers(rows: Sequence[RowMetrics]) -> list[str]:
     """Rows that are another row once more: their difference is no finding. Of one run that is meant, as a best seed."""
     runs = {row.row.label: row.row.status.run for row in rows}
     return [
-        f"**{printable(row.row.label)} has the answers of {printable(row.same_answers_as)}, photo by photo: its setting "
-        "has no effect on these data, and the row says nothing about it.**"
+        f"**{printable(row.row.label)} has the answers of {printable(row.same_answers_as)}, photo by photo: its "
+        "setting has no effect on these data, and the row says nothing about it.**"
         for row in rows
         if row.same_answers_as and not (row.row.status.run and row.row.status.run == runs.get(row.same_answers_as))
     ]
