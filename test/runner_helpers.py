@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from photo_helpers import blocks, make_exif, write_photo
+from PIL import ExifTags
 
 from campus_visual_gps.geodesy import LocalFrame
 from training.photos.ingest import ingest
@@ -23,13 +24,15 @@ RECIPE = {
 }
 
 
-def make_dataset(directory: Path, photos: int = 12, size_px: int = 64) -> Path:
+def make_dataset(directory: Path, photos: int = 12, size_px: int = 64, accuracies: bool = True) -> Path:
     """A data set of three sessions: four photos to train, four to validate, four to test."""
     places = np.random.default_rng(0).uniform(-40, 40, (photos, 2))
     for index, place in enumerate(places):
         latitude, longitude = (float(value) for value in FRAME.to_geodetic(place))
         name = f"session-{index % 3}/{index}.jpg"
-        write_photo(directory / "photos" / name, blocks(index, size_px, size_px), make_exif((latitude, longitude)))
+        accuracy = {ExifTags.GPS.GPSHPositioningError: 4.0 + index} if accuracies else None
+        exif = make_exif((latitude, longitude), gps=accuracy)
+        write_photo(directory / "photos" / name, blocks(index, size_px, size_px), exif)
     ingest(directory / "photos", directory / "set", progress=False)
     split(directory / "set", test_sessions=["session-2"], val_sessions=["session-1"])
     return directory / "set"

@@ -237,7 +237,7 @@ def test_photos_of_the_training_are_counted_and_never_match_themselves(bundle, d
         if f"baseline.{name}.n_photos" in report:
             own = table[[f"baseline_{name}_east_m", f"baseline_{name}_north_m"]].to_numpy()
             assert np.hypot(*(own - table[["true_east_m", "true_north_m"]].to_numpy()).T).min() > 1.0
-    assert f"{N_TRAIN} of these photos were in the training" in (tmp_path / "out" / "report.md").read_text()
+    assert f"{N_TRAIN} photos of these sessions were in the training" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_the_flat_keys_are_those_of_the_typed_metrics(summary):

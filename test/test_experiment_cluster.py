@@ -17,9 +17,14 @@ def test_rows_run_as_tasks_of_a_cluster(tmp_path):
     write_recipe(tmp_path)
     rows = [{"name": "good", "overrides": {}}, {"name": "broken", "overrides": {"weights": "no-such-file.pth"}}]
     table = write_table(tmp_path, rows)
-    summary = run_experiments(
-        [table], dataset, tmp_path / "out", ExperimentOptions(), lambda out: RayCluster(out, "local", jobs=1)
-    )
+    try:
+        summary = run_experiments(
+            [table], dataset, tmp_path / "out", ExperimentOptions(), lambda out: RayCluster(out, "local", jobs=1)
+        )
+    except ConfigError as error:
+        if "timed out during startup" in str(error):  # Ray's own limit of 30 s
+            pytest.skip(f"this machine is too busy to start Ray: {error}")
+        raise
     assert summary.states == {("table", "good"): "done", ("table", "broken"): "failed"}
     assert "no-such-file.pth" in (tmp_path / "out" / "table" / "broken" / "status.yaml").read_text()
     assert not ray.is_initialized()

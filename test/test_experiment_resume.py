@@ -1,6 +1,5 @@
 """Killed at a random moment and run again, a training and an experiment end as they would have without."""
 
-import os
 import random
 import signal
 import subprocess
@@ -29,13 +28,13 @@ TOLERANCE_M, TOLERANCE = 1e-4, 1e-6
 RECIPE = {
     "model": {"backbone": "resnet18", "head": "mlp", "output_scale_m": 20.0},
     "scheduler": {"name": "plateau", "patience_epochs": 0},
-    "trainer": {"max_epochs": 12, "batch_size": 2, "workers": 0, "accelerator": "cpu", "num_threads": 1},
+    "trainer": {"max_epochs": 5, "batch_size": 2, "workers": 0, "accelerator": "cpu", "num_threads": 1},
 }
 ROWS = [
     {"name": "first", "overrides": {}, "seeds": [1]},
     {"name": "second", "overrides": {"model": {"head": "linear"}}, "seeds": [1]},
 ]
-MAX_START_S = 240.0  # imports on a machine that does much else
+MAX_START_S = 900.0  # imports on a machine that does much else
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +44,26 @@ def dataset(tmp_path_factory):
 
 def kill_during_training(arguments: list[str], directory, epochs: int) -> str:
     """Start a command, wait for its first complete epochs and a random time, and kill it; returns what was done."""
-    delay_s = random.uniform(0.0, 1.0)
+    delay_s = random.uniform(0.0, 0.5)
     command = [sys.executable, "-m", "training", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline_s = time.monotonic() + MAX_START_S
-    while not any(len(read_metrics(path)) >= epochs for path in directory.glob("**/metrics.csv")):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline_s, "no epoch in time"
-        time.sleep(0.02)
-    time.sleep(delay_s)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        while not any(len(read_metrics(path)) >= epochs for path in directory.glob("**/metrics.csv")):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline_s, "no epoch in time"
+            time.sleep(0.1)
+        time.sleep(delay_s)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     return f"killed {delay_s:.3f} s after epoch {epochs}"
 
 
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(dataset, tmp_path):
     recipe = write_recipe(tmp_path, **RECIPE, seeds=[1])
     out = tmp_path / "killed"
-    what = kill_during_training(["train", str(recipe), "--dataset", str(dataset), "--out", str(out)], out, 2)
+    what = kill_during_training(["train", str(recipe), "--dataset", str(dataset), "--out", str(out)], out, 1)
     for directory in (out, tmp_path / "undisturbed"):
         train_ensemble(load_config(recipe, dataset=str(dataset), out=str(directory)))
     runs = [tmp_path / name / "seed-1" for name in ("killed", "undisturbed")]
@@ -78,7 +79,7 @@ def test_a_killed_experiment_ends_with_the_table_of_an_undisturbed_one(dataset, 
     write_recipe(tmp_path, **RECIPE)
     table = write_table(tmp_path, ROWS)
     out = tmp_path / "killed"
-    what = kill_during_training(["experiment", str(table), "--dataset", str(dataset), "--out", str(out)], out, 3)
+    what = kill_during_training(["experiment", str(table), "--dataset", str(dataset), "--out", str(out)], out, 1)
     for directory in (out, tmp_path / "undisturbed"):
         summary = run_experiments([table], dataset, directory, ExperimentOptions(), InProcess)
         assert summary.count("done") == len(ROWS), what

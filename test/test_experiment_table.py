@@ -193,6 +193,15 @@ def test_a_size_beyond_the_stored_photos_cannot_run_and_says_what_would_help(fol
     assert rows[2].obstacle.startswith("needs row large, which cannot run")
 
 
+@pytest.mark.parametrize("loss", ["inverse_variance", "area_zscore"])
+def test_a_weighted_loss_does_not_run_as_the_mse_where_no_photo_has_an_accuracy(folder, data, tmp_path, loss):
+    bare = ExperimentData(make_dataset(tmp_path / "bare", accuracies=False), "val")
+    path = write_table(folder, [ONE, {"name": "weighted", "overrides": {"loss": {"name": loss}}}])
+    rows = {own: make_plan([load_table(path)], own, folder, Budget(), (42,)).rows for own in (data, bare)}
+    assert not rows[data][1].obstacle and not rows[bare][0].obstacle
+    assert "which no training photo" in rows[bare][1].obstacle
+
+
 def test_a_round_that_was_not_done_cannot_run(folder, data):
     path = write_table(folder, [{"name": "a", "overrides": {}, "round": 0}, {"name": "b", "overrides": {}, "round": 1}])
     rows = make_plan([load_table(path)], data, folder, Budget(), (42,)).rows

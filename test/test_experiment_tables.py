@@ -135,13 +135,31 @@ def test_rows_on_other_photos_are_compared_on_those_that_both_have(tmp_path):
     assert row["compared_photos"] == "80" and float(row["minus_baseline_m"]) == pytest.approx(-1.0)
 
 
+def test_a_row_that_is_another_row_once_more_says_so_instead_of_a_difference_of_nothing(tmp_path):
+    """As a weighted loss on photos without an accuracy: its +0.00 would read as a finding."""
+    base = make_predictions(BASE_M)
+    rows = {
+        "mse": {"label": "MSE", "predictions": base, "status": {"state": "done", "run": "a1"}},
+        "best": {"label": "Best seed", "predictions": base, "status": {"state": "done", "run": "a1"}},
+        "weighted": {"label": "Weighted", "predictions": base.iloc[::-1].reset_index(drop=True)},
+        "close": {"label": "Close", "predictions": base.assign(east_m=base["east_m"] + 1e-9)},
+        "nowhere": {"label": "Nowhere", "predictions": base.assign(east_m=np.nan, north_m=np.nan, error_m=np.nan)},
+    }
+    exp = write_experiment(tmp_path / "t", rows)
+    write_experiment_tables(exp)
+    assert [row["same_answers_as"] for row in records(exp, "t").values()] == ["", "MSE", "MSE", "", ""]
+    text = (exp / "tables" / "t.md").read_text()
+    assert "Weighted (same answers as MSE)" in markdown_rows(text)
+    assert "has no effect on these data" in text and text.count("photo by photo") == 1
+
+
 def test_night_columns_are_those_of_table_11_and_say_where_there_is_no_night(tmp_path):
     errors = BASE_M.copy()
     errors[:100:4] += 100.0  # 25 night photos are the worst
     rows = {
         "with": {"predictions": make_predictions(errors)},
-        "day": {"predictions": make_predictions(errors, night=False)},
-        "unknown": {"predictions": make_predictions(errors).drop(columns="night")},
+        "day": {"predictions": make_predictions(errors + 1.0, night=False)},
+        "unknown": {"predictions": make_predictions(errors + 2.0).drop(columns="night")},
     }
     exp = write_experiment(tmp_path / "night", rows, paper_table=11)
     write_experiment_tables(exp)

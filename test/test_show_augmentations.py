@@ -138,7 +138,8 @@ def test_what_is_shown_is_what_the_network_gets(photo_dir):
     assert np.array_equal(shown, photo.rgb) and done == ""
 
 
-def test_pictures_of_an_earlier_run_are_replaced_and_others_only_with_force(photo_dir, tmp_path, few_effects):
+@pytest.mark.usefixtures("few_effects")
+def test_pictures_of_an_earlier_run_are_replaced_and_others_only_with_force(photo_dir, tmp_path):
     strip = tmp_path / "strip-rotation.png"
     show_augmentations(CONFIG, photo_dir, tmp_path, count=2)
     before = (tmp_path / "grid.png").read_bytes()
@@ -166,7 +167,8 @@ def test_a_data_set_gives_its_photos_from_each_session_in_turn(photo_dir, tmp_pa
     assert all(photo.rgb.shape == (64, 64, 3) for photo in photos)
 
 
-def test_damaged_photos_of_a_folder_are_left_out_with_a_warning(tmp_path, caplog, few_effects):
+@pytest.mark.usefixtures("few_effects")
+def test_damaged_photos_of_a_folder_are_left_out_with_a_warning(tmp_path, caplog):
     write_photo(tmp_path / "photos" / "whole.jpg")
     (tmp_path / "photos" / "damaged.jpg").write_bytes(b"\xff\xd8 no photo")
     summary = show_augmentations(CONFIG, tmp_path / "photos", tmp_path / "out", count=2)
@@ -177,7 +179,8 @@ def test_damaged_photos_of_a_folder_are_left_out_with_a_warning(tmp_path, caplog
     assert not (tmp_path / "other").exists()
 
 
-def test_the_command_shows_and_explains(photo_dir, tmp_path, caplog, few_effects):
+@pytest.mark.usefixtures("few_effects")
+def test_the_command_shows_and_explains(photo_dir, tmp_path, caplog):
     config = tmp_path / "c.yaml"
     config.write_text("size_px: 64\n")
     arguments = ["show-augmentations", str(config), "--out", str(tmp_path / "out"), "--count", "2"]

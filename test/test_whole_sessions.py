@@ -14,8 +14,10 @@ from test_splits import make_photos, write_decisions
 from training.evaluate.predict import read_predictions, write_predictions
 from training.evaluate.report_metrics import RunInfo, SiteOutline, compute_metrics
 from training.evaluate.whole_sessions import seen_in_training, session_columns
-from training.photos.manifest import read_subsets
+from training.fit.cross_validation import fold_sessions
+from training.photos.manifest import read_splits, read_subsets
 from training.photos.splits import split
+from training.photos.tables import write_table
 from training.report.evaluation import evaluate
 from training.report.flatten import to_flat_json
 from training.report.markdown import markdown
@@ -101,6 +103,12 @@ def test_where_nothing_is_on_both_sides_nothing_is_said(dataset):
         assert metrics.on_both_sides is None
         assert "both sides" not in markdown(metrics, PICTURES)
         assert not [key for key in to_flat_json(metrics) if key.startswith("untouched")]
+
+
+def test_moved_photos_are_no_fold_of_their_own(dataset):
+    assert fold_sessions(read_subsets(dataset)) == ["mon", "night", "thu"]
+    write_table(dataset / "splits.csv", read_splits(dataset).assign(subset="train"))
+    assert fold_sessions(read_subsets(dataset)) == ["mon", "night", "thu", "tue", "wed"]
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ def blind_spots(
     console.print(
         f"{len(found.table)} of {found.photos} photos have an error over {over:g} m: {found.night} at night, "
         f"{found.missed_by_all} that every member misses, {found.agreed_against} where the members agree against the "
-        "label, which may then be wrong"
+        "label, which may then be wrong",
+        soft_wrap=True,
     )
     console.print(f"{path}: fill the column decision (see docs/active_learning.md)", soft_wrap=True)
 

@@ -83,7 +83,8 @@ def apply_corrections(
     console.print(
         f"{dataset_dir}: {len(summary.batches)} files of corrections, {summary.moved} of {summary.photos} labels moved "
         f"(mean {summary.mean_moved_m:.1f} m, median {summary.median_moved_m:.1f} m, max {summary.max_moved_m:.1f} m), "
-        f"{summary.excluded} photos excluded, {summary.to_train} moved to training, {summary.ambiguous} ambiguous"
+        f"{summary.excluded} photos excluded, {summary.to_train} moved to training, {summary.ambiguous} ambiguous",
+        soft_wrap=True,
     )
     console.print(f"{len(summary.review)} photos with an accuracy worse than 20 m and no decision are in review.csv")
 

@@ -48,11 +48,14 @@ def rehearse(dataset_dir: Path, batch: Path, content: bytes, corrections: tuple[
         there.write_bytes(content)
         try:
             with _silent():  # its remarks are due when it is done
-                apply_corrections(copy)
+                applied = apply_corrections(copy)
                 split(copy)
             labels, after = read_labels(copy), read_splits(copy)
         except VisualGpsError as error:
             raise DatasetError(str(error).replace(str(copy), str(dataset_dir))) from None
+    left_out = [line for line in applied.not_applied if line.startswith(f"{there},")]
+    if left_out:
+        raise DatasetError("; ".join(left_out).replace(str(copy), str(dataset_dir)))
     _check_decisions(labels, corrections)
     _check_subsets(before, after, corrections)
     return sizes_of(after)

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.errors import DatasetError, GeodesyError
+from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.io_utils import atomic_write, sha256_of
 from training.active.decisions import Decisions, raise_problems, read_decisions
 from training.active.evaluation_files import Evaluation, read_evaluation
 from training.active.history import BEFORE, BEGUN, DONE, Round, read_history, sizes_of, write_history
 from training.active.rehearsal import rehearse
 from training.active.stages import keep_evaluation
+from training.photos.correction_batch import Correction
 from training.photos.corrections import apply_corrections
 from training.photos.decisions import TRAIN as TO_TRAIN
 from training.photos.manifest import TRAIN, load_dataset, read_photos, read_splits
+from training.photos.photo_history import names_of
 from training.photos.photo_id import photo_key
-from training.photos.photo_names import PhotoNames
 from training.photos.splits import split
 
 _log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def run_round(
     dataset_dir = Path(dataset_dir)
     photos = read_photos(dataset_dir)
     files = dict(zip(photos["photo_id"], photos["file"], strict=True))
-    decisions = read_decisions(Path(decisions_path), PhotoNames(files.items()))
+    decisions = read_decisions(Path(decisions_path), names_of(dataset_dir, photos))
     if not decisions.corrections:
         raise DatasetError(
             f"{decisions_path}: no photo has a decision ({decisions.undecided} rows are undecided); fill the column "
@@ -122,19 +124,33 @@ def _check_previous(dataset_dir: Path, history: list[Round]) -> None:
 
 
 def _check_probe(photos: pd.DataFrame, decisions: Decisions, evaluation: Evaluation | None) -> None:
-    """Raise DatasetError for decisions on photos that are not in the probe set, and moves that move nothing."""
-    subset_of = dict(zip(photos["photo_id"], photos["subset"], strict=True))
+    """Raise DatasetError for decisions on photos that are not in the probe set, and positions of another site."""
+    photo_of = photos.set_index("photo_id")
     scored = set() if evaluation is None else {photo_key(i) for i in evaluation.predictions["photo_id"]}
     problems = []
     for correction in decisions.corrections:
         photo_id = correction.photo_id
         what = f"{correction.row.place}: photo '{correction.row.text('file') or photo_id}'"
-        in_training = subset_of[photo_id] == TRAIN
+        photo = photo_of.loc[photo_id]
+        in_training = photo["subset"] == TRAIN
         if evaluation is not None and photo_key(photo_id) not in scored:
             problems.append(f"{what} is not in the probe set {evaluation.path}")
         elif in_training and (evaluation is None or correction.decision == TO_TRAIN):
             problems.append(f"{what} is in training already, not in the probe set")
+        elif correction.moves and (problem := _too_far(correction, photo)):
+            problems.append(f"{correction.row.place}: {problem}")
     raise_problems(decisions.path, problems)
+
+
+def _too_far(correction: Correction, photo: pd.Series) -> str:
+    """What is wrong with the position of a decision; "" if it is of this site."""
+    try:
+        LocalFrame.at(photo["latitude_deg"], photo["longitude_deg"]).to_local(
+            correction.latitude_deg, correction.longitude_deg
+        )
+    except GeodesyError as error:
+        return f"moves the label too far: {error}; are latitude and longitude swapped?"
+    return ""
 
 
 def _begin(

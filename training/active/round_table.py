@@ -199,7 +199,7 @@ def _markdown(rows: list[Row], common: int, relabelled: int) -> str:
         "# Rounds of active learning (paper, table 14)",
         own,
         _OWN_NOTE,
-        f"## On the {common} photos of all stages",
+        f"## On the {common} photos of all evaluated stages",
     ]
     if common:
         shared_header = ["stage", "photos", "mean error, m", over, "difference to the first, m"]

@@ -17,7 +17,7 @@ from training.report.palette import TICKS
 
 # Okabe and Ito's colours: told apart by the colour-blind, and each has a marker of its own.
 LABEL, PREDICTION, MEMBER, MODE = "#0072b2", "#d55e00", "#e69f00", "#cc79a7"
-_TRAINING, _OTHER = "#333333", "#9a9a9a"
+_TRAINING, _OTHER = "#5a5a5a", "#b0b0b0"
 _MIN_HALF_M = 25.0
 _MARGIN = 1.25
 _SAME_SPOT = 0.05  # share of the map's width
@@ -101,7 +101,7 @@ def _window(material: Material) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_site(axes: Axes, site: SitePhotos, on_image: bool) -> None:
-    for rows, colour, size in ((~site.is_training, _OTHER, 14.0), (site.is_training, _TRAINING, 18.0)):
+    for rows, colour, size in ((~site.is_training, _OTHER, 10.0), (site.is_training, _TRAINING, 12.0)):
         scatter(axes, site.positions_m[rows], s=size, c=colour, ec="white", lw=0.5 if on_image else 0.0, zorder=2)
 
 
@@ -151,7 +151,7 @@ def _spots(found: list[Neighbour], close_m: float) -> list[tuple[np.ndarray, lis
 def _draw_positions(axes: Axes, material: Material) -> None:
     label, prediction = material.label_m, material.predicted_m
     for member in material.members_m.values():
-        _mark(axes, member, "^", 9.0, MEMBER, 5)
+        _mark(axes, member, "^", 11.0, MEMBER, 6)
     if material.second_mode_m is not None:
         _mark(axes, material.second_mode_m, "D", 14.0, MODE, 5)
     if np.all(np.isfinite(prediction)):

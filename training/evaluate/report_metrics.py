@@ -31,6 +31,7 @@ from training.photos.manifest import capture_times_s
 
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
 DAY, NIGHT = "day", "night"
+RECORDED = "recorded"
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class RunInfo:
     """What was scored on what. `n_seen_in_training` counts photos of the scored sessions that the bundle trained on.
 
     `baselines`: name -> "" or why it was not computed. Those in `comparisons` are other evaluations of the same photos.
-    `covariance` is the one that was evaluated, by name. `tta` are the modes of test-time augmentation that were run,
-    with so many views and the weight of the photo itself. Photos that every member misses by more than
-    `impossible_over_m` are listed.
+    `covariance` is the one that was evaluated, by name, or RECORDED where the answers are not the bundle's. `tta` are
+    the modes of test-time augmentation that were run, with so many views and the weight of the photo itself. Photos
+    that every member misses by more than `impossible_over_m` are listed.
     """
 
     model_id: str

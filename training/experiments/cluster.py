@@ -76,7 +76,7 @@ def _connect(ray: Any, address: str) -> None:
             logging_level=logging.WARNING,
             **({"include_dashboard": False} if address == LOCAL else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises several types, and plain ones
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(f"no Ray cluster at {address} ({first_line}); start one with `ray start --head`") from error
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import sha256_of
+from training.config import AREA_ZSCORE, INVERSE_VARIANCE
 from training.evaluate.predict import select_photos
 from training.experiments.rounds import dataset_at_round
 from training.experiments.store import identity
@@ -72,6 +73,15 @@ class ExperimentData:
     def check_size(self, size_px: int) -> None:
         """Raise DatasetError, with the command that mends it, if the stored photos are smaller than that."""
         check_network_size(self.dataset_dir, read_stored_images(self.dataset_dir), size_px)
+
+    def check_loss(self, name: str) -> None:
+        """Raise DatasetError if a loss weighs by accuracies that no training photo has: it would be the MSE."""
+        accuracies_m = self.photos["gps_accuracy_m"][self.photos["subset"] == TRAIN]
+        if name in (INVERSE_VARIANCE, AREA_ZSCORE) and not (accuracies_m >= 0.0).any():
+            raise DatasetError(
+                f"loss {name} weighs by gps_accuracy_m, which no training photo in {self.dataset_dir} has: all would "
+                "weigh alike, as in the MSE"
+            )
 
     def sessions(self, photos: pd.DataFrame) -> list[str]:
         """The sessions of some photos, sorted."""

@@ -132,6 +132,7 @@ class _Planner:
         try:
             data = data_at_round(self.data, row.round, self.out)
             data.check_size(config.size_px)
+            data.check_loss(config.loss.name)
         except DatasetError as error:
             return PlannedRow(table, row, (), (), self._evaluation(data), str(error))
         evaluation = self._evaluation(data)

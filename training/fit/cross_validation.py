@@ -28,6 +28,7 @@ from training.fit.bundle_builder import TrainedEnsemble, TrainingSummary, descri
 from training.fit.calibration_set import CalibrationSet, PhotoOutputs, PhotoOutputStore, build_calibration_set
 from training.fit.folds import FOLDS, Fold, read_folds
 from training.fit.site_data import TrainingSite, directories, load_site
+from training.photos.decisions import TRAIN as TO_TRAIN
 from training.photos.manifest import TRAIN, VAL, write_yaml
 from training.photos.session_overlap import MEND, overlap_warning, touching_sessions
 
@@ -50,7 +51,7 @@ def cross_validate(config: TrainConfig) -> list[tuple[Fold, TrainingSummary]]:
     warn_of_invalid(config.augment)
     site = load_site(config)
     photos = site.photos[site.photos["subset"].isin([TRAIN, VAL])]
-    sessions = sorted(photos["session"].unique())
+    sessions = fold_sessions(site.photos)
     if len(sessions) < 3:
         raise DatasetError(
             f"{site.dataset_dir} has {len(sessions)} sessions besides the held-out ones: cross-validation takes three, "
@@ -78,6 +79,18 @@ class FoldOutputs:
 
     photo_ids: tuple[str, ...]
     calibration_set: CalibrationSet
+
+
+def fold_sessions(photos: pd.DataFrame) -> list[str]:
+    """The sessions to hold out, one fold each: those of the train and val subsets.
+
+    Photos that were moved to training from a session that is held out anyway train in every fold: alone they would be
+    a fold of a few photos.
+    """
+    used = photos["subset"].isin([TRAIN, VAL])
+    moved = used & (photos["decision"] == TO_TRAIN)
+    own = set(photos["session"][used & ~moved])
+    return sorted(own | (set(photos["session"][moved]) - set(photos["session"][~used])))
 
 
 def load_calibration_sets(directory: Path, site: TrainingSite, config: TrainConfig) -> list[CalibrationSet]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from training.data.epoch_sampler import EpochSampler, combined_seed
 
@@ -51,7 +52,7 @@ class PlateauResume(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for config in trainer.lr_scheduler_configs:
-            if config.reduce_on_plateau and self._unseen is not None:
+            if isinstance(config.scheduler, ReduceLROnPlateau) and self._unseen is not None:
                 config.scheduler.step(self._unseen)
         self._unseen = None
 

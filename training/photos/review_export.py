@@ -16,7 +16,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.io_utils import atomic_write
 from training.photos.csv_text import encode_utf8, format_record
-from training.photos.manifest import read_labels, read_review
+from training.photos.manifest import read_labels, read_photos, read_review
 from training.photos.map_files import read_feature_rows
 from training.photos.photo_history import names_of
 from training.photos.photo_references import row_photos
@@ -68,7 +68,9 @@ def export_review(
     wanted, unknown = _listed(dataset_dir, labels, photo_list)
     if not wanted:
         raise DatasetError(f"{photo_list or dataset_dir / 'review.csv'}: no photo to export")
+    reported = read_photos(dataset_dir).set_index("photo_id")["gps_accuracy_m"]
     photos = labels.set_index("photo_id", drop=False).loc[wanted]
+    photos = photos.assign(gps_accuracy_m=reported.reindex(photos.index))
     parts = [photos.iloc[start : start + ROWS_PER_LAYER] for start in range(0, len(photos), ROWS_PER_LAYER)]
     files = _names(out, len(parts))
     there = [file for file in files if file.exists()]

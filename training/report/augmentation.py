@@ -118,7 +118,7 @@ def _grid(
     for index, uniform in enumerate(draws):
         photo = photos[index % len(photos)]
         rgb, done = _augmented(transform, image, photo.rgb, uniform)
-        tiles.append(tile(rgb, f"{index + 1}: {photo.name}", done or "nothing"))
+        tiles.append(tile(rgb, photo.name, done or "nothing", f"{index + 1}: "))
     title = f"{count} samples of the augmentation, as the network sees them at {image.size_px} px"
     return title, [tiles[start : start + _GRID_COLUMNS] for start in range(0, count, _GRID_COLUMNS)]
 
@@ -145,7 +145,7 @@ def _strip(shown: list[Effect], image: ImageSpec, photos: list[SamplePhoto], see
         for row, samples in zip(rows, _samples(effect, image, photos, each, seed), strict=True):
             row += samples
     title = ", ".join(effect.title for effect in shown)
-    reasons = [line for effect in shown for line in textwrap.wrap(effect.reason, 24 * (1 + each * len(shown)))]
+    reasons = [line for effect in shown for line in textwrap.wrap(effect.reason, max(60, 20 * (1 + each * len(shown))))]
     return draw_tiles("\n".join([title[0].upper() + title[1:], *reasons]), rows, headers)
 
 

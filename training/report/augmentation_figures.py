@@ -18,6 +18,7 @@ from training.report.augmentation_effects import INVALID, Effect
 
 # Pixels of a picture; text is laid out in them too.
 _TILE, _GAP, _MARGIN, _LINE, _HEADER_LINE = 190, 12, 16, 13, 17
+_TITLE_CHARACTER = 10
 _DPI = 100
 _CAPTION_PT, _HEADER_PT, _TITLE_PT = 7.5, 9.5, 13
 _CAPTION_CHARACTERS, _HEADER_CHARACTERS = 34, 26
@@ -49,32 +50,36 @@ def centre(rgb: np.ndarray) -> np.ndarray:
     return rgb[start : start + side, start : start + side]
 
 
-def tile(rgb: np.ndarray, name: str, done: str = "") -> Tile:
-    """A tile whose caption is a name, cut at its left, and what was done, in as many lines as it takes."""
-    shown = printable(name)
-    if len(shown) > _CAPTION_CHARACTERS:
-        shown = "…" + shown[1 - _CAPTION_CHARACTERS :]
-    return Tile(rgb, (*([shown] if shown else []), *textwrap.wrap(done, _CAPTION_CHARACTERS)))
+def tile(rgb: np.ndarray, name: str, done: str = "", number: str = "") -> Tile:
+    """A tile whose caption is a number and a name, cut at its left, and what was done, in as many lines as it takes."""
+    shown, room = printable(name), _CAPTION_CHARACTERS - len(number)
+    if len(shown) > room:
+        shown = "…" + shown[1 - room :]
+    return Tile(rgb, (*filter(None, [number + shown]), *_wrapped(done, _CAPTION_CHARACTERS)))
 
 
 def header_of(effect: Effect, span: int = 1) -> Header:
     """Title and strength of an augmentation, and whether it is invalid or off."""
     width = _HEADER_CHARACTERS * span
-    # "p = 0.2" stays on one line
-    lines = [
-        effect.title,
-        *(line.replace("~", " ") for line in textwrap.wrap(effect.strength.replace(" = ", "~=~"), width)),
-    ]
+    lines = [effect.title, *_wrapped(effect.strength, width)]
     if not effect.valid:
-        return Header((*lines, *textwrap.wrap(INVALID, width)), span, _INVALID_COLOUR, border=True)
+        return Header((*lines, *_wrapped(INVALID, width)), span, _INVALID_COLOUR, border=True)
     return Header(tuple(lines), span, _USED_COLOUR if effect.used else _OFF_COLOUR)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text; items between commas stay whole, if they fit."""
+    items = ", ".join(
+        item.replace(" ", "\N{NO-BREAK SPACE}") if len(item) < width else item for item in text.split(", ")
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(items, width)]
 
 
 def draw_tiles(title: str, rows: Sequence[Sequence[Tile]], headers: Sequence[Header] = ()) -> Figure:
     """Rows of tiles below a title and the headers of their columns.
 
     Args:
-        title: May have several lines.
+        title: May have several lines; the picture is as wide as they need.
         rows: All but the last have the same length.
         headers: Their spans add up to the columns; or none.
     """
@@ -82,7 +87,8 @@ def draw_tiles(title: str, rows: Sequence[Sequence[Tile]], headers: Sequence[Hea
     caption = max(len(one.lines) for row in rows for one in row) * _LINE
     above = max((len(header.lines) for header in headers), default=0) * _HEADER_LINE + (_GAP if headers else 0)
     top = _MARGIN + round(1.8 * _HEADER_LINE) * len(title.splitlines()) + above
-    width = 2 * _MARGIN + columns * (_TILE + _GAP) - _GAP
+    longest = max(len(line) for line in title.splitlines())
+    width = 2 * _MARGIN + max(columns * (_TILE + _GAP) - _GAP, longest * _TITLE_CHARACTER)
     height = top + len(rows) * (_TILE + caption + _GAP) + _MARGIN - _GAP
     figure, axes = _canvas(width, height)
     axes.text(_MARGIN, _MARGIN, title, fontsize=_TITLE_PT, va="top", linespacing=1.5, parse_math=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campus_visual_gps.estimation.calibration import CALIBRATED, ENSEMBLE_SPREAD, MIN_FLOOR_SIGMA_M
+from campus_visual_gps.estimation.calibration import CALIBRATED, COVARIANCES, ENSEMBLE_SPREAD, MIN_FLOOR_SIGMA_M
 from training.evaluate.covariance_baselines import CHOICE_CALIBRATED, CHOICE_SPREAD
 from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import IDEAL_NEES, ConsistencyMetrics
@@ -23,8 +23,13 @@ _CHOICE_COLUMNS = [
 
 
 def covariance_choice_section(metrics: ReportMetrics) -> str:
-    """Both covariances that a fix can carry, side by side; empty for a single member, which has no spread."""
+    """Both covariances that a fix can carry, side by side.
+
+    Empty for a single member, which has no spread, and for recorded answers, whose covariance may be any.
+    """
     own = metrics.run.covariance
+    if own not in COVARIANCES:
+        return ""
     other, name = (ENSEMBLE_SPREAD, CHOICE_SPREAD) if own == CALIBRATED else (CALIBRATED, CHOICE_CALIBRATED)
     group = computed(metrics, name)
     if group is None or group.consistency is None:

@@ -26,7 +26,7 @@ from training.evaluate.predict import (
     true_positions_m,
     write_predictions,
 )
-from training.evaluate.report_metrics import ReportMetrics, RunInfo, SiteOutline
+from training.evaluate.report_metrics import RECORDED, ReportMetrics, RunInfo, SiteOutline
 from training.evaluate.tta import predict_views
 from training.evaluate.whole_sessions import seen_in_training, session_columns
 from training.fit.folds import FOLDS, read_folds
@@ -179,7 +179,8 @@ def score(
         predictions = with_baselines(predictions, others)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others], options)
-        run = replace(run, n_seen_in_training=seen_in_training(predictions))
+        covariance = RECORDED if replace_answers else run.covariance
+        run = replace(run, n_seen_in_training=seen_in_training(predictions), covariance=covariance)
         write_site(staging / SITE_JSON, site)
         written = write_report(staging, run, site, make_addition)
     pictures = {name: out_dir / file for name, file in written.pictures.items()}

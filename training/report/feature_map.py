@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -104,12 +105,14 @@ def draw_feature_map(points: np.ndarray, photos: PhotoFeatures, shares: list[flo
     return figure
 
 
-def _points(axes: Axes, points: np.ndarray, values: np.ndarray, night: np.ndarray):
+def _points(axes: Axes, points: np.ndarray, values: np.ndarray, night: np.ndarray) -> Any:
     """Night photos are triangles; both kinds share one scale of colours, which rises in lightness."""
-    scale = {"cmap": "viridis", "vmin": float(values.min()), "vmax": float(values.max())}
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": float(values.min()), "vmax": float(values.max())}
     size = 30.0 if len(points) < 400 else 14.0
     drawn = None
     for marker, rows in ((_DAY, night != 1.0), (_NIGHT, night == 1.0)):
         if rows.any():
-            drawn = axes.scatter(*points[rows].T, c=values[rows], s=size, marker=marker, ec="black", lw=0.3, **scale)
+            drawn = axes.scatter(
+                points[rows, 0], points[rows, 1], c=values[rows], s=size, marker=marker, ec="black", lw=0.3, **scale
+            )
     return drawn

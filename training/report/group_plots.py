@@ -67,7 +67,7 @@ def _bars(
             axes.plot([mean.low, mean.high], [y, y], color="black", lw=1.6, marker="|", ms=7)
         axes.plot(errors.median_error_m.value or 0.0, y, marker="D", ms=6, mfc="white", mec="black", ls="")
     axes.set_yticks(range(len(bars)), [_bar_label(name, errors, with_maximum) for name, errors, _ in bars])
-    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)
     axes.set_xlim(left=0.0)
     overall = metrics.all.errors.mean_error_m.value
     if overall is not None:

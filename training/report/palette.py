@@ -27,7 +27,6 @@ BASELINE_STYLES: dict[str, tuple[str, LineStyle]] = {
     "constant_covariance": ("#777777", (0, (1, 1))),
     "ensemble_spread": ("#c51b7d", (0, (4, 1.5))),
     "choice_calibrated": ("#000000", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
-    "choice_ensemble_spread": ("#8c510a", (0, (2, 1.5))),
 }
 # of the evaluations to compare with, in turn
 COMPARISON_COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#8c510a")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from campus_visual_gps.estimation.calibration import sigma_m
+from training.evaluate.covariance_baselines import CHOICE_SPREAD
 from training.evaluate.predict import covariances_m2, positions_m
 from training.evaluate.report_metrics import ReportMetrics
 from training.metrics.consistency import usable
@@ -113,6 +114,8 @@ def risk_coverage(predictions: pd.DataFrame, metrics: ReportMetrics) -> Figure:
     _curve(axes, predicted, "this bundle", OURS, "-", 3.2)
     comparisons = metrics.run.comparisons
     for name in with_covariance(metrics):
+        if name == CHOICE_SPREAD:  # with a floor, which changes no order: the curve of the spread without one
+            continue
         other = _predicted(predictions, f"baseline_{name}_")
         _curve(axes, other, label_of(name, comparisons), *style_of(name, comparisons), 1.6)
     axes.axvline(COVERAGE, color="#bbbbbb", lw=0.8, zorder=0)

@@ -32,6 +32,7 @@ def _record(experiment: Experiment, metrics: RowMetrics) -> dict[str, Any]:
         "baseline": metrics.is_baseline,
         "state": metrics.state.replace(" ", "_") or "done",
         "reason": metrics.reason,
+        "same_answers_as": metrics.same_answers_as,
         "seeds": " ".join(map(str, metrics.seeds)),
         "members": " ".join(metrics.members),
         "sessions": " ".join(metrics.sessions),

@@ -28,11 +28,13 @@ Settings = dict[str, Any]
 class RowStatus:
     """What became of a row: `state` is done, failed or not_run, `reason` says why; None for what is unknown.
 
-    `gap` is the validation loss over the training loss of the best epoch (paper, table 5).
+    `run` names the training or ensemble; two rows may have the same one. `gap` is the validation
+    loss over the training loss of the best epoch (paper, table 5).
     """
 
     state: str = NOT_RUN
     reason: str = ""
+    run: str = ""
     parameters: float | None = None
     train_seconds: float | None = None
     epochs: float | None = None
@@ -159,10 +161,12 @@ def _read_status(directory: Path) -> RowStatus:
     except VisualGpsError as error:
         return RowStatus(FAILED, str(error))
     numbers = {name: _number(content.get(name)) for name in RowStatus.__dataclass_fields__ if name not in _TEXTS}
-    return RowStatus(_text(content.get("state")) or NOT_RUN, _text(content.get("reason")), **numbers)
+    return RowStatus(
+        _text(content.get("state")) or NOT_RUN, _text(content.get("reason")), _text(content.get("run")), **numbers
+    )
 
 
-_TEXTS = ("state", "reason")
+_TEXTS = ("state", "reason", "run")
 
 
 def _configs(runs: Path, hashes: object) -> list[Settings]:

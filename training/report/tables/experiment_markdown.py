@@ -95,7 +95,9 @@ def _columns(paper_table: str) -> list[tuple[str, _Cell, bool]]:
 
 
 def _label(metrics: RowMetrics) -> str:
-    return f"{metrics.row.label} (baseline)" if metrics.is_baseline else metrics.row.label
+    marks = ["baseline"] if metrics.is_baseline else []
+    marks += [f"same answers as {metrics.same_answers_as}"] if metrics.same_answers_as else []
+    return f"{metrics.row.label} ({', '.join(marks)})" if marks else metrics.row.label
 
 
 def _one_member(metrics: RowMetrics) -> str:
@@ -179,9 +181,20 @@ def _notes(rows: Sequence[RowMetrics]) -> str:
             "the mean over its members of each photo's error, with the best and the worst. A member alone has no "
             "retrieval."
         )
-    notes += _unpaired(scored)
+    notes += _same_answers(scored) + _unpaired(scored)
     notes.append("`the paper's own` are numbers of the paper, on its own data, with its own budget.")
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _same_answers(rows: Sequence[RowMetrics]) -> list[str]:
+    """Rows that are another row once more: their difference is no finding. Of one run that is meant, as a best seed."""
+    runs = {row.row.label: row.row.status.run for row in rows}
+    return [
+        f"**{printable(row.row.label)} has the answers of {printable(row.same_answers_as)}, photo by photo: its "
+        "setting has no effect on these data, and the row says nothing about it.**"
+        for row in rows
+        if row.same_answers_as and not (row.row.status.run and row.row.status.run == runs.get(row.same_answers_as))
+    ]
 
 
 def _unpaired(rows: Sequence[RowMetrics]) -> list[str]:

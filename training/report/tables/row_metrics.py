@@ -58,7 +58,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RowMetrics:
-    """A row with its numbers; `errors` is None where nothing ran, and `reason` then says why."""
+    """A row with its numbers; `errors` is None where nothing ran, and `reason` then says why.
+
+    `same_answers_as` is the label of an earlier row that has the same position for every photo: the same training, or
+    a setting that these data cannot tell, such as a weighted loss on photos without an accuracy.
+    """
 
     row: ExperimentRow
     is_baseline: bool = False
@@ -73,6 +77,7 @@ class RowMetrics:
     comparison: Comparison | None = None
     gap: float | None = None
     train_time_ratio: float | None = None
+    same_answers_as: str = ""
 
     @property
     def seeds(self) -> list[int]:
@@ -100,6 +105,7 @@ def compute_rows(experiment: Experiment) -> list[RowMetrics]:
             is_baseline=metrics.row.name == baseline,
             comparison=_comparison(tables[metrics.row.name][0], tables[baseline][0], metrics.row.name == baseline),
             train_time_ratio=_ratio(metrics.row.status.train_seconds, seconds),
+            same_answers_as=_same_answers(metrics.row.name, experiment, tables),
         )
         for metrics in computed
     ]
@@ -178,6 +184,22 @@ def _night(table: pd.DataFrame, blocks: np.ndarray) -> tuple[NightMetrics | None
     worst = worst_photos(table)
     errors = error_metrics(errors_m(table)[rows], blocks[rows])
     return NightMetrics(errors, worst.n_known_light, worst.n_night or 0, worst.night_share or 0.0), ""
+
+
+def _same_answers(name: str, experiment: Experiment, tables: dict[str, tuple[pd.DataFrame | None, str]]) -> str:
+    """Label of the first earlier row with the same answers; "" where there is none, and for tables without answers."""
+    table = tables[name][0]
+    if table is None or not {"east_m", "north_m"} <= set(table.columns) or not np.isfinite(positions_m(table)).any():
+        return ""
+    for row in experiment.rows:
+        if row.name == name:
+            break
+        other = tables[row.name][0]
+        if other is None or not {"east_m", "north_m"} <= set(other.columns) or set(other.index) != set(table.index):
+            continue
+        if np.array_equal(positions_m(table), positions_m(other.loc[table.index]), equal_nan=True):
+            return row.label
+    return ""
 
 
 def _comparison(table: pd.DataFrame | None, baseline: pd.DataFrame | None, is_baseline: bool) -> Comparison | None:
