@@ -41,7 +41,7 @@ def out(tmp_path_factory):
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_row_of_the_table_runs(path, dataset, out):
     settings = (*SETTINGS, *(["model.backbone=resnet18"] if path.stem in CONSTANT_BACKBONE else []))
-    options = ExperimentOptions(budget=Budget(epochs=0.01, size=0.1), settings=settings)
+    options = ExperimentOptions(budget=Budget(epochs=0.01, size=0.2), settings=settings)
     summary = run_experiments([path], dataset, out, options, InProcess)
     expected = {key: "not_run" if key in NOT_HERE else "done" for key in summary.states}
     assert summary.states == expected

@@ -118,7 +118,7 @@ def test_a_budget_of_1_is_the_recipe_and_the_smallest_one_still_trains():
     config = load_config(PAPER)
     assert Budget.of(1.0).scaled(config, 320) == config
     least = Budget.of(1e-9).scaled(config, 320)
-    assert least.trainer.max_epochs == 1 and least.size_px == 32
+    assert least.trainer.max_epochs == 1 and least.size_px == 64
     assert least.scheduler.patience_epochs == 1 and least.photo_fraction > 0.0
 
 

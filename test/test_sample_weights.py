@@ -14,7 +14,7 @@ from training.fit.feature_cache import CachedFeatureDataset
 from training.fit.module import PositionModule
 from training.fit.sample_weights import area_zscore_weights, effective_number, sample_weights
 from training.fit.site_data import TrainingSite, site_polygon, training_set
-from training.photos.areas import AREAS_CSV, grid_areas
+from training.photos.areas import AREAS_FILES, grid_areas
 
 FRAME = LocalFrame.at(31.262, 34.8025)
 IMAGE = ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -29,7 +29,8 @@ def _areas_are_not_needed():
 def _site(tmp_path, accuracy_m=ACCURACY_M):
     latitude, longitude = FRAME.to_geodetic(PLACES_M)
     photos = pd.DataFrame({"photo_id": list("abcde"), "latitude_deg": latitude, "longitude_deg": longitude})
-    return TrainingSite(photos.assign(gps_accuracy_m=accuracy_m, subset="train"), tmp_path, FRAME, IMAGE)
+    photos = photos.assign(file=photos["photo_id"] + ".jpg", gps_accuracy_m=accuracy_m, subset="train")
+    return TrainingSite(photos, tmp_path, FRAME, IMAGE)
 
 
 def _training_set(site, name):
@@ -87,15 +88,21 @@ def test_the_areas_of_a_training_are_those_of_the_evaluation(tmp_path):
     np.testing.assert_allclose(by_grid, raw / raw.mean())
     corners = zip(*FRAME.to_geodetic(np.array([[-200, -200], [200, -200], [200, 200], [-200, 200]])), strict=True)
     lines = ["area,latitude_deg,longitude_deg", *(f"all,{latitude},{longitude}" for latitude, longitude in corners)]
-    (tmp_path / AREAS_CSV).write_text("\n".join(lines))
+    (tmp_path / AREAS_FILES[0]).write_text("\n".join(lines))
     in_one = _training_set(site, "area_zscore").train_weights
     raw = area_zscore_weights(accuracy_m, ["all"] * 5)
     np.testing.assert_allclose(in_one, raw / raw.mean())
     assert not np.allclose(in_one, by_grid)
 
 
+def test_a_list_of_photos_with_their_areas_divides_a_training_too(tmp_path):
+    (tmp_path / AREAS_FILES[0]).write_text("file,area\na.jpg,x\nb.jpg,y\nc.jpg,x\nd.jpg,y\ne.jpg,x\n")
+    raw = area_zscore_weights(np.array([5.0, 10.0, 5.0, 7.5, 20.0]), list("xyxyx"))
+    np.testing.assert_allclose(_training_set(_site(tmp_path), "area_zscore").train_weights, raw / raw.mean())
+
+
 def test_a_wrong_areas_file_stops_the_training_with_its_line(tmp_path):
-    (tmp_path / AREAS_CSV).write_text("area,latitude_deg,longitude_deg\nx,31.262,north\n")
+    (tmp_path / AREAS_FILES[0]).write_text("area,latitude_deg,longitude_deg\nx,31.262,north\n")
     with pytest.raises(DatasetError, match=r"areas\.csv, line 2"):
         _training_set(_site(tmp_path), "area_zscore")
 

@@ -9,6 +9,8 @@ from campus_visual_gps.errors import ConfigError
 from training.config import SchedulerSettings, TrainConfig, TrainerSettings
 
 SIZE_STEP_PX = 32
+# Below, the features of the middle stages are a single cell, and an EfficientNet's are the same for all photos.
+MIN_BASE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Budget:
         """The recipe within this budget.
 
         At least one epoch is left. Warm-up and patience keep their share of the training. The base's image side becomes
-        a multiple of 32 px, and a row with another side keeps its ratio to the base within a pixel.
+        a multiple of 32 px, at least 64, and a row with another side keeps its ratio to the base within a pixel.
 
         Args:
             config: Of a row.
@@ -68,7 +70,7 @@ class Budget:
     def _size_px(self, size_px: int, base_size_px: int) -> int:
         if self.size == 1.0:
             return size_px
-        base_px = max(SIZE_STEP_PX, SIZE_STEP_PX * round(base_size_px * self.size / SIZE_STEP_PX))
+        base_px = max(MIN_BASE_PX, SIZE_STEP_PX * round(base_size_px * self.size / SIZE_STEP_PX))
         return max(SIZE_STEP_PX, 2 * round(size_px * base_px / base_size_px / 2))
 
     def _lengths(self, trainer: TrainerSettings) -> dict[str, Any]:
