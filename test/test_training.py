@@ -150,7 +150,8 @@ def test_the_last_epoch_is_kept_also_when_it_is_not_the_best(tmp_path, dataset_d
     # so fast that the epochs after the first are worse
     wild = {"lr": 0.1, "weight_decay": 0.0}
     epochs = SETTINGS["trainer"] | {"max_epochs": 3}
-    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=epochs, optimizer=wild))
+    off = {"divergence_epochs": 0}
+    train_ensemble(_config(tmp_path, dataset_dir, seeds=[1], trainer=epochs, optimizer=wild, guards=off))
     run = tmp_path / "run" / "seed-1"
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == pd.read_csv(run / "metrics.csv")["epoch"].max() == 2
@@ -213,7 +214,7 @@ def test_a_data_set_without_a_split_says_what_to_run(tmp_path, dataset_dir):
     shutil.copytree(dataset_dir, unsplit)
     for file in unsplit.glob("splits.*"):
         file.unlink()
-    with pytest.raises(DatasetError, match="run split"):
+    with pytest.raises(DatasetError, match="run `split "):
         train_ensemble(_config(tmp_path, unsplit))
 
 
