@@ -50,7 +50,7 @@ def test_commands_end_well_and_write_the_names_of_the_disk(tmp_path, environment
     table.write_text(f"file,lat,lon\n{SESSION}0/é0.jpg,31.262,34.8025\n", encoding="utf-8")
     dataset = tmp_path / "set"
     said = run("ingest", tmp_path / "photos", dataset, "--labels", table, environment=environment).stdout
-    assert b"5 photos (5 read now), 0 rejected" in said and rb"new\rline" in said
+    assert b"5 photos at 320 px (5 read now), 0 rejected" in said and rb"new\rline" in said
     run("split", dataset, "--val", f"{SESSION}1", environment=environment)
     files = [*(f"{SESSION}{i % 2}/é{i}.jpg" for i in (0, 2, 1, 3)), "new\rline/a.jpg"]
     assert read_photos(dataset)["file"].to_list() == files
