@@ -142,8 +142,10 @@ def test_training_metrics_are_read_back_equal(tmp_path):
         {
             "epoch": [0, 1],
             "train_loss": [0.1 + 0.2, 1e-300],
+            "train_mean_error_m": [math.nan, 0.5],
             "val_loss": [math.nan, 3.0],
             "val_mean_error_m": [1.0, 2.0],
+            "gap": [math.nan, 1.25],
         }
         | {"lr": [1e-3, 1e-4], "seconds": [0.5, 1.5]}
     )
