@@ -8,6 +8,8 @@ from photo_helpers import blocks, make_exif, write_photo
 from PIL import ExifTags
 
 from campus_visual_gps.geodesy import LocalFrame
+from training.experiments.execute import Outcome, execute
+from training.experiments.plan import Run
 from training.photos.ingest import ingest
 from training.photos.splits import split
 
@@ -56,3 +58,22 @@ def write_table(directory: Path, rows: list[dict], name: str = "table", **change
     path = directory / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content | changes))
     return path
+
+
+class InProcess:
+    """Executes each run at once, in this process."""
+
+    capacity = 1
+
+    def __init__(self, out: Path):
+        self._out = out
+        self._outcomes: list[Outcome] = []
+
+    def start(self, run: Run) -> None:
+        self._outcomes.append(execute(run, self._out))
+
+    def wait(self) -> Outcome:
+        return self._outcomes.pop()
+
+    def close(self) -> None:
+        pass

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from runner_helpers import make_dataset, write_recipe, write_table
+from runner_helpers import InProcess, make_dataset, write_recipe, write_table
 
 from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import read_predictions
 from training.experiments import execute
 from training.experiments.budget import Budget
-from training.experiments.launchers import InProcess
 from training.experiments.runner import ExperimentOptions, run_experiments
 
 pytestmark = pytest.mark.slow

@@ -2,10 +2,9 @@
 
 import pytest
 from helpers import ROOT
-from runner_helpers import make_dataset
+from runner_helpers import InProcess, make_dataset
 
 from training.experiments.budget import Budget
-from training.experiments.launchers import InProcess
 from training.experiments.runner import ExperimentOptions, run_experiments
 
 pytestmark = pytest.mark.slow

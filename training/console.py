@@ -18,6 +18,18 @@ from campus_visual_gps.errors import printable
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 150, markup=False, emoji=False)
 
 
+@contextmanager
+def logging_level(name: str, level: int) -> Iterator[None]:
+    """Within it, records of the logger below a level are not shown."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 class OneLineHandler(logging.Handler):
     """Prints a record on one line: the time and the message."""
 

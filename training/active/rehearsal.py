@@ -15,6 +15,7 @@ import pandas as pd
 from campus_visual_gps.errors import DatasetError, VisualGpsError
 from campus_visual_gps.geodesy import LocalFrame
 from training.active.history import Sizes, sizes_of
+from training.console import logging_level
 from training.photos.correction_batch import Correction
 from training.photos.corrections import apply_corrections
 from training.photos.decisions import EXCLUDE, TRAIN
@@ -47,7 +48,7 @@ def rehearse(dataset_dir: Path, batch: Path, content: bytes, corrections: tuple[
         there.parent.mkdir(exist_ok=True)
         there.write_bytes(content)
         try:
-            with _silent():  # its remarks are due when it is done
+            with logging_level("training.photos", logging.CRITICAL):  # its remarks are due when it is done
                 applied = apply_corrections(copy)
                 split(copy)
             labels, after = read_labels(copy), read_splits(copy)
@@ -59,17 +60,6 @@ def rehearse(dataset_dir: Path, batch: Path, content: bytes, corrections: tuple[
     _check_decisions(labels, corrections)
     _check_subsets(before, after, corrections)
     return sizes_of(after)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    logger = logging.getLogger("training.photos")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager

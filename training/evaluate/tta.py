@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -30,10 +30,9 @@ from training.config_parsing import one_line
 from training.data.augment import TrainTransform
 from training.data.dataset import read_ahead
 from training.evaluate.predict import covariance_columns
-from training.evaluate.tta_columns import column_prefix
+from training.evaluate.tta_columns import TtaMode, column_prefix
 from training.photos.photo_id import photo_key
 
-TtaMode = Literal["matched", "photometric", "original"]
 MATCHED, PHOTOMETRIC, ORIGINAL = MODES = get_args(TtaMode)
 VIEWS, ORIGINAL_WEIGHT = 5, 2.0  # paper, section 5.8
 _PHOTOS_AT_ONCE = 4

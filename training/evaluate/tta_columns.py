@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+TtaMode = Literal["matched", "photometric", "original"]
+
 
 def column_prefix(mode: str) -> str:
     """Of a mode's columns in predictions.csv."""

@@ -37,25 +37,6 @@ class Launcher(Protocol):
         """End what is still under way. It can be resumed."""
 
 
-class InProcess:
-    """Executes each run at once, in this process."""
-
-    capacity = 1
-
-    def __init__(self, out: Path):
-        self._out = out
-        self._outcomes: list[Outcome] = []
-
-    def start(self, run: Run) -> None:
-        self._outcomes.append(execute(run, self._out))
-
-    def wait(self) -> Outcome:
-        return self._outcomes.pop()
-
-    def close(self) -> None:
-        pass
-
-
 @dataclass
 class _Worker:
     """A process; `run` is the one that it works on."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from campus_visual_gps.errors import DatasetError
 from training.config import AREA_ZSCORE, TrainConfig, to_dict
+from training.evaluate.tta_columns import TtaMode
 from training.experiments.budget import Budget
 from training.experiments.data import ExperimentData, data_at_round
 from training.experiments.store import identity
-from training.experiments.table import ExperimentTable, RowSettings, TtaMode
+from training.experiments.table import ExperimentTable, RowSettings
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -14,11 +14,11 @@ from pydantic.dataclasses import dataclass
 from campus_visual_gps.errors import ConfigError
 from training.config import TrainConfig
 from training.config_parsing import STRICT, read_settings, set_key, validated
+from training.evaluate.tta_columns import TtaMode
 
 _RESERVED = ("runs", "tables", "datasets")
 
 Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]*$")]  # of a directory
-TtaMode = Literal["matched", "photometric", "original"]
 
 
 @dataclass(frozen=True, config=STRICT)

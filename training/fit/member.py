@@ -24,6 +24,7 @@ from campus_visual_gps.models.position_model import build_model
 from campus_visual_gps.preprocess import ImageSpec
 from campus_visual_gps.threads import limit_threads, max_threads
 from training.config import BEST, TrainConfig, TrainerSettings, to_dict
+from training.console import logging_level
 from training.data.epoch_sampler import EpochSampler
 from training.fit.callbacks import EpochReport
 from training.fit.guards import DivergenceGuard, GapReport, median_position_error_m, warn_of_device
@@ -226,13 +227,7 @@ def _export(checkpoint: str, module: PositionModule, weights: Path) -> None:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Turn off Lightning's own hints on loaders and loggers, which this program has chosen."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            warnings.filterwarnings("ignore", module="lightning_fabric")
-            yield
-    finally:
-        logger.setLevel(level)
+    with logging_level("pytorch_lightning", logging.ERROR), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="lightning_fabric")
+        yield

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
+from training.console import logging_level
 from training.photos.map_files import MAP_SUFFIXES, read_feature_rows
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -57,15 +58,11 @@ def _is_batch(path: Path) -> bool:
 
 
 def _has_rows(path: Path) -> bool:
-    logger = logging.getLogger("training.photos")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # a remark is due when the file is applied
     try:
-        read_feature_rows(path)
+        with logging_level("training.photos", logging.CRITICAL):  # a remark is due when the file is applied
+            read_feature_rows(path)
     except DatasetError:
         return False
-    finally:
-        logger.setLevel(level)
     return True
 
 
