@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 from helpers import ROOT
-from runner_helpers import make_dataset, write_recipe, write_table
+from runner_helpers import InProcess, make_dataset, write_recipe, write_table
 from safetensors.torch import load_file
 
 from training.config import load_config
 from training.evaluate.predict import read_predictions
-from training.experiments.launchers import InProcess, Processes
+from training.experiments.launchers import Processes
 from training.experiments.runner import ExperimentOptions, run_experiments
 from training.experiments.store import FAILED
 from training.fit.callbacks import read_metrics
