@@ -78,6 +78,10 @@ class FixArbiter:
         change = self.tick(now_s)
         return Decision(self.source == VISUAL and self._is_newer(stamp_ns), change)
 
+    def withhold(self) -> None:
+        """The fix that passed last is not published after all: it does not count."""
+        self.published_counts[self.source] -= 1
+
     def tick(self, now_s: float) -> SourceChange | None:
         """Detect a silent receiver."""
         return self._update_source(self.monitor.tick(now_s))

@@ -16,6 +16,7 @@ from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.gnss.arbiter import TICK_S
 from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
 from campus_visual_gps.ros.fallback import Fallback
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
@@ -84,22 +85,23 @@ class FixPublishers:
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 
-    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str) -> None:
-        """Publish fix and pose. `frame_id` is the image's.
+    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes) -> None:
+        """Publish fix and pose. `frame_id` is the image's, `correlated` makes of the fix what a filter gets.
 
         Raises:
             EstimateError: The estimate would harm a filter; nothing is published.
         """
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
-        self._fixes.publish(fix)
+        if (published := correlated.on_visual_fix(fix)) is not None:
+            self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
         fallback, tf_monitor = self._fallback, self._tf_monitor
         if tf_monitor is not None:
             tf_monitor.published(fix.header.frame_id)
         if fallback is not None:
-            fallback.visual(fix, self._now_s())
+            fallback.visual(fix, self._now_s(), correlated.on_fix)
 
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""
