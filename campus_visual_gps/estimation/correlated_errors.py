@@ -1,17 +1,18 @@
-"""Errors of consecutive images are correlated; a filter takes each fix as independent. This module brings both together.
+"""What a filter is given of a stream of fixes whose errors are correlated, although it takes each as independent.
 
-The errors of a stream are modelled as a first-order autoregressive process in time: the correlation of two errors, in
-units of their own covariance, is rho = exp(-dt / correlation_time). A fix that comes dt after the one before it then
-adds (1 - rho) / (1 + rho) = tanh(dt / (2 correlation_time)) of the information of an independent fix: the increment of
-the information about a constant, 1' R^-1 1 with the tridiagonal inverse of the correlation matrix R. The covariance of
-the fix is multiplied by the inverse of that. The first fix, and one after a long gap, keep their own; at a high rate the
-factor is 2 correlation_time / dt, so that a second of fixes is worth 1 / (2 correlation_time) independent ones at any
-rate. Without ROS.
+The errors are modelled as a first-order autoregressive process in time: the correlation of two of them, in units of
+their own covariance, is rho = exp(-dt / correlation_time). A fix that comes dt after the one before it then adds
+(1 - rho) / (1 + rho) = tanh(dt / (2 correlation_time)) of the information of an independent fix, which is the increment
+of the information about a constant, 1' R^-1 1, where R is the matrix of the correlations. So the covariance of the fix
+is divided by that. The first fix, and one after a long gap, keep their own; at a high rate the factor is
+2 correlation_time / dt, and a second of fixes is worth 1 / (2 correlation_time) independent ones at any rate.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from campus_visual_gps.errors import ConfigError
 
@@ -39,6 +40,13 @@ def inflation_factor(interval_s: float, correlation_time_s: float) -> float:
     if correlation_time_s <= 0.0:
         return 1.0
     return 1.0 / math.tanh(max(interval_s, MIN_INTERVAL_S) / (2.0 * correlation_time_s))
+
+
+def inflated(cov_enu_m2: np.ndarray, factor: float) -> np.ndarray:
+    """Covariance (3, 3) east, north, up with the horizontal part times `factor`: the altitude is not the image's."""
+    result = np.array(cov_enu_m2, dtype=np.float64)
+    result[:2, :2] *= factor
+    return result
 
 
 class ErrorDecorrelator:

@@ -11,7 +11,12 @@ from copy import deepcopy
 import numpy as np
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.estimation.correlated_errors import DEFAULT_CORRELATION_TIME_S, IGNORE, ErrorDecorrelator
+from campus_visual_gps.estimation.correlated_errors import (
+    DEFAULT_CORRELATION_TIME_S,
+    IGNORE,
+    ErrorDecorrelator,
+    inflated,
+)
 from campus_visual_gps.ros.stamps import stamp_to_ns
 
 
@@ -61,9 +66,7 @@ def _for_filter(fix: NavSatFix, stream: ErrorDecorrelator) -> NavSatFix | None:
     factor = stream.factor(stamp_to_ns(fix.header.stamp))
     if factor is None or factor == 1.0:
         return fix if factor is not None else None
-    inflated = deepcopy(fix)
-    covariance = np.array(fix.position_covariance, dtype=np.float64).reshape(3, 3)
-    # the altitude is the site's, not the image's
-    covariance[:2, :2] *= factor
-    inflated.position_covariance = covariance.ravel().tolist()
-    return inflated
+    message = deepcopy(fix)
+    covariance_enu_m2 = np.asarray(fix.position_covariance, dtype=np.float64).reshape(3, 3)
+    message.position_covariance = inflated(covariance_enu_m2, factor).ravel().tolist()
+    return message

@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 CLIP_SIGMAS = 3.0
 # Lags, by octaves: each counts as much as the next, however many pairs it has. Further apart, only offsets are alike.
 LAG_EDGES_S = (0.1, 0.35, 0.71, 1.41, 2.83, 5.66, 11.3, 22.6, 45.3)
-MIN_PAIRS = 30
+MIN_IMAGES, MIN_PAIRS = 30, 30
 MIN_LAGS = 2
 LIMITS_S = (0.1, 60.0)
 
@@ -46,13 +46,13 @@ def fit_correlation_time(
         covs_m2: (N, 2, 2) covariances that were claimed for them.
 
     Returns:
-        None for fewer than MIN_LAGS lags with MIN_PAIRS pairs or more, or where all errors are zero.
+        None for fewer than MIN_IMAGES images or MIN_LAGS lags with MIN_PAIRS pairs, or where all errors are zero.
     """
     known = np.isfinite(times_s) & np.isfinite(offsets_m).all(axis=1) & np.isfinite(covs_m2).all(axis=(1, 2))
     names, times_s = np.asarray(sessions, dtype=object)[known], np.asarray(times_s, dtype=np.float64)[known]
     whitened = clipped(whiten(offsets_m[known], covs_m2[known]))
     variance = float((whitened**2).mean()) if len(whitened) else 0.0
-    if variance <= 0.0:
+    if len(whitened) < MIN_IMAGES or variance <= 0.0:
         return None
     lags_s, products = _pairs(names, times_s, whitened)
     which = np.digitize(lags_s, LAG_EDGES_S)
