@@ -122,6 +122,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
+            f"doctor = {PACKAGE}.ros.doctor.command:main",
             f"filter_reset = {PACKAGE}.ros.filter_reset:main",
             f"localizer = {PACKAGE}.ros.localizer_node:main",
         ]

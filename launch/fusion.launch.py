@@ -47,8 +47,8 @@ ARGUMENTS = (
         "smooth_lagged_data",
         default_value="auto",
         choices=["auto", "true", "false"],
-        description="Whether the filters return to the stamp of a late fix. auto: as ekf_params_file says, but false in "
-        "simulated time, where it ends the filters of Kilted and Rolling with an exception (robot_localization 964).",
+        description="Whether the filters return to the stamp of a late fix. auto: as ekf_params_file says, but false "
+        "in simulated time, where it ends the filters of Kilted and Rolling (robot_localization 964).",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),

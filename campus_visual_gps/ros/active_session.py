@@ -54,7 +54,7 @@ class ActiveSession:
         self._stop_node = stop_node
         self._moved_to_cpu = False
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
-        simulated = node.get_clock().ros_time_is_active
+        simulated = bool(node.get_parameter("use_sim_time").value)
         self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s, simulated=simulated)
         self._clock_check = ClockCheck(simulated)
         self._statistics = NodeStatistics(self.image_topic)

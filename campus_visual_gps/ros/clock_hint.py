@@ -1,4 +1,4 @@
-"""What the distance of stamps to a node's clock suggests, with the remedy; and the check of the first images. No ROS."""
+"""What the distance of stamps to a node's clock suggests, with the remedy. Without ROS."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ def clock_hint(offset_s: float, simulated: bool = False) -> str:
     """
     if simulated:
         return _simulated_hint(offset_s)
-    for scale_s, name in _TIME_SCALES:
-        if abs(abs(offset_s) - scale_s) <= _SCALE_TOLERANCE_S:
-            return f"that is {name} in the place of UTC: set the UTC offset of the camera's clock (PTP) or its driver"
+    if name := other_time_scale(offset_s):
+        return f"that is {name} in the place of UTC: set the UTC offset of the camera's clock (PTP) or its driver"
     quarters = round(offset_s / _TIME_ZONE_S)
     if 0 < abs(quarters) <= 56 and abs(offset_s - quarters * _TIME_ZONE_S) <= _ZONE_TOLERANCE_S:
         return f"that is local time of UTC{quarters / 4.0:+g} h in the place of UTC: set the camera's clock to UTC"
@@ -36,6 +35,11 @@ def clock_hint(offset_s: float, simulated: bool = False) -> str:
     if offset_s < -OTHER_CLOCK_S:
         return f"if they are recorded, {RECORDED}; else check the clock of the camera's computer"
     return "check use_sim_time and the clock of the camera's computer, or raise max_age_s"
+
+
+def other_time_scale(offset_s: float) -> str:
+    """The time scale whose offset to UTC this is, on either side: TAI or GPS time; empty for none."""
+    return next((name for scale_s, name in _TIME_SCALES if abs(abs(offset_s) - scale_s) <= _SCALE_TOLERANCE_S), "")
 
 
 def _simulated_hint(offset_s: float) -> str:

@@ -35,9 +35,9 @@ class FilterReset(Node):
 
     def __init__(self, **node_options: Any):
         super().__init__(NODE_NAME, **node_options)
-        services = self.declare_parameter("services", DEFAULT_SERVICES).value
+        services: list[str] = list(self.declare_parameter("services", DEFAULT_SERVICES).value)
         # not _clients, which is the node's own
-        self._resets = [self.create_client(Empty, name) for name in services]
+        self._resets: list[Any] = [self.create_client(Empty, name) for name in services]
         self._pending: list[Any] = []
         self._jumped_s = 0.0
         # steady time, so that the calls do not wait for a clock that stands still after the jump
