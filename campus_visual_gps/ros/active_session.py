@@ -11,6 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.integrity import RejectionReason
+from campus_visual_gps.ros.clock_hint import ClockCheck
 from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport, NodeStatistics, StageTimes, active_report
 from campus_visual_gps.ros.drop_log import DropLog
@@ -54,7 +55,9 @@ class ActiveSession:
         self._stop_node = stop_node
         self._moved_to_cpu = False
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
-        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s)
+        simulated = bool(node.get_parameter("use_sim_time").value)
+        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s, simulated=simulated)
+        self._clock_check = ClockCheck(simulated)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
         self._correlated = CorrelatedFixes(
@@ -103,6 +106,8 @@ class ActiveSession:
             image = StampedImage(message, stamp_ns, monotonic(), stamp_filter.epoch)
             if self._worker.buffer.put(image):
                 self._statistics.record_overwritten()
+            if text := self._clock_check.record(stamp_ns, now_ns):
+                self._node.get_logger().warning(text)
         elif line := self._drop_log.record(dropped, offset_s=(stamp_ns - now_ns) / NS_PER_S):
             # two calls, because rclpy ties the severity to the line of code that logs
             if line.warning:
