@@ -103,6 +103,7 @@ class ActiveSession:
             self._publishers.on_stamp_jump()
         self._statistics.record_image(dropped, age_s=(now_ns - stamp_ns) / NS_PER_S)
         if dropped is None:
+            self._publishers.watch_frame(message.header.frame_id)
             image = StampedImage(message, stamp_ns, monotonic(), stamp_filter.epoch)
             if self._worker.buffer.put(image):
                 self._statistics.record_overwritten()
@@ -128,7 +129,7 @@ class ActiveSession:
         elif self._moved_to_cpu:
             warning = "slow: the GPU had no memory left, and the model runs on the CPU"
         report = active_report(self._statistics, self.localizer, warning)
-        report.values.update(self._publishers.check_frame())
+        report = self._publishers.with_frame(report)
         report.values.update(self._correlated.values())
         depths = self._pipeline.bit_depths.known()
         report.values.update({f"image_bit_depth.{encoding}": depth for encoding, depth in depths.items()})
