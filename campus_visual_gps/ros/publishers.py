@@ -105,9 +105,9 @@ class FixPublishers:
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
         fallback, gate = self._fallback, self._gate
         # with output fallback the filter takes the topic fix, and this one shows what the camera says
-        if fallback is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id):
-            if (published := correlated.on_visual_fix(fix)) is not None:
-                self._fixes.publish(published)
+        passes = fallback is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id)
+        if passes and (published := correlated.on_visual_fix(fix)) is not None:
+            self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
         if fallback is not None:
