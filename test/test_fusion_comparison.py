@@ -46,7 +46,11 @@ def inputs(metrics):
 def test_all_inputs_are_there_and_each_has_scores_of_the_drive_and_of_the_outage(compared):
     own = inputs(compared)
     modes = ("ignore", "thin", "inflate")
-    assert list(own) == [("receiver", ""), *(("fallback", mode) for mode in modes), *(("visual", mode) for mode in modes)]
+    assert list(own) == [
+        ("receiver", ""),
+        *(("fallback", mode) for mode in modes),
+        *(("visual", mode) for mode in modes),
+    ]
     assert all(item.drive is not None and item.outage is not None for item in own.values())
     assert compared.fusion.is_measured and compared.fusion.correlation_time_s == TIME_S
 

@@ -1,4 +1,4 @@
-"""The stand-in of robot_localization's filter: finds position and heading, rejects outliers, fuses late fixes in time."""
+"""The stand-in of robot_localization's filter finds the pose, rejects outliers and fuses late fixes at their stamps."""
 
 import numpy as np
 import pytest
