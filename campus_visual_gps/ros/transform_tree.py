@@ -27,7 +27,7 @@ class TransformTree:
         self._dynamic: dict[str, Link] = {}
 
     def add(self, parent: str, child: str, stamp_s: float | None, numbers: tuple[float, ...] = ()) -> bool:
-        """Take a transform; whether tf2 would take it too.
+        """Take a transform; whether it gives its frame a new parent. What tf2 ignores is ignored.
 
         Args:
             parent: header.frame_id, with or without the leading slash of ROS 1.
@@ -39,9 +39,10 @@ class TransformTree:
         if not parent or not child or parent == child or not _valid(numbers):
             return False
         if stamp_s is None:
-            self._dynamic.pop(child, None)
+            known = self._dynamic.pop(child, None) is None and child in self._static
+            is_new = not known or self._static[child].parent != parent
             self._static[child] = Link(parent, -math.inf, math.inf)
-            return True
+            return is_new
         before = self._dynamic.get(child)
         earliest_s = latest_s = stamp_s
         if before is not None:
@@ -52,7 +53,7 @@ class TransformTree:
                 earliest_s = max(min(stamp_s, before.earliest_s), latest_s - CACHE_S)
         self._static.pop(child, None)
         self._dynamic[child] = Link(parent, earliest_s, latest_s)
-        return True
+        return before is None or before.parent != parent
 
     def forget_dynamic(self) -> None:
         """Time jumped back: tf2's buffers forget all but the static transforms."""
