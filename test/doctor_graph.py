@@ -32,7 +32,7 @@ def samples(make, frame_id="", offset_s=-0.1, count=10, rate_hz=10.0, **clock):
 
 
 def fix(**changes):
-    base = ReceiverFix(NOW_S, 0, 31.26, 34.8, 300.0, np.eye(3) * 4.0, 2)
+    base = ReceiverFix(NOW_S, 0, 31.27, 34.8, 300.0, np.eye(3) * 4.0, 2)
     return lambda: base._replace(**changes)
 
 

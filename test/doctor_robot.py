@@ -136,7 +136,7 @@ def fix(frame_id: str = "gps", variance_m2: float = 4.0, **fields: Any):
     """A function from a stamp to a NavSatFix of type APPROXIMATED."""
 
     def make(stamp: Any) -> NavSatFix:
-        message = NavSatFix(latitude=31.262, longitude=34.802, altitude=300.0, position_covariance_type=1)
+        message = NavSatFix(latitude=31.263, longitude=34.802, altitude=300.0, position_covariance_type=1)
         message.header.stamp, message.header.frame_id = stamp, frame_id
         message.status.status = 0
         for axis in range(3):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from doctor_graph import CAMERA, GPS, healthy, samples, state, the_problem, tree, with_parameters, with_samples
+from doctor_graph import CAMERA, GPS, fix, healthy, samples, state, the_problem, tree, with_parameters, with_samples
 
 from campus_visual_gps.ros.doctor.filter_checks import check_filters, check_log, check_navsat
 from campus_visual_gps.ros.doctor.findings import Finding, Level
@@ -90,6 +90,14 @@ def test_navsat_transform_at_the_origin_silent_or_missing_fails():
     assert "10 of 10 messages on /odometry/gps are (0, 0, 0)" in the_problem(check_navsat(origin)).message
     assert "publishes nothing on /odometry/gps" in the_problem(check_navsat(with_samples("/odometry/gps", []))).message
     assert "no navsat_transform runs" in the_problem(check_navsat(replace(healthy(), navsats=()))).message
+
+
+def test_a_robot_that_really_is_at_the_origin_of_the_map_passes():
+    snapshot = with_samples("/fix", samples(fix(latitude_deg=31.26), GPS))
+    for name in ("/odometry/gps", "/odometry/global"):
+        snapshot.topics[name] = replace(snapshot.topics[name], samples=samples(state(0.0, 0.0)))
+    findings = [*check_navsat(snapshot), *check_filters(snapshot)]
+    assert {finding.level for finding in findings} == {Level.PASS}
 
 
 def test_navsat_transform_that_reads_another_topic_than_the_fallback_is_warned_of():
