@@ -74,8 +74,8 @@ class FixArbiter:
         self._visual_s: float | None = None
         self._visual_interval_s = 0.0
 
-    def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float) -> Decision:
-        """A fix of the receiver arrived at `now_s`."""
+    def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
+        """A fix of the receiver arrived at `now_s`. One that is held back counts for its state, but does not pass."""
         change = self._update_source(self.monitor.fix(fix, now_s), now_s)
         if self.monitor.fault not in _WRONG_STAMPS:
             if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
@@ -84,16 +84,21 @@ class FixArbiter:
         if self.monitor.fault is not None:
             self.fault_counts[self.monitor.fault.value] += 1
             return Decision(False, change)
-        return Decision(self.source == RECEIVER and self._is_newer(stamp_ns), change)
+        return Decision(self.source == RECEIVER and not is_held and self._is_newer(stamp_ns), change)
 
-    def visual(self, stamp_ns: int, now_s: float) -> Decision:
-        """A visual fix arrived at `now_s`."""
-        interval_s = math.inf if self._visual_s is None else now_s - self._visual_s
-        if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
-            self._visual_interval_s = interval_s
-        self._visual_s = now_s
+    def visual(self, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
+        """A visual fix arrived at `now_s`. One that is held back does not pass, and is none that comes."""
+        if not is_held:
+            interval_s = math.inf if self._visual_s is None else now_s - self._visual_s
+            if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
+                self._visual_interval_s = interval_s
+            self._visual_s = now_s
         change = self.tick(now_s)
-        return Decision(self.source == VISUAL and self._is_newer(stamp_ns), change)
+        return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
+
+    def withhold(self) -> None:
+        """The fix that passed last is not published after all: it does not count."""
+        self.published_counts[self.source] -= 1
 
     def tick(self, now_s: float) -> SourceChange | None:
         """Detect a silent receiver, and visual fixes that have ended."""

@@ -11,18 +11,20 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
+from campus_visual_gps.ros.diagnostics import DiagnosticReport
+from campus_visual_gps.ros.filter_gate import FilterGate, complete
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.receiver_passthrough import ReceiverPassthrough
-from campus_visual_gps.ros.tf_check import TfFrameMonitor
+from campus_visual_gps.ros.tf_check import CAMERA
+from campus_visual_gps.ros.transform_tree import tf_name
 
 if TYPE_CHECKING:
     from campus_visual_gps.bundle import Altitude, Bundle
     from campus_visual_gps.localizer import PositionEstimate
 
 FIX_TOPIC, POSE_TOPIC = "visual_gps/fix", "visual_gps/pose"
-# For images without a frame_id: navsat_transform puts a fix without a frame at the robot's origin.
-DEFAULT_FRAME_ID = "camera"
 
 
 class FixPublishers:
@@ -39,19 +41,23 @@ class FixPublishers:
             self._poses = node.create_lifecycle_publisher(
                 PoseWithCovarianceStamped, POSE_TOPIC, **qos.publisher(POSE_TOPIC, 10)
             )
-        self._tf_monitor: TfFrameMonitor | None = None
+        self._gate: FilterGate | None = None
 
     def open(self) -> None:
-        """Look for the frame of the fixes in TF."""
-        self._tf_monitor = TfFrameMonitor(self._node, self._warn, self._settings.frame_id)
+        """Look for the frame of the fixes in TF, and let them take part in the topic `fix`."""
+        self._gate = self._passthrough.gate
+        if self._gate is None:
+            self._gate = FilterGate(self._node, self._fixes, self._settings, self._passthrough.log)
+        if self._settings.frame_id:
+            self._gate.watch(CAMERA, self._settings.frame_id)
         self._passthrough.begin_visual()
 
     def close(self) -> None:
         """Unsubscribe."""
         self._passthrough.end_visual()
-        if self._tf_monitor is not None:
-            self._tf_monitor.close()
-        self._tf_monitor = None
+        if self._gate is not None and self._gate is not self._passthrough.gate:
+            self._gate.close()
+        self._gate = None
 
     def destroy(self) -> None:
         """Unsubscribe and destroy the publishers."""
@@ -60,21 +66,22 @@ class FixPublishers:
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 
-    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str) -> None:
-        """Publish fix and pose. `frame_id` is the image's.
+    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes) -> None:
+        """Publish fix and pose. `frame_id` is the image's, `correlated` makes of the fix what a filter gets.
 
         Raises:
             EstimateError: The estimate would harm a filter; nothing is published.
         """
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
-        self._fixes.publish(fix)
+        gate = self._gate
+        # with output fallback the filter takes the topic fix, and this one shows what the camera says
+        passes = self._passthrough.gate is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id)
+        if passes and (published := correlated.on_visual_fix(fix)) is not None:
+            self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
-        tf_monitor = self._tf_monitor
-        if tf_monitor is not None:
-            tf_monitor.published(fix.header.frame_id)
-        self._passthrough.visual(fix)
+        self._passthrough.visual(fix, correlated.on_fix)
 
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""
@@ -83,26 +90,34 @@ class FixPublishers:
             frame_id = self._frame_id(frame_id)
             self._fixes.publish(messages.to_rejected_fix(bundle.frame, altitude_m, stamp, frame_id))
 
-    def check_frame(self) -> dict[str, object]:
-        """Key-value pairs for the diagnostics: the frame of the fixes and whether it is in TF."""
-        return self._tf_monitor.check() if self._tf_monitor is not None else {}
+    def watch_frame(self, image_frame_id: str) -> None:
+        """Images with this frame_id come: their frame is looked for in TF before the first fix."""
+        if self._gate is not None:
+            self._gate.watch(CAMERA, self._frame_id(image_frame_id))
+
+    def with_frame(self, report: DiagnosticReport) -> DiagnosticReport:
+        """The node's diagnostic with the frame of the visual fixes, and whether TF connects it."""
+        return report if self._gate is None else complete(report, self._gate, CAMERA)
+
+    def on_time_jump(self) -> None:
+        """ROS time jumped back."""
+        if self._gate is not None:
+            self._gate.restart()
 
     def on_stamp_jump(self) -> None:
         """The stamps of the images jumped back."""
         self._passthrough.on_stamp_jump()
-
-    def _warn(self, text: str) -> None:
-        self._node.get_logger().warning(text)
 
     def _site_altitude_m(self, bundle_altitude: Altitude) -> float:
         altitude_m = self._settings.altitude_m
         return bundle_altitude.altitude_m if math.isnan(altitude_m) else altitude_m
 
     def _frame_id(self, image_frame_id: str) -> str:
-        frame_id = self._settings.frame_id or image_frame_id
+        """As tf2 accepts it: navsat_transform puts a fix without a frame, or with a leading slash, at the origin."""
+        frame_id = tf_name(self._settings.frame_id) or tf_name(image_frame_id)
+        default = tf_name(self._settings.camera_frame)
         if not frame_id:
             self._node.get_logger().warning(
-                f"the images have no frame_id, and the fixes get {DEFAULT_FRAME_ID!r}: set the parameter frame_id",
-                once=True,
+                f"the images have no frame_id, and the fixes get {default!r}: set the parameter frame_id", once=True
             )
-        return frame_id or DEFAULT_FRAME_ID
+        return frame_id or default

@@ -23,9 +23,11 @@ from campus_visual_gps.errors import VisualGpsError
 from campus_visual_gps.gnss.arbiter import TICK_S
 from campus_visual_gps.ros.diagnostics import ERROR, DiagnosticReport
 from campus_visual_gps.ros.fallback import UNKNOWN_SITE_ALTITUDE_M, Fallback
-from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.filter_gate import FilterGate, complete
+from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters, is_of_fallback
 from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.stamps import NS_PER_S
+from campus_visual_gps.ros.tf_check import RECEIVER
 
 if TYPE_CHECKING:
     from campus_visual_gps.ros.declared_parameters import DeclaredParameters
@@ -38,6 +40,7 @@ class _Wiring(NamedTuple):
 
     settings: NodeParameters
     fallback: Fallback
+    gate: FilterGate
     publisher: Publisher
     receiver: Subscription
     timer: Timer
@@ -60,6 +63,11 @@ class ReceiverPassthrough:
         self._takes_visual = False
         self._bundle_altitude_m = math.nan
         self.error = ""
+
+    @property
+    def gate(self) -> FilterGate | None:
+        """Holds fixes back from `fix`; None where that is not published."""
+        return self._wiring.gate if self._wiring is not None else None
 
     @property
     def gps_topic(self) -> str:
@@ -90,6 +98,7 @@ class ReceiverPassthrough:
             self._node.destroy_timer(wiring.timer)
             self._node.destroy_subscription(wiring.receiver)
             self._node.destroy_publisher(wiring.publisher)
+            wiring.gate.close()
 
     def set_bundle_altitude(self, altitude_m: float) -> None:
         """The bundle was read."""
@@ -107,21 +116,24 @@ class ReceiverPassthrough:
         if self._wiring is not None:
             self._wiring.fallback.end_visual(self._now_s())
 
-    def visual(self, fix: NavSatFix) -> None:
-        """A visual fix was published. Any thread may call this."""
+    def visual(self, fix: NavSatFix, for_filter: Callable[[NavSatFix], NavSatFix | None]) -> None:
+        """There is a visual fix; see `Fallback.visual`. Any thread may call this."""
         wiring = self._wiring
         if wiring is not None and self._takes_visual:
-            wiring.fallback.visual(fix, self._now_s())
+            wiring.fallback.visual(fix, self._now_s(), for_filter)
 
     def report(self) -> DiagnosticReport | None:
         """Diagnostic of the fallback; None without output fallback."""
         if self.error:
             return DiagnosticReport(ERROR, self.error, {"source": "none"})
-        return self._wiring.fallback.report() if self._wiring is not None else None
+        if self._wiring is None:
+            return None
+        return complete(self._wiring.fallback.report(), self._wiring.gate, RECEIVER)
 
     def on_time_jump(self) -> None:
         """ROS time jumped back."""
         if self._wiring is not None:
+            self._wiring.gate.restart()
             self._wiring.fallback.restart()
 
     def on_stamp_jump(self) -> None:
@@ -132,16 +144,23 @@ class ReceiverPassthrough:
     def _wired(self, settings: NodeParameters) -> _Wiring:
         node, overrides, topic = self._node, QosOverrides(self._node), settings.gps_topic
         publisher = node.create_publisher(NavSatFix, FALLBACK_TOPIC, **overrides.publisher(FALLBACK_TOPIC, 10))
-        altitude_m = self._site_altitude_m(settings)
-        monitor_settings = settings.monitor_settings()
-        fallback = Fallback(monitor_settings, altitude_m, publisher.publish, self._log, self._why_no_visual)
+        gate = FilterGate(node, publisher, settings, self.log)
+        fallback = Fallback(
+            settings.monitor_settings(),
+            self._site_altitude_m(settings),
+            publisher.publish,
+            self.log,
+            settings.gps_frame,
+            gate,
+            self._why_no_visual,
+        )
         timer = node.create_timer(TICK_S, self._tick, clock=self._steady_clock)
         qos = overrides.subscription(topic, qos_profile_sensor_data)
         receiver = node.create_subscription(NavSatFix, topic, self._on_receiver, **qos)
         node.get_logger().info(
             f"receiver {node.resolve_topic_name(topic)} -> {node.resolve_topic_name(FALLBACK_TOPIC)}"
         )
-        return _Wiring(settings, fallback, publisher, receiver, timer)
+        return _Wiring(settings, fallback, gate, publisher, receiver, timer)
 
     def _site_altitude_m(self, settings: NodeParameters) -> float:
         known = (
@@ -154,15 +173,18 @@ class ReceiverPassthrough:
             self._wiring.fallback.receiver(message, self._now_s())
 
     def _tick(self) -> None:
-        now_s = self._now_s()
+        if self._wiring is None:
+            return
+        self._wiring.gate.look_for_filters()
         # simulated time that has not begun is 0: what happens until then says nothing about a receiver's silence
-        if self._wiring is not None and now_s > 0.0:
+        if (now_s := self._now_s()) > 0.0:
             self._wiring.fallback.tick(now_s)
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds / NS_PER_S
 
-    def _log(self, text: str, warning: bool) -> None:
+    def log(self, text: str, warning: bool) -> None:
+        """One line, and whether it is a warning."""
         # two calls, because rclpy ties the severity to the line of code that logs
         if warning:
             self._node.get_logger().warning(text)
@@ -172,4 +194,4 @@ class ReceiverPassthrough:
 
 def _relevant(settings: NodeParameters) -> tuple[object, ...]:
     """What a running fallback cannot change."""
-    return settings.output, settings.gps_topic, settings.monitor_settings()
+    return tuple(value for name, value in vars(settings).items() if is_of_fallback(name))
