@@ -61,8 +61,8 @@ class FixArbiter:
         self._newest_ns = 0
         self._receiver_ns = 0
 
-    def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float) -> Decision:
-        """A fix of the receiver arrived at `now_s`."""
+    def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
+        """A fix of the receiver arrived at `now_s`. One that is held back counts for its state, but does not pass."""
         change = self._update_source(self.monitor.fix(fix, now_s))
         if self.monitor.fault not in _WRONG_STAMPS:
             if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
@@ -71,12 +71,16 @@ class FixArbiter:
         if self.monitor.fault is not None:
             self.fault_counts[self.monitor.fault.value] += 1
             return Decision(False, change)
-        return Decision(self.source == RECEIVER and self._is_newer(stamp_ns), change)
+        return Decision(self.source == RECEIVER and not is_held and self._is_newer(stamp_ns), change)
 
-    def visual(self, stamp_ns: int, now_s: float) -> Decision:
-        """A visual fix arrived at `now_s`."""
+    def visual(self, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
+        """A visual fix arrived at `now_s`. One that is held back does not pass."""
         change = self.tick(now_s)
-        return Decision(self.source == VISUAL and self._is_newer(stamp_ns), change)
+        return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
+
+    def withhold(self) -> None:
+        """The fix that passed last is not published after all: it does not count."""
+        self.published_counts[self.source] -= 1
 
     def tick(self, now_s: float) -> SourceChange | None:
         """Detect a silent receiver."""

@@ -197,6 +197,8 @@ class GpsMonitor:
             return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
             return GnssFault.DELAYED
+        if fix.frame_is_missing:
+            return GnssFault.FRAME_NOT_IN_TF
         return GnssFault.JUMP if self._jumps(fix, sigma_m) else None
 
     def _jumps(self, fix: ReceiverFix, sigma_m: float) -> bool:

@@ -17,10 +17,11 @@ from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GpsState, MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
 from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
+from campus_visual_gps.ros.filter_gate import Gate, OpenGate
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
-
-# For a receiver that leaves its frame_id empty: navsat_transform puts a fix without a frame at the robot's origin.
-RECEIVER_FRAME_ID = "gps"
+from campus_visual_gps.ros.tf_check import CAMERA
+from campus_visual_gps.ros.tf_check import RECEIVER as RECEIVER_FRAME
+from campus_visual_gps.ros.transform_tree import tf_name
 
 
 class Fallback:
@@ -31,6 +32,9 @@ class Fallback:
         site_altitude_m: For messages without an altitude, over the ellipsoid.
         publish: Called with each message of the output.
         log: Called with one line, and whether it is a warning.
+        gps_frame: Frame of a receiver that leaves its frame_id empty: navsat_transform puts a fix without a frame at
+            the origin.
+        gate: Holds back fixes whose frame TF does not connect with the robot.
 
     Times `now_s` are seconds of ROS time.
     """
@@ -41,6 +45,8 @@ class Fallback:
         site_altitude_m: float,
         publish: Callable[[NavSatFix], None],
         log: Callable[[str, bool], None],
+        gps_frame: str = "gps",
+        gate: Gate | None = None,
     ):
         self._lock = threading.Lock()
         self._arbiter = FixArbiter(settings)
@@ -49,24 +55,41 @@ class Fallback:
         self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
+        self._gps_frame = tf_name(gps_frame)
+        self._gate = gate or OpenGate()
 
     def receiver(self, message: NavSatFix, now_s: float) -> None:
         """A message of the receiver arrived."""
         with self._lock:
             stamp_ns = stamp_to_ns(message.header.stamp)
-            fix = _receiver_fix(message, stamp_ns)
-            passes, change = self._arbiter.receiver(fix, stamp_ns, now_s)
+            frame = self._receiver_frame(message)
+            is_held = not self._gate.passes(RECEIVER_FRAME, frame)
+            fix = _receiver_fix(message, stamp_ns, self._gate.is_missing(RECEIVER_FRAME, frame))
+            passes, change = self._arbiter.receiver(fix, stamp_ns, now_s, is_held)
             self._log_change(change)
             if passes:
                 self._publish(self._completed(message, fix))
 
-    def visual(self, message: NavSatFix, now_s: float) -> None:
-        """A visual fix was published."""
+    def visual(
+        self, message: NavSatFix, now_s: float, for_filter: Callable[[NavSatFix], NavSatFix | None] = lambda fix: fix
+    ) -> None:
+        """There is a visual fix, with the covariance of its image.
+
+        `for_filter` is called for one that passes, and gives what is published of it, or None for nothing.
+        """
         with self._lock:
-            passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s)
+            frame = message.header.frame_id
+            is_held = not self._gate.passes(CAMERA, frame)
+            if self._gate.is_missing(CAMERA, frame):
+                return  # no stand-in for the receiver
+            passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s, is_held)
             self._log_change(change)
-            if passes:
-                self._publish(message)
+            if not passes:
+                return
+            if (passed := for_filter(message)) is not None:
+                self._publish(passed)
+            else:
+                self._arbiter.withhold()
 
     def tick(self, now_s: float) -> None:
         """Detect a silent receiver; call it every TICK_S."""
@@ -112,10 +135,14 @@ class Fallback:
         else:
             self._log(text, False)
 
+    def _receiver_frame(self, message: NavSatFix) -> str:
+        return tf_name(message.header.frame_id) or self._gps_frame
+
     def _completed(self, message: NavSatFix, fix: ReceiverFix) -> NavSatFix:
         """The message itself, or a copy in which what is missing is filled in."""
         completed, replaced = complete(fix, self._assumed_sigma_m, self._site_altitude_m)
-        if not message.header.frame_id:
+        frame = self._receiver_frame(message)
+        if message.header.frame_id != frame:
             replaced += (Replacement.FRAME_ID,)
         if not replaced:
             return message
@@ -124,15 +151,15 @@ class Fallback:
                 self._log(f"a message of the receiver has no usable {name}: topic fix carries a substitute", False)
             self._replaced_counts[name] += 1
         message = deepcopy(message)  # with its header: other callbacks may hold the receiver's message
-        message.header.frame_id = message.header.frame_id or RECEIVER_FRAME_ID
+        message.header.frame_id = frame
         message.altitude = float(completed.altitude_m)
         message.position_covariance = completed.cov_enu_m2.ravel().tolist()
         message.position_covariance_type = completed.covariance_type
         return message
 
 
-def _receiver_fix(message: NavSatFix, stamp_ns: int) -> ReceiverFix:
+def _receiver_fix(message: NavSatFix, stamp_ns: int, frame_is_missing: bool) -> ReceiverFix:
     covariance = np.asarray(message.position_covariance, dtype=np.float64).reshape(3, 3)
     position = (message.latitude, message.longitude, message.altitude)
     kind = message.position_covariance_type
-    return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, covariance, kind)
+    return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, covariance, kind, frame_is_missing)

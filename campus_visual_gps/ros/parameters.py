@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from campus_visual_gps.estimation.calibration import COVARIANCES
+from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
@@ -24,7 +25,11 @@ _NETWORKS = ParameterGroup(
 )
 _IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _FIX = ParameterGroup(
-    "Altitude above the ellipsoid and covariance (`calibrated`, `ensemble_spread`); default: the bundle's"
+    "Altitude and covariance (`calibrated`, `ensemble_spread`), default: the bundle's; [for filters](docs/fusion.md)"
+)
+_FRAMES = ParameterGroup(
+    "Frames; fixes wait for TF to `base_frame`",
+    comment="Coordinate frames. robot_localization puts a fix at the origin while its frame has no way to the robot.",
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
@@ -73,7 +78,7 @@ class NodeParameters:
     )
     num_threads: int = parameter(
         0,
-        "Threads of a CPU for the networks; 0: one, or more where a measurement at start shows that they pay.",
+        "Threads of a CPU for the networks; 0: one, or more where they are measured to pay.",
         limits=(0, 1024),
         comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
         "back to one while that is so. OpenCV and numpy always run on one.",
@@ -98,21 +103,50 @@ class NodeParameters:
         "Maximum rate of the fixes, by the images' stamps; 0: no limit.",
         unit="Hz",
         limits=(0.0, 1000.0),
-        comment="Errors of consecutive images are correlated: a filter that takes 30 fixes a second as independent "
-        "becomes overconfident. Without a limit the node processes as many images as the computer can.",
+        comment="More fixes tell a filter hardly more, because the errors of consecutive images are correlated (see "
+        "correlated_errors). Without a limit the node processes as many images as the computer can.",
     )
     max_age_s: float = parameter(
         0.0,
-        "Images older than this on arrival are dropped; 0: no limit.",
+        "Older images are dropped on arrival; 0: no limit.",
         unit="s",
         limits=_NON_NEGATIVE_S,
         comment="The age is measured in ROS time. Off by default, because the images of a bag that is played without "
         "/clock are as old as the bag.",
     )
-    frame_id: str = parameter(
+    frame_id: str = parameter("", "frame_id of the visual fixes; empty: the image's.", group=_FRAMES)
+    camera_frame: str = parameter(
+        "camera",
+        "frame_id of the visual fixes where neither the image nor the parameter frame_id has one.",
+        required=True,
+        group=_FRAMES,
+        in_file=False,
+    )
+    gps_frame: str = parameter(
+        "gps",
+        "frame_id on the topic fix for a receiver that sends none.",
+        required=True,
+        group=_FRAMES,
+        in_file=False,
+    )
+    base_frame: str = parameter(
         "",
-        "frame_id of the fixes, which TF must have; empty: the image's.",
-        comment="robot_localization puts a fix whose frame is not in TF at the origin; the node warns of such a frame.",
+        "The robot's base frame; empty: it is not watched whether TF connects the fixes' frames with it.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion, camera_xyz or gps_xyz.",
+    )
+    world_frame: str = parameter(
+        "",
+        "The filter's world frame, with which TF must connect base_frame; empty: not needed.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion. Leave it empty for a filter that publishes map -> odom only "
+        "after its first fix.",
+    )
+    hold_until_connected: bool = parameter(
+        True,
+        "Fixes go to the filter only once TF connects their frame with base_frame, if that is set.",
+        group=_FRAMES,
+        comment="It holds back fix with output fallback, else visual_gps/fix; visual_gps/pose always comes.",
     )
     altitude_m: float = parameter(
         math.nan,
@@ -131,6 +165,16 @@ class NodeParameters:
         "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too "
         "small (docs/covariance.md).",
     )
+    correlated_errors: str = parameter(
+        INFLATE,
+        "Correlated errors of consecutive fixes for filters: inflate (covariance), thin (fewer fixes) or ignore.",
+        choices=CORRELATED_ERRORS,
+        group=_FIX,
+        comment="A filter takes each fix as independent, and at two a second would count one error many times. inflate "
+        "multiplies the covariance on visual_gps/fix and fix by what the time since the last fix calls for, thin "
+        "publishes one fix every 2 correlation times there; visual_gps/pose keeps the covariance of the image. The "
+        "time is the bundle's correlation_time_s (docs/fusion.md).",
+    )
     publish_rejected: bool = parameter(
         False,
         "Publish a fix with STATUS_NO_FIX for a rejected image.",
@@ -142,6 +186,7 @@ class NodeParameters:
         "frame_id of the poses: x east, y north, origin at the bundle's reference point.",
         required=True,
         group=_POSE,
+        in_file=False,
     )
     on_out_of_memory: str = parameter(
         CPU,
