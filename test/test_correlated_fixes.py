@@ -140,7 +140,7 @@ def test_the_time_survives_a_bundle_and_one_without_it_is_read(tmp_path):
     manifest.write_text(text.replace(f"  correlation_time_s: {TIME_S}\n", ""), encoding="utf-8")
     assert load_bundle(path).calibration.correlation_time_s is None
     manifest.write_text(text.replace(f"_time_s: {TIME_S}", "_time_s: -1.0"), encoding="utf-8")
-    with pytest.raises(BundleError, match="correlation_time_s must be a positive number of seconds, got -1"):
+    with pytest.raises(BundleError, match=r"correlation_time_s must be a positive number of seconds, got -1\.0"):
         load_bundle(path)
 
 
