@@ -16,6 +16,7 @@ from launch_ros.substitutions import FindPackageShare
 PACKAGE = "campus_visual_gps"
 # robot_localization measures yaw from east, and so does the bundle's local frame: x east, y north.
 DATUM_YAW_RAD = 0.0
+RESPAWN_DELAY_S = 0.5
 
 
 def config_file(name: str) -> PathJoinSubstitution:
@@ -44,6 +45,12 @@ ARGUMENTS = (
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+    DeclareLaunchArgument(
+        "respawn",
+        default_value="true",
+        choices=["true", "false"],
+        description="Start the nodes again when they have ended.",
+    ),
 )
 
 
@@ -95,6 +102,8 @@ def node(executable: str, name: str, parameters: list, remappings: list) -> Node
         parameters=[*parameters, {"use_sim_time": use_sim_time}],
         remappings=remappings,
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
     )
 
 

@@ -13,15 +13,19 @@ from copy import deepcopy
 import numpy as np
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
+from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GpsState, MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
-from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
+from campus_visual_gps.ros.diagnostics import ERROR, OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.filter_gate import Gate, OpenGate
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
 from campus_visual_gps.ros.tf_check import CAMERA
 from campus_visual_gps.ros.tf_check import RECEIVER as RECEIVER_FRAME
 from campus_visual_gps.ros.transform_tree import tf_name
+
+# Over the ellipsoid, for a message without an altitude as long as that of the site is not known. Its standard
+# deviation on `fix` is MISSING_VERTICAL_SIGMA_M, as that of the site's altitude would be.
+UNKNOWN_SITE_ALTITUDE_M = 0.0
 
 
 class Fallback:
@@ -29,9 +33,10 @@ class Fallback:
 
     Args:
         settings: Limits of a healthy receiver.
-        site_altitude_m: For messages without an altitude, over the ellipsoid.
+        site_altitude_m: For messages without an altitude, over the ellipsoid; see UNKNOWN_SITE_ALTITUDE_M.
         publish: Called with each message of the output.
         log: Called with one line, and whether it is a warning.
+        why_no_visual: Says, in one line, why there are no visual fixes.
         gps_frame: Frame of a receiver that leaves its frame_id empty: navsat_transform puts a fix without a frame at
             the origin.
         gate: Holds back fixes whose frame TF does not connect with the robot.
@@ -45,6 +50,7 @@ class Fallback:
         site_altitude_m: float,
         publish: Callable[[NavSatFix], None],
         log: Callable[[str, bool], None],
+        why_no_visual: Callable[[], str] = str,
         gps_frame: str = "gps",
         gate: Gate | None = None,
     ):
@@ -55,12 +61,20 @@ class Fallback:
         self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
+        self._why_no_visual = why_no_visual
         self._gps_frame = tf_name(gps_frame)
         self._gate = gate or OpenGate()
+        self._now_s = 0.0
+
+    def set_site_altitude(self, altitude_m: float) -> None:
+        """The altitude of the site became known, or another one."""
+        with self._lock:
+            self._site_altitude_m = altitude_m
 
     def receiver(self, message: NavSatFix, now_s: float) -> None:
         """A message of the receiver arrived."""
         with self._lock:
+            self._now_s = now_s
             stamp_ns = stamp_to_ns(message.header.stamp)
             frame = self._receiver_frame(message)
             is_held = not self._gate.passes(RECEIVER_FRAME, frame)
@@ -73,6 +87,7 @@ class Fallback:
     def visual(self, message: NavSatFix, now_s: float) -> None:
         """A visual fix was published."""
         with self._lock:
+            self._now_s = now_s
             frame = message.header.frame_id
             is_held = not self._gate.passes(CAMERA, frame)
             if self._gate.is_missing(CAMERA, frame):
@@ -83,9 +98,16 @@ class Fallback:
                 self._publish(message)
 
     def tick(self, now_s: float) -> None:
-        """Detect a silent receiver; call it every TICK_S."""
+        """Detect a silent receiver, and visual fixes that have ended; call it every TICK_S."""
         with self._lock:
+            self._now_s = now_s
             self._log_change(self._arbiter.tick(now_s))
+
+    def end_visual(self, now_s: float) -> None:
+        """No visual fix will come for now."""
+        with self._lock:
+            self._now_s = now_s
+            self._log_change(self._arbiter.end_visual(now_s))
 
     def restart(self) -> None:
         """Time jumped back: judge the receiver anew."""
@@ -98,33 +120,47 @@ class Fallback:
             self._arbiter.restart_stamps()
 
     def report(self) -> DiagnosticReport:
-        """Diagnostic: OK while the receiver is healthy, else WARN."""
+        """Diagnostic: OK while the receiver is healthy, ERROR without any source, else WARN."""
         with self._lock:
             arbiter, monitor = self._arbiter, self._arbiter.monitor
+            absent = self._absent_visual()
             values: dict[str, object] = {
                 "state": monitor.state.value,
                 "reason": monitor.reason,
                 "fault": str(monitor.fault or "none"),
                 "source": arbiter.source,
+                "visual_fixes": absent or "available",
                 "source_changes": arbiter.switch_count,
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,
                 **{f"fault.{name}": count for name, count in sorted(arbiter.fault_counts.items())},
                 **{f"replaced.{name}": count for name, count in sorted(self._replaced_counts.items())},
             }
-            level = OK if monitor.state is GpsState.HEALTHY else WARN
-            return DiagnosticReport(
-                level, f"receiver {monitor.state.value}, {monitor.reason}; source of fix: {arbiter.source}", values
-            )
+            level = OK if monitor.state is GpsState.HEALTHY else ERROR if self._is_without_source() else WARN
+            parts = [f"receiver {monitor.state.value}, {monitor.reason}", f"source of fix: {arbiter.source}", absent]
+            return DiagnosticReport(level, "; ".join(part for part in parts if part), values)
 
     def _log_change(self, change: SourceChange | None) -> None:
         if change is None:
             return
-        text = f"receiver {change.transition.after.value}, {change.transition.reason}"
-        if change.changes_source:
-            self._log(f"source of fix: {change.after}; {text}", change.after == VISUAL)
+        monitor = self._arbiter.monitor
+        text = f"receiver {monitor.state.value}, {monitor.reason}"
+        if change.changes_source or self._is_without_source():
+            absent = f"; {self._absent_visual()}" if self._is_without_source() else ""
+            self._log(f"source of fix: {change.after}; {text}{absent}", change.after != RECEIVER)
         else:
             self._log(text, False)
+
+    def _is_without_source(self) -> bool:
+        """Whether nothing is published although the receiver is no longer waited for."""
+        return self._arbiter.source == NEITHER and self._arbiter.monitor.state is not GpsState.WAITING
+
+    def _absent_visual(self) -> str:
+        """Why there are no visual fixes; empty while they come."""
+        if self._arbiter.has_visual(self._now_s):
+            return ""
+        why = self._why_no_visual()
+        return f"no visual fixes: {why}" if why else "no visual fixes"
 
     def _receiver_frame(self, message: NavSatFix) -> str:
         return tf_name(message.header.frame_id) or self._gps_frame

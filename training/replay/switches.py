@@ -34,6 +34,7 @@ class SwitchEvent(NamedTuple):
 
     `latency_s` counts from its cause: the receiver's last good fix, or the first good one of those that restored it. By
     the settings it may take up to `deadline_s`, of which one interval of the receiver is until the next fix tells.
+    Both are 0 where the visual fixes began or ended.
     """
 
     time_ns: int
@@ -144,10 +145,12 @@ class _Run:
 
     def _record(self, change: SourceChange | None, time_ns: int) -> None:
         if change is not None and change.changes_source:
-            cause_ns = self._good_since_ns if change.after == RECEIVER else self._good_ns
-            latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._deadline_s(change.after)
-            reason = change.transition.reason
-            self._switches.append(SwitchEvent(time_ns, change.before, change.after, reason, latency_s, deadline_s))
+            latency_s = deadline_s = 0.0
+            if change.transition is not None:  # otherwise the visual fixes began or ended, which no setting delays
+                cause_ns = self._good_since_ns if change.after == RECEIVER else self._good_ns
+                latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._deadline_s(change.after)
+            row = SwitchEvent(time_ns, change.before, change.after, change.reason, latency_s, deadline_s)
+            self._switches.append(row)
         if self._arbiter.monitor.fault is not None:
             self._good_since_ns = 0
 
