@@ -1,6 +1,7 @@
 """Fuses the fixes with odometry: `ros2 launch campus_visual_gps fusion.launch.py model_dir:=/path/to/bundle`.
 
-It starts two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point.
+It starts two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point. In
+simulated time it also starts filter_reset, which resets the filters when time jumps back.
 """
 
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -46,6 +48,13 @@ ARGUMENTS = (
         default_value=config_file("navsat_transform.yaml"),
         description="Parameters of navsat_transform.",
     ),
+    DeclareLaunchArgument(
+        "smooth_lagged_data",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Whether the filters return to the stamp of a late fix. auto: as ekf_params_file says, but false "
+        "in simulated time, where it ends the filters of Kilted and Rolling (robot_localization 964).",
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
     DeclareLaunchArgument(
         "tf_in_namespace",
@@ -67,26 +76,69 @@ ARGUMENTS = (
 
 def generate_launch_description() -> LaunchDescription:
     """navsat_transform comes first, so that nothing is started without a datum."""
-    filters = [ekf("ekf_odom", "local", "odom_frame"), ekf("ekf_map", "global", "map_frame")]
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), *filters])
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), OpaqueFunction(function=filters), reset()])
 
 
-def ekf(name: str, scope: str, world_frame: str) -> Node:
-    """A filter that publishes odometry/local or odometry/global, in the frame that the argument `world_frame` names."""
+def filters(context: LaunchContext) -> list[Node]:
+    """The two filters, which publish odometry/local and odometry/global."""
+    override = smoothing(
+        LaunchConfiguration("smooth_lagged_data").perform(context), LaunchConfiguration("use_sim_time").perform(context)
+    )
+    return [ekf(f"ekf_{name}", scope, override) for name, scope in (("odom", "local"), ("map", "global"))]
+
+
+def smoothing(asked: str, use_sim_time: str) -> dict[str, bool | float]:
+    """Parameters of a filter that go before its file.
+
+    In simulated time the stamp of the first measurement can be smaller than history_length; the filters of Kilted and
+    Rolling subtract them and end with an exception (robot_localization issues 954 and 964), also after each reset.
+    """
+    if asked == "true":
+        return {"smooth_lagged_data": True}
+    if asked == "false" or use_sim_time.strip().lower() in ("true", "1"):
+        return {"smooth_lagged_data": False, "history_length": 0.0}
+    return {}
+
+
+def reset() -> Node:
+    """The node that resets the filters when simulated time jumps back: their reset_on_time_jump does nothing."""
+    return Node(
+        package=PACKAGE,
+        executable="filter_reset",
+        name="filter_reset",
+        namespace=LaunchConfiguration("namespace"),
+        output="both",
+        parameters=[{"use_sim_time": True, "services": ["ekf_odom/reset", "ekf_map/reset"]}],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        condition=IfCondition(LaunchConfiguration("use_sim_time")),
+    )
+
+
+def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
+    """A filter that publishes odometry/local or odometry/global."""
     frames = {
         "base_link_frame": "base_frame",
         "odom_frame": "odom_frame",
         "map_frame": "map_frame",
-        "world_frame": world_frame,
+        # the frame of this filter's estimate
+        "world_frame": "odom_frame" if scope == "local" else "map_frame",
     }
     return node(
         "ekf_node",
         name,
         parameters=[
             LaunchConfiguration("ekf_params_file"),
-            {name: ParameterValue(LaunchConfiguration(frame), value_type=str) for name, frame in frames.items()},
+            {
+                **{
+                    name: ParameterValue(LaunchConfiguration(argument), value_type=str)
+                    for name, argument in frames.items()
+                },
+                **override,
+            },
         ],
         remappings=[
+            # otherwise both filters would offer one service
+            ("reset", f"{name}/reset"),
             ("odom", LaunchConfiguration("odom_topic")),
             ("imu", LaunchConfiguration("imu_topic")),
             ("odometry/filtered", f"odometry/{scope}"),

@@ -95,6 +95,10 @@ class FixArbiter:
         change = self.tick(now_s)
         return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
 
+    def withhold(self) -> None:
+        """The fix that passed last is not published after all: it does not count."""
+        self.published_counts[self.source] -= 1
+
     def tick(self, now_s: float) -> SourceChange | None:
         """Detect a silent receiver, and visual fixes that have ended."""
         return self._update_source(self.monitor.tick(now_s), now_s)

@@ -84,8 +84,13 @@ class Fallback:
             if passes:
                 self._publish(self._completed(message, fix))
 
-    def visual(self, message: NavSatFix, now_s: float) -> None:
-        """A visual fix was published."""
+    def visual(
+        self, message: NavSatFix, now_s: float, for_filter: Callable[[NavSatFix], NavSatFix | None] = lambda fix: fix
+    ) -> None:
+        """There is a visual fix, with the covariance of its image.
+
+        `for_filter` is called for one that passes, and gives what is published of it, or None for nothing.
+        """
         with self._lock:
             self._now_s = now_s
             frame = message.header.frame_id
@@ -94,8 +99,12 @@ class Fallback:
                 return  # no stand-in for the receiver
             passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s, is_held)
             self._log_change(change)
-            if passes:
-                self._publish(message)
+            if not passes:
+                return
+            if (passed := for_filter(message)) is not None:
+                self._publish(passed)
+            else:
+                self._arbiter.withhold()
 
     def tick(self, now_s: float) -> None:
         """Detect a silent receiver, and visual fixes that have ended; call it every TICK_S."""

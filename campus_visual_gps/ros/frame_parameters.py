@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, parameter
 
 _FRAMES = ParameterGroup(
-    "Frames; fixes wait for their connection in TF",
+    "Frames; fixes wait for their connection",
     comment="Coordinate frames. robot_localization puts a fix at the origin while its frame has no way to the robot.",
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.calibration import COVARIANCES
+from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.frame_parameters import FrameParameters
@@ -33,7 +34,7 @@ _NETWORKS = ParameterGroup(
 )
 _IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _FIX = ParameterGroup(
-    "Altitude above the ellipsoid and covariance (`calibrated`, `ensemble_spread`); default: the bundle's"
+    "Altitude and covariance (`calibrated`, `ensemble_spread`), default: the bundle's; [for filters](docs/fusion.md)"
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
@@ -92,8 +93,8 @@ class _Parameters:
         "Maximum rate of the fixes, by the images' stamps; 0: no limit.",
         unit="Hz",
         limits=(0.0, 1000.0),
-        comment="Errors of consecutive images are correlated: a filter that takes 30 fixes a second as independent "
-        "becomes overconfident. Without a limit the node processes as many images as the computer can.",
+        comment="More fixes tell a filter hardly more, because the errors of consecutive images are correlated (see "
+        "correlated_errors). Without a limit the node processes as many images as the computer can.",
     )
     max_age_s: float = parameter(
         0.0,
@@ -119,6 +120,16 @@ class _Parameters:
         comment="calibrated was fitted on photos that the networks had not seen. ensemble_spread is the sample "
         "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too "
         "small (docs/covariance.md).",
+    )
+    correlated_errors: str = parameter(
+        INFLATE,
+        "Correlated errors of consecutive fixes for filters: inflate (covariance), thin (fewer fixes) or ignore.",
+        choices=CORRELATED_ERRORS,
+        group=_FIX,
+        comment="A filter takes each fix as independent, and at two a second would count one error many times. inflate "
+        "multiplies the covariance on visual_gps/fix and fix by what the time since the last fix calls for, thin "
+        "publishes one fix every 2 correlation times there; visual_gps/pose keeps the covariance of the image. The "
+        "time is the bundle's correlation_time_s (docs/fusion.md).",
     )
     publish_rejected: bool = parameter(
         False,

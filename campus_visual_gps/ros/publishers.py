@@ -11,6 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
 from campus_visual_gps.ros.filter_gate import FilterGate, complete
 from campus_visual_gps.ros.parameters import NodeParameters
@@ -65,8 +66,8 @@ class FixPublishers:
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 
-    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str) -> None:
-        """Publish fix and pose. `frame_id` is the image's.
+    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes) -> None:
+        """Publish fix and pose. `frame_id` is the image's, `correlated` makes of the fix what a filter gets.
 
         Raises:
             EstimateError: The estimate would harm a filter; nothing is published.
@@ -74,11 +75,12 @@ class FixPublishers:
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
         gate = self._gate
-        if gate is None or gate.passes(CAMERA, fix.header.frame_id):
-            self._fixes.publish(fix)
+        passes = gate is None or gate.passes(CAMERA, fix.header.frame_id)
+        if passes and (published := correlated.on_visual_fix(fix)) is not None:
+            self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
-        self._passthrough.visual(fix)
+        self._passthrough.visual(fix, correlated.on_fix)
 
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""

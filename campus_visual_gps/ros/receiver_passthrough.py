@@ -116,11 +116,11 @@ class ReceiverPassthrough:
         if self._wiring is not None:
             self._wiring.fallback.end_visual(self._now_s())
 
-    def visual(self, fix: NavSatFix) -> None:
-        """A visual fix was published. Any thread may call this."""
+    def visual(self, fix: NavSatFix, for_filter: Callable[[NavSatFix], NavSatFix | None]) -> None:
+        """There is a visual fix; see Fallback.visual. Any thread may call this."""
         wiring = self._wiring
         if wiring is not None and self._takes_visual:
-            wiring.fallback.visual(fix, self._now_s())
+            wiring.fallback.visual(fix, self._now_s(), for_filter)
 
     def report(self) -> DiagnosticReport | None:
         """Diagnostic of the fallback; None without output fallback."""

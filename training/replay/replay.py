@@ -117,6 +117,7 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
             receiver.left_out if receiver is not None else {},
             dict(bag.lost),
         ),
+        correlation_time_s=bundle.calibration.correlation_time_s,
     )
     return images, drive
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator, inflated
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
@@ -88,18 +89,26 @@ def visual_fixes(
 
 
 def run_fallback(
-    receiver: list[Arrival], visual: Fixes, visual_arrivals_ns: np.ndarray, settings: MonitorSettings | None = None
+    receiver: list[Arrival],
+    visual: Fixes,
+    visual_arrivals_ns: np.ndarray,
+    settings: MonitorSettings | None = None,
+    decorrelator: ErrorDecorrelator | None = None,
 ) -> FallbackRun:
-    """What the node would have done from the first arrival to the last. Settings are by default the node's."""
+    """What the node would have done from the first arrival to the last.
+
+    Settings are by default the node's. Without a decorrelator visual fixes pass with the covariance of their image.
+    """
     times_ns = np.array([arrival.time_ns for arrival in receiver], dtype=np.int64)
     period_s = float(np.median(np.diff(times_ns))) / 1e9 if len(times_ns) > 1 else 0.0
-    return _Run(settings or MonitorSettings(), period_s).of(receiver, visual, visual_arrivals_ns)
+    return _Run(settings or MonitorSettings(), period_s, decorrelator).of(receiver, visual, visual_arrivals_ns)
 
 
 class _Run:
     """One pass through the events."""
 
-    def __init__(self, settings: MonitorSettings, period_s: float):
+    def __init__(self, settings: MonitorSettings, period_s: float, decorrelator: ErrorDecorrelator | None):
+        self._decorrelator = decorrelator
         self._arbiter = FixArbiter(settings)
         self._settings = settings
         self._period_s = period_s
@@ -140,8 +149,12 @@ class _Run:
         stamp = int(visual.stamps_ns[row])
         passes, change = self._arbiter.visual(stamp, time_ns / 1e9)
         self._record(change, time_ns)
-        if passes:
-            self._rows.append((stamp, time_ns, tuple(visual.positions[row]), visual.covariances_enu_m2[row]))
+        factor = 1.0 if self._decorrelator is None or not passes else self._decorrelator.factor(stamp)
+        if factor is None:
+            self._arbiter.withhold()
+        elif passes:
+            covariance = inflated(visual.covariances_enu_m2[row], factor)
+            self._rows.append((stamp, time_ns, tuple(visual.positions[row]), covariance))
 
     def _record(self, change: SourceChange | None, time_ns: int) -> None:
         if change is not None and change.changes_source:
