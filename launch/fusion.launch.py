@@ -90,8 +90,8 @@ def filters(context: LaunchContext) -> list[Node]:
 def smoothing(asked: str, use_sim_time: str) -> dict[str, bool | float]:
     """Parameters of a filter that go before its file.
 
-    In simulated time the stamp of the first measurement can be smaller than history_length; the filters of Kilted and
-    Rolling subtract them and end with an exception (robot_localization issues 954 and 964), also after each reset.
+    Before the first measurement in simulated time, and after each reset, the filters of Kilted and Rolling subtract
+    history_length from time 0, and end with an exception (robot_localization issues 954 and 964).
     """
     if asked == "true":
         return {"smooth_lagged_data": True}

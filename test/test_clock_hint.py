@@ -51,7 +51,7 @@ def test_with_simulated_time_the_line_says_what_is_wrong_with_the_clock_topic():
 )
 def test_images_ahead_of_simulated_time_are_dropped_with_both_remedies():
     line = DropLog(simulated=True).record(DropRule.FROM_FUTURE, 1.7e9).text
-    assert "ros2 bag play --clock" in line and "use_sim_time:=false" in line
+    assert "ros2 bag play BAG --clock" in line and "use_sim_time:=false" in line
 
 
 def test_local_time_in_the_place_of_utc_is_recognised_also_in_images_that_are_used():

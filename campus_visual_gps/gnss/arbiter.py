@@ -87,11 +87,12 @@ class FixArbiter:
         return Decision(self.source == RECEIVER and not is_held and self._is_newer(stamp_ns), change)
 
     def visual(self, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
-        """A visual fix arrived at `now_s`. One that is held back does not pass."""
-        interval_s = math.inf if self._visual_s is None else now_s - self._visual_s
-        if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
-            self._visual_interval_s = interval_s
-        self._visual_s = now_s
+        """A visual fix arrived at `now_s`. One that is held back does not pass, and is none that comes."""
+        if not is_held:
+            interval_s = math.inf if self._visual_s is None else now_s - self._visual_s
+            if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
+                self._visual_interval_s = interval_s
+            self._visual_s = now_s
         change = self.tick(now_s)
         return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
 

@@ -45,8 +45,9 @@ def other_time_scale(offset_s: float) -> str:
 def _simulated_hint(offset_s: float) -> str:
     if offset_s > 0.0:
         return (
-            "the node takes its time from /clock (use_sim_time:=true): check that /clock runs (ros2 bag play --clock) "
-            "and is of the same bag or simulator as the images; for a live camera start it with use_sim_time:=false"
+            "the node takes its time from /clock (use_sim_time:=true): check that /clock runs (ros2 bag play BAG "
+            "--clock) and is of the same bag or simulator as the images; for a live camera start it with "
+            "use_sim_time:=false"
         )
     return (
         "the node takes its time from /clock (use_sim_time:=true), which is ahead of the images: play the bag with "

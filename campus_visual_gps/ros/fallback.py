@@ -36,10 +36,10 @@ class Fallback:
         site_altitude_m: For messages without an altitude, over the ellipsoid; see UNKNOWN_SITE_ALTITUDE_M.
         publish: Called with each message of the output.
         log: Called with one line, and whether it is a warning.
-        why_no_visual: Says, in one line, why there are no visual fixes.
         gps_frame: Frame of a receiver that leaves its frame_id empty: navsat_transform puts a fix without a frame at
             the origin.
         gate: Holds back fixes whose frame TF does not connect with the robot.
+        why_no_visual: Says, in one line, why there are no visual fixes.
 
     Times `now_s` are seconds of ROS time.
     """
@@ -50,9 +50,9 @@ class Fallback:
         site_altitude_m: float,
         publish: Callable[[NavSatFix], None],
         log: Callable[[str, bool], None],
-        why_no_visual: Callable[[], str] = str,
         gps_frame: str = "gps",
         gate: Gate | None = None,
+        why_no_visual: Callable[[], str] = str,
     ):
         self._lock = threading.Lock()
         self._arbiter = FixArbiter(settings)
@@ -61,9 +61,9 @@ class Fallback:
         self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
-        self._why_no_visual = why_no_visual
         self._gps_frame = tf_name(gps_frame)
         self._gate = gate or OpenGate()
+        self._why_no_visual = why_no_visual
         self._now_s = 0.0
 
     def set_site_altitude(self, altitude_m: float) -> None:
@@ -92,11 +92,11 @@ class Fallback:
         `for_filter` is called for one that passes, and gives what is published of it, or None for nothing.
         """
         with self._lock:
-            self._now_s = now_s
             frame = message.header.frame_id
             is_held = not self._gate.passes(CAMERA, frame)
             if self._gate.is_missing(CAMERA, frame):
                 return  # no stand-in for the receiver
+            self._now_s = now_s
             passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s, is_held)
             self._log_change(change)
             if not passes:

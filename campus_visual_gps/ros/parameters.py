@@ -13,12 +13,10 @@ from campus_visual_gps.estimation.calibration import COVARIANCES
 from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.gnss.health import MonitorSettings
-from campus_visual_gps.ros.frame_parameters import FrameParameters
 from campus_visual_gps.ros.gate_parameters import GateParameters
+from campus_visual_gps.ros.image_parameters import ImageParameters
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
 
-RAW, COMPRESSED = "raw", "compressed"
-AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
 BUNDLE = "bundle"
@@ -29,12 +27,12 @@ _OF_FALLBACK = ("output", "base_frame", "world_frame", "hold_until_connected")
 _GPS = MonitorSettings()
 _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
 
-_NETWORKS = ParameterGroup(
-    "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
-)
-_IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _FIX = ParameterGroup(
     "Altitude and covariance (`calibrated`, `ensemble_spread`), default: the bundle's; [for filters](docs/fusion.md)"
+)
+_FRAMES = ParameterGroup(
+    "Frames; fixes wait for TF to the base",
+    comment="Coordinate frames. robot_localization puts a fix at the origin while its frame has no way to the robot.",
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
@@ -50,59 +48,42 @@ def is_of_fallback(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Parameters:
+class _Parameters(ImageParameters):
     """All but the gates and autostart: a base class, because of the order of the fields."""
 
-    model_dir: str = parameter("", "Directory of the model bundle.", required=True, in_file=False)
-    device: str = parameter(
-        "auto",
-        "Device of the networks: auto, cpu, cuda or cuda:N.",
-        group=_NETWORKS,
-        comment="auto is the first GPU, or else the CPU.",
-    )
-    precision: str = parameter(
-        "auto",
-        "Arithmetic of the networks: auto, fp32, bf16 or fp16.",
-        group=_NETWORKS,
-        comment="auto is fp32 on a CPU, and bf16 or else fp16 on a GPU.",
-    )
-    num_threads: int = parameter(
-        0,
-        "Threads of a CPU for the networks; 0: one, or more where they are measured to pay.",
-        limits=(0, 1024),
-        comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
-        "back to one while that is so. OpenCV and numpy always run on one.",
-    )
-    image_transport: str = parameter(
-        RAW,
-        "Transport of the images: raw (topic image) or compressed (image/compressed).",
-        choices=(RAW, COMPRESSED),
-        group=_IMAGES,
+    frame_id: str = parameter("", "frame_id of the visual fixes; empty: the image's.", group=_FRAMES)
+    camera_frame: str = parameter(
+        "camera",
+        "frame_id of the visual fixes where neither the image nor the parameter frame_id has one.",
+        required=True,
+        group=_FRAMES,
         in_file=False,
     )
-    image_reliability: str = parameter(
-        AUTO,
-        "Reliability of the subscription to the images; auto: as their publishers offer.",
-        choices=(AUTO, RELIABLE, BEST_EFFORT),
-        group=_IMAGES,
-        comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
-        "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
+    gps_frame: str = parameter(
+        "gps",
+        "frame_id on the topic fix for a receiver that sends none.",
+        required=True,
+        group=_FRAMES,
+        in_file=False,
     )
-    max_rate_hz: float = parameter(
-        2.0,
-        "Maximum rate of the fixes, by the images' stamps; 0: no limit.",
-        unit="Hz",
-        limits=(0.0, 1000.0),
-        comment="More fixes tell a filter hardly more, because the errors of consecutive images are correlated (see "
-        "correlated_errors). Without a limit the node processes as many images as the computer can.",
+    base_frame: str = parameter(
+        "",
+        "The robot's base frame; empty: it is not watched whether TF connects the fixes' frames with it.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion, camera_xyz or gps_xyz.",
     )
-    max_age_s: float = parameter(
-        0.0,
-        "Older images are dropped on arrival; 0: no limit.",
-        unit="s",
-        limits=_NON_NEGATIVE_S,
-        comment="The age is measured in ROS time. Off by default, because the images of a bag that is played without "
-        "/clock are as old as the bag.",
+    world_frame: str = parameter(
+        "",
+        "The filter's world frame, with which TF must connect base_frame; empty: not needed.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion. Leave it empty for a filter that publishes map -> odom only "
+        "after its first fix.",
+    )
+    hold_until_connected: bool = parameter(
+        True,
+        "Fixes go to the filter only once TF connects their frame with base_frame, if that is set.",
+        group=_FRAMES,
+        comment="It holds back fix with output fallback, else visual_gps/fix; visual_gps/pose always comes.",
     )
     altitude_m: float = parameter(
         math.nan,
@@ -234,7 +215,7 @@ class _Parameters:
 
 
 @dataclass(frozen=True)
-class NodeParameters(GateParameters, FrameParameters, _Parameters):
+class NodeParameters(GateParameters, _Parameters):
     """The parameters of the node `visual_gps`, read when it is configured; those of the fallback also at its start.
 
     Raises:

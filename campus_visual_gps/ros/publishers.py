@@ -44,18 +44,18 @@ class FixPublishers:
         self._gate: FilterGate | None = None
 
     def open(self) -> None:
-        """Look for the frame of the fixes in TF."""
-        # with output fallback the filter takes the topic fix, and visual_gps/fix shows what the camera says
-        if self._passthrough.gate is None:
-            self._gate = FilterGate(self._node, self._fixes, self._settings, self._log)
+        """Look for the frame of the fixes in TF, and let them take part in the topic `fix`."""
+        self._gate = self._passthrough.gate
+        if self._gate is None:
+            self._gate = FilterGate(self._node, self._fixes, self._settings, self._passthrough.log)
         if self._settings.frame_id:
-            self.watch_frame("")
+            self._gate.watch(CAMERA, self._settings.frame_id)
         self._passthrough.begin_visual()
 
     def close(self) -> None:
         """Unsubscribe."""
         self._passthrough.end_visual()
-        if self._gate is not None:
+        if self._gate is not None and self._gate is not self._passthrough.gate:
             self._gate.close()
         self._gate = None
 
@@ -75,7 +75,8 @@ class FixPublishers:
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
         gate = self._gate
-        passes = gate is None or gate.passes(CAMERA, fix.header.frame_id)
+        # with output fallback the filter takes the topic fix, and this one shows what the camera says
+        passes = self._passthrough.gate is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id)
         if passes and (published := correlated.on_visual_fix(fix)) is not None:
             self._fixes.publish(published)
         if self._poses is not None:
@@ -91,14 +92,12 @@ class FixPublishers:
 
     def watch_frame(self, image_frame_id: str) -> None:
         """Images with this frame_id come: their frame is looked for in TF before the first fix."""
-        gate = self._gate or self._passthrough.gate
-        if gate is not None:
-            gate.watch(CAMERA, self._frame_id(image_frame_id))
+        if self._gate is not None:
+            self._gate.watch(CAMERA, self._frame_id(image_frame_id))
 
     def with_frame(self, report: DiagnosticReport) -> DiagnosticReport:
         """The node's diagnostic with the frame of the visual fixes, and whether TF connects it."""
-        gate = self._gate or self._passthrough.gate
-        return complete(report, gate, CAMERA) if gate is not None else report
+        return report if self._gate is None else complete(report, self._gate, CAMERA)
 
     def on_time_jump(self) -> None:
         """ROS time jumped back."""
@@ -108,13 +107,6 @@ class FixPublishers:
     def on_stamp_jump(self) -> None:
         """The stamps of the images jumped back."""
         self._passthrough.on_stamp_jump()
-
-    def _log(self, text: str, warning: bool) -> None:
-        # two calls, because rclpy ties the severity to the line of code that logs
-        if warning:
-            self._node.get_logger().warning(text)
-        else:
-            self._node.get_logger().info(text)
 
     def _site_altitude_m(self, bundle_altitude: Altitude) -> float:
         altitude_m = self._settings.altitude_m

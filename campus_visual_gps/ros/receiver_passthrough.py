@@ -24,7 +24,7 @@ from campus_visual_gps.gnss.arbiter import TICK_S
 from campus_visual_gps.ros.diagnostics import ERROR, DiagnosticReport
 from campus_visual_gps.ros.fallback import UNKNOWN_SITE_ALTITUDE_M, Fallback
 from campus_visual_gps.ros.filter_gate import FilterGate, complete
-from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters, is_of_fallback
 from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.ros.tf_check import RECEIVER
@@ -65,14 +65,14 @@ class ReceiverPassthrough:
         self.error = ""
 
     @property
+    def gate(self) -> FilterGate | None:
+        """Holds fixes back from `fix`; None where that is not published."""
+        return self._wiring.gate if self._wiring is not None else None
+
+    @property
     def gps_topic(self) -> str:
         """The receiver's topic; empty where nothing is published."""
         return self._wiring.settings.gps_topic if self._wiring is not None else ""
-
-    @property
-    def gate(self) -> FilterGate | None:
-        """Holds back what goes to `fix`; None where nothing is published."""
-        return self._wiring.gate if self._wiring is not None else None
 
     def open(self, declared: DeclaredParameters) -> None:
         """Publish `fix` by the parameters; where they are bad, `error` says so, and what was there before goes on."""
@@ -95,10 +95,10 @@ class ReceiverPassthrough:
         """End the publisher and the subscription."""
         wiring, self._wiring = self._wiring, None
         if wiring is not None:
-            wiring.gate.close()
             self._node.destroy_timer(wiring.timer)
             self._node.destroy_subscription(wiring.receiver)
             self._node.destroy_publisher(wiring.publisher)
+            wiring.gate.close()
 
     def set_bundle_altitude(self, altitude_m: float) -> None:
         """The bundle was read."""
@@ -117,7 +117,7 @@ class ReceiverPassthrough:
             self._wiring.fallback.end_visual(self._now_s())
 
     def visual(self, fix: NavSatFix, for_filter: Callable[[NavSatFix], NavSatFix | None]) -> None:
-        """There is a visual fix; see Fallback.visual. Any thread may call this."""
+        """There is a visual fix; see `Fallback.visual`. Any thread may call this."""
         wiring = self._wiring
         if wiring is not None and self._takes_visual:
             wiring.fallback.visual(fix, self._now_s(), for_filter)
@@ -144,16 +144,15 @@ class ReceiverPassthrough:
     def _wired(self, settings: NodeParameters) -> _Wiring:
         node, overrides, topic = self._node, QosOverrides(self._node), settings.gps_topic
         publisher = node.create_publisher(NavSatFix, FALLBACK_TOPIC, **overrides.publisher(FALLBACK_TOPIC, 10))
-        altitude_m = self._site_altitude_m(settings)
-        gate = FilterGate(node, publisher, settings, self._log)
+        gate = FilterGate(node, publisher, settings, self.log)
         fallback = Fallback(
             settings.monitor_settings(),
-            altitude_m,
+            self._site_altitude_m(settings),
             publisher.publish,
-            self._log,
-            self._why_no_visual,
+            self.log,
             settings.gps_frame,
             gate,
+            self._why_no_visual,
         )
         timer = node.create_timer(TICK_S, self._tick, clock=self._steady_clock)
         qos = overrides.subscription(topic, qos_profile_sensor_data)
@@ -174,17 +173,18 @@ class ReceiverPassthrough:
             self._wiring.fallback.receiver(message, self._now_s())
 
     def _tick(self) -> None:
-        if self._wiring is not None:
-            self._wiring.gate.look_for_filters()
-        now_s = self._now_s()
+        if self._wiring is None:
+            return
+        self._wiring.gate.look_for_filters()
         # simulated time that has not begun is 0: what happens until then says nothing about a receiver's silence
-        if self._wiring is not None and now_s > 0.0:
+        if (now_s := self._now_s()) > 0.0:
             self._wiring.fallback.tick(now_s)
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds / NS_PER_S
 
-    def _log(self, text: str, warning: bool) -> None:
+    def log(self, text: str, warning: bool) -> None:
+        """One line, and whether it is a warning."""
         # two calls, because rclpy ties the severity to the line of code that logs
         if warning:
             self._node.get_logger().warning(text)
@@ -194,5 +194,4 @@ class ReceiverPassthrough:
 
 def _relevant(settings: NodeParameters) -> tuple[object, ...]:
     """What a running fallback cannot change."""
-    frames = (settings.gps_frame, settings.base_frame, settings.world_frame, settings.hold_until_connected)
-    return settings.output, settings.gps_topic, settings.monitor_settings(), *frames
+    return tuple(value for name, value in vars(settings).items() if is_of_fallback(name))

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 
+from campus_visual_gps.gnss.receiver_fix import ReceiverFix
 from campus_visual_gps.ros.doctor.findings import Finding, failure, passed, warning
 from campus_visual_gps.ros.doctor.snapshot import (
+    FIX_TYPE,
     IMU_TYPE,
     ODOMETRY_TYPE,
     NodeInfo,
@@ -23,18 +25,20 @@ INPUT_TYPES = (
     "geometry_msgs/msg/PoseWithCovarianceStamped",
     "geometry_msgs/msg/TwistWithCovarianceStamped",
 )
-ORIGIN_M = 1e-3
-# Part of its parameter `frequency` that a filter must reach.
+# navsat_transform publishes exact zeros; a filter that fuses them and does not move stays there.
+ORIGIN_M = 1e-6
+# A robot that really is at the origin of the map, within some decimetres.
+_AT_DATUM_DEG = 5e-6
+# Part of the rate of its inputs, or of its parameter `frequency`, that a filter must reach.
 MIN_RATE = 0.5
 _RESTART = "restart the filter, or call its service reset, when the cause is gone"
 
 
 def check_filters(snapshot: Snapshot) -> list[Finding]:
     """Each ekf_node or ukf_node."""
-    findings = []
+    findings = _missing(snapshot)
     for node in snapshot.filters:
-        own = [*_inputs(snapshot, node), *_output(snapshot, node)]
-        findings += own
+        findings += [*_inputs(snapshot, node), *_output(snapshot, node)]
         if node.simulated and node.parameter("smooth_lagged_data", False):
             text = f"{node.name} has smooth_lagged_data in simulated time, which ends it on Kilted and Rolling"
             findings.append(warning(FILTER, text, "set smooth_lagged_data:=false (robot_localization 954 and 964)"))
@@ -55,37 +59,54 @@ def check_navsat(snapshot: Snapshot) -> list[Finding]:
 
 def check_log(snapshot: Snapshot) -> list[Finding]:
     """Errors in the logs of the filters and of the localizer; the last of each node."""
-    last = {line.node: line for line in snapshot.log if line.is_error}
+    last = {line.node: " ".join(line.text.split()).rstrip(".") for line in snapshot.log if line.is_error}
+    return [warning("log", f"{node}: {text}", _explained(text)) for node, text in sorted(last.items())]
+
+
+def _explained(text: str) -> str:
+    if "Could not obtain" in text and "transform" in text:
+        return f"{CONSEQUENCE} until it is there: publish the frame, see docs/fusion.md"
+    if "Failed to meet update rate" in text:
+        return "lower its frequency, or give it more of the processor"
+    return "see its log"
+
+
+def _missing(snapshot: Snapshot) -> list[Finding]:
+    """Inputs without a publisher, each with the filters that read it."""
+    readers: dict[tuple[str, str], list[str]] = {}
+    for node in snapshot.filters:
+        for name, kind in node.subscribed:
+            if _is_input(name, kind) and not snapshot.topic(name).publishers:
+                readers.setdefault((name, kind), []).append(node.name)
     findings = []
-    for node, line in sorted(last.items()):
-        remedy = "see its log"
-        if "Could not obtain" in line.text and "transform" in line.text:
-            remedy = f"{CONSEQUENCE} until it is there: publish the frame, see docs/fusion.md"
-        findings.append(warning("log", f"{node}: {' '.join(line.text.split())}", remedy))
+    for (name, kind), nodes in sorted(readers.items()):
+        if kind == IMU_TYPE:
+            text = f"nobody publishes {name}, an optional input of {', '.join(nodes)}"
+            findings.append(warning(FILTER, text, "set imu_topic, or drive without an IMU: the heading needs a minute"))
+        else:
+            remedy = "start navsat_transform" if name.endswith("gps") else "start its driver, or set odom_topic"
+            findings.append(failure(FILTER, f"nobody publishes {name}, an input of {', '.join(nodes)}", remedy))
     return findings
+
+
+def _is_input(topic: str, kind: str) -> bool:
+    return kind in INPUT_TYPES and not topic.endswith("/set_pose")
 
 
 def _inputs(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
     findings = []
     for name, kind in node.subscribed:
-        if kind not in INPUT_TYPES or name.endswith("/set_pose"):
-            continue
         topic = snapshot.topic(name)
+        if not _is_input(name, kind) or not topic.publishers:
+            continue
         findings += [failure(FILTER, line, "change the QoS of one of them") for line in topic.mismatches]
-        if topic.publishers:
-            contents = topic.contents(OdometryContent)
-            if kind in (ODOMETRY_TYPE, IMU_TYPE) and not topic.samples and not _is_gps(snapshot, name):
-                text = f"nothing on {name}, an input of {node.name}, in {snapshot.seconds:.1f} s"
-                findings.append(failure(FILTER, text, f"check {topic.publishers[0]}"))
-            elif contents and not any(contents[-1].twist_variances) and not _is_gps(snapshot, name):
-                text = f"{name} has a twist covariance of zeros, which {node.name} takes for certainty"
-                findings.append(warning(FILTER, text, "set the twist covariance of the wheels' driver"))
-        elif kind == IMU_TYPE:
-            text = f"nobody publishes {name}, an optional input of {node.name}"
-            findings.append(warning(FILTER, text, "set imu_topic, or drive without an IMU: the heading needs a minute"))
-        else:
-            remedy = "start navsat_transform" if name.endswith("gps") else "start its driver, or set odom_topic"
-            findings.append(failure(FILTER, f"nobody publishes {name}, an input of {node.name}", remedy))
+        contents = topic.contents(OdometryContent)
+        if kind in (ODOMETRY_TYPE, IMU_TYPE) and not topic.samples and not _is_gps(snapshot, name):
+            text = f"nothing on {name}, an input of {node.name}, in {snapshot.seconds:.1f} s"
+            findings.append(failure(FILTER, text, f"check {topic.publishers[0]}"))
+        elif contents and not any(contents[-1].twist_variances) and not _is_gps(snapshot, name):
+            text = f"{name} has a twist covariance of zeros, which {node.name} takes for certainty"
+            findings.append(warning(FILTER, text, "set the twist covariance of the wheels' driver"))
     return findings
 
 
@@ -104,19 +125,24 @@ def _output(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
         elif not states[-1].is_finite:
             text = f"the state of {node.name} is NaN for good, from a NaN in an input or a covariance"
             findings.append(failure(FILTER, text, _RESTART))
-        elif _is_in_map(node) and all(_is_origin(state) for state in states):
+        elif _is_in_map(node) and all(map(_is_origin, states)) and not _is_at_datum(snapshot):
             text = f"{node.name} stays at the origin of the map"
             findings.append(failure(FILTER, text, f"see the findings on tf and fixes; {_RESTART}"))
         else:
-            findings += _slow(node, name, topic.rate_hz()) or _elsewhere(snapshot, node, states[-1], name)
+            findings += _slow(snapshot, node, name) or _elsewhere(snapshot, node, states[-1], name)
     return findings
 
 
-def _slow(node: NodeInfo, topic: str, rate_hz: float) -> list[Finding]:
-    wanted_hz = node.parameter("frequency", 0.0)
+def _slow(snapshot: Snapshot, node: NodeInfo, topic: str) -> list[Finding]:
+    """A filter publishes when it has fused something new, at most at its frequency."""
+    inputs_hz = [snapshot.topic(name).rate_hz() for name, kind in node.subscribed if _is_input(name, kind)]
+    wanted_hz, rate_hz = (
+        min(node.parameter("frequency", 0.0), max(inputs_hz, default=0.0)),
+        snapshot.topic(topic).rate_hz(),
+    )
     if not rate_hz or rate_hz >= MIN_RATE * wanted_hz:
         return []
-    text = f"{node.name} reaches {rate_hz:.1f} of {wanted_hz:g} Hz on {topic}"
+    text = f"{node.name} reaches {rate_hz:.1f} of {wanted_hz:.1f} Hz on {topic}"
     return [warning(FILTER, text, "lower its frequency, or give it more of the processor")]
 
 
@@ -138,7 +164,7 @@ def _elsewhere(snapshot: Snapshot, node: NodeInfo, state: OdometryContent, name:
 
 def _navsat_input(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
     findings = []
-    for name in node.subscribes("sensor_msgs/msg/NavSatFix"):
+    for name in node.subscribes(FIX_TYPE):
         if not snapshot.topic(name).publishers:
             remedy = "set fix_topic of fusion.launch.py: visual_gps/fix, or fix with output:=fallback"
             findings.append(failure(NAVSAT, f"nobody publishes {name}, the fixes of {node.name}", remedy))
@@ -174,7 +200,7 @@ def _datum(node: NodeInfo) -> list[Finding]:
 
 
 def _navsat_output(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
-    fixes_come = any(snapshot.topic(name).samples for name in node.subscribes("sensor_msgs/msg/NavSatFix"))
+    fixes_come = any(snapshot.topic(name).samples for name in node.subscribes(FIX_TYPE))
     for name in node.publishes(ODOMETRY_TYPE):
         positions: list[OdometryContent] = snapshot.topic(name).contents(OdometryContent)
         if not positions and fixes_come:
@@ -182,7 +208,7 @@ def _navsat_output(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
             remedy = "it waits for the map filter's output, or drops the fixes: status -1, altitude NaN"
             return [failure(NAVSAT, text, remedy)]
         at_origin = sum(_is_origin(position) for position in positions)
-        if at_origin:
+        if at_origin and not _is_at_datum(snapshot):
             text = f"{at_origin} of {len(positions)} messages on {name} are (0, 0, 0)"
             return [failure(NAVSAT, text, "the frame of the fixes is not connected to the map: see the findings on tf")]
     return []
@@ -203,3 +229,15 @@ def _is_in_map(node: NodeInfo) -> bool:
 
 def _is_origin(state: OdometryContent) -> bool:
     return abs(state.x_m) < ORIGIN_M and abs(state.y_m) < ORIGIN_M
+
+
+def _is_at_datum(snapshot: Snapshot) -> bool:
+    """Whether the last fix that is fused is at the origin of the map itself."""
+    for node in snapshot.navsats:
+        datum = node.parameter("datum", ())
+        for topic in node.subscribes(FIX_TYPE):
+            fixes: list[ReceiverFix] = snapshot.topic(topic).contents(ReceiverFix)
+            if fixes and len(datum) == 3:
+                miss_deg = max(abs(fixes[-1].latitude_deg - datum[0]), abs(fixes[-1].longitude_deg - datum[1]))
+                return miss_deg < _AT_DATUM_DEG
+    return False
