@@ -10,7 +10,7 @@ import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -36,6 +36,10 @@ ARGUMENTS = (
     DeclareLaunchArgument("odom_topic", default_value="odom", description="nav_msgs/Odometry of the wheels."),
     DeclareLaunchArgument("imu_topic", default_value="imu/data", description="sensor_msgs/Imu; optional."),
     DeclareLaunchArgument("base_frame", default_value="base_link", description="Base frame of the robot."),
+    DeclareLaunchArgument("odom_frame", default_value="odom", description="Frame of ekf_odom's estimate."),
+    DeclareLaunchArgument(
+        "map_frame", default_value="map", description="Frame of ekf_map's estimate: x east, y north, bundle's origin."
+    ),
     DeclareLaunchArgument(
         "ekf_params_file", default_value=config_file("ekf.yaml"), description="Parameters of ekf_odom and ekf_map."
     ),
@@ -52,6 +56,13 @@ ARGUMENTS = (
         "in simulated time, where it ends the filters of Kilted and Rolling (robot_localization 964).",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
+    DeclareLaunchArgument(
+        "tf_in_namespace",
+        default_value="true",
+        choices=["true", "false"],
+        description="Whether transforms are on the namespace's tf and tf_static, as nav2 has them, or on /tf and "
+        "/tf_static, where the frames of several robots need different names. Without a namespace both are the same.",
+    ),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
     DeclareLaunchArgument(
@@ -105,12 +116,25 @@ def reset() -> Node:
 
 def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
     """A filter that publishes odometry/local or odometry/global."""
+    frames = {
+        "base_link_frame": "base_frame",
+        "odom_frame": "odom_frame",
+        "map_frame": "map_frame",
+        # the frame of this filter's estimate
+        "world_frame": "odom_frame" if scope == "local" else "map_frame",
+    }
     return node(
         "ekf_node",
         name,
         parameters=[
             LaunchConfiguration("ekf_params_file"),
-            {"base_link_frame": ParameterValue(LaunchConfiguration("base_frame"), value_type=str), **override},
+            {
+                **{
+                    name: ParameterValue(LaunchConfiguration(argument), value_type=str)
+                    for name, argument in frames.items()
+                },
+                **override,
+            },
         ],
         remappings=[
             # otherwise both filters would offer one service
@@ -145,11 +169,17 @@ def node(executable: str, name: str, parameters: list, remappings: list) -> Node
         namespace=LaunchConfiguration("namespace"),
         output="both",
         parameters=[*parameters, {"use_sim_time": use_sim_time}],
-        remappings=remappings,
+        remappings=[*remappings, *tf_remappings()],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
     )
+
+
+def tf_remappings() -> list[tuple]:
+    """Of the absolute names that tf2 uses, in every node that hears or publishes transforms."""
+    prefix = PythonExpression(["'' if '", LaunchConfiguration("tf_in_namespace"), "' == 'true' else '/'"])
+    return [(f"/{name}", [prefix, name]) for name in ("tf", "tf_static")]
 
 
 def read_datum(model_dir: Path) -> list[float]:

@@ -45,3 +45,16 @@ def test_a_camera_position_of_two_numbers(tmp_path):
     bundle = str(make_bundle(tmp_path / "bundle"))
     message = "camera_xyz: expected three numbers such as '0.15 0 1.2', got '1 2'"
     assert message in error_of("localize.launch.py", model_dir=bundle, camera_xyz="1 2")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("gps_xyz", "0 0", "gps_xyz: expected three numbers such as '0.15 0 1.2', got '0 0'"),
+        ("gps_xyz", "0 0 nan", "gps_xyz: expected three numbers such as '0.15 0 1.2', got '0 0 nan'"),
+        ("max_rate_hz", "fast", "max_rate_hz: expected a number such as 2.0, got 'fast'"),
+    ],
+)
+def test_a_number_that_is_none(tmp_path, argument, value, message):
+    bundle = str(make_bundle(tmp_path / "bundle"))
+    assert message in error_of("localize.launch.py", model_dir=bundle, **{argument: value})
