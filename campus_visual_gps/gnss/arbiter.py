@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, Transition
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
+from campus_visual_gps.gnss.visual_check import VisualFix
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
 # How often `FixArbiter.tick` has to be called, so that silence is detected in time.
@@ -73,9 +74,10 @@ class FixArbiter:
             return Decision(False, change)
         return Decision(self.source == RECEIVER and self._is_newer(stamp_ns), change)
 
-    def visual(self, stamp_ns: int, now_s: float) -> Decision:
-        """A visual fix arrived at `now_s`."""
+    def visual(self, fix: VisualFix, stamp_ns: int, now_s: float) -> Decision:
+        """A visual fix arrived at `now_s`: compare the receiver with it."""
         change = self.tick(now_s)
+        self.monitor.visual(fix, now_s)
         return Decision(self.source == VISUAL and self._is_newer(stamp_ns), change)
 
     def tick(self, now_s: float) -> SourceChange | None:
@@ -90,6 +92,7 @@ class FixArbiter:
     def restart_stamps(self) -> None:
         """The stamps of the visual fixes jumped back, as in a looping bag: accept older stamps."""
         self._newest_ns = 0
+        self.monitor.visual_check.restart()
 
     def _update_source(self, transition: Transition | None) -> SourceChange | None:
         # from the state and not from the transition: a reset of the monitor has no transition

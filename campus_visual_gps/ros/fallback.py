@@ -16,6 +16,8 @@ from sensor_msgs.msg import NavSatFix
 from campus_visual_gps.gnss.arbiter import VISUAL, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GpsState, MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
+from campus_visual_gps.gnss.visual_check import VisualFix
+from campus_visual_gps.ros.contradiction import ContradictionLog, comparison_values, contradiction_text
 from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
 
@@ -49,6 +51,7 @@ class Fallback:
         self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
+        self._contradiction = ContradictionLog(log)
 
     def receiver(self, message: NavSatFix, now_s: float) -> None:
         """A message of the receiver arrived."""
@@ -57,14 +60,17 @@ class Fallback:
             fix = _receiver_fix(message, stamp_ns)
             passes, change = self._arbiter.receiver(fix, stamp_ns, now_s)
             self._log_change(change)
+            self._contradiction.log(self._arbiter.monitor)
             if passes:
                 self._publish(self._completed(message, fix))
 
     def visual(self, message: NavSatFix, now_s: float) -> None:
         """A visual fix was published."""
         with self._lock:
-            passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s)
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            passes, change = self._arbiter.visual(_visual_fix(message, stamp_ns), stamp_ns, now_s)
             self._log_change(change)
+            self._contradiction.log(self._arbiter.monitor)
             if passes:
                 self._publish(message)
 
@@ -93,15 +99,17 @@ class Fallback:
                 "fault": str(monitor.fault or "none"),
                 "source": arbiter.source,
                 "source_changes": arbiter.switch_count,
+                **comparison_values(monitor.visual_check),
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,
                 **{f"fault.{name}": count for name, count in sorted(arbiter.fault_counts.items())},
                 **{f"replaced.{name}": count for name, count in sorted(self._replaced_counts.items())},
             }
-            level = OK if monitor.state is GpsState.HEALTHY else WARN
-            return DiagnosticReport(
-                level, f"receiver {monitor.state.value}, {monitor.reason}; source of fix: {arbiter.source}", values
-            )
+            text = f"receiver {monitor.state.value}, {monitor.reason}; source of fix: {arbiter.source}"
+            if monitor.visual_check.contradicts:
+                text += f"; {contradiction_text(monitor)}"
+            healthy = monitor.state is GpsState.HEALTHY and not monitor.visual_check.contradicts
+            return DiagnosticReport(OK if healthy else WARN, text, values)
 
     def _log_change(self, change: SourceChange | None) -> None:
         if change is None:
@@ -136,3 +144,8 @@ def _receiver_fix(message: NavSatFix, stamp_ns: int) -> ReceiverFix:
     position = (message.latitude, message.longitude, message.altitude)
     kind = message.position_covariance_type
     return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, covariance, kind)
+
+
+def _visual_fix(message: NavSatFix, stamp_ns: int) -> VisualFix:
+    covariance = np.asarray(message.position_covariance, dtype=np.float64).reshape(3, 3)
+    return VisualFix(stamp_ns / NS_PER_S, message.latitude, message.longitude, covariance[:2, :2])

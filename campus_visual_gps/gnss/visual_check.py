@@ -1,0 +1,247 @@
+"""Whether the visual fixes contradict the receiver, by all pairs of the last seconds together. Without ROS.
+
+The offsets of a window (receiver less camera) are condensed to their median, which no minority of wrong visual fixes
+moves, and its Mahalanobis distance from zero is compared with a limit. The errors of consecutive images are correlated,
+and so are a receiver's. So the covariance of the median is the mean of the joint covariances, in which the receiver's
+counts in full, as if its error were the same in the whole window, and the camera's is multiplied by the mean
+correlation of the window's errors (exponential in time; see `_correlation`). For a robot at rest that factor is 1: it
+sees one image all the time, so that one visual error never counts as several.
+
+There is no verdict from too few pairs, from too short a time, or while the visual fixes disagree with each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from campus_visual_gps.gnss.fix_pairs import FixPair, FixPairing, VisualFix, offset_m
+
+# The short window finds a large error soon, the long one a smaller or a slowly growing one.
+SHORT_WINDOW_S, LONG_WINDOW_S = 5.0, 20.0
+MIN_PAIRS = 3
+# Shortest time between the first and the last pair of a verdict on a receiver that returns from an outage.
+RETURN_SPAN_S = 2.0
+# A receiver that contradicted or returns must agree to within this part of the limit in sigmas: the hysteresis.
+AGREEMENT_SHARE = 2.0 / 3.0
+# Pairs that must lie around the median, to within _CONSISTENT_SIGMAS, for the visual fixes to agree with each other.
+_CONSISTENT_SHARE, _CONSISTENT_SIGMAS = 0.8, 3.0
+# A receiver in use is taken away only when the robot has moved this far in the window, so by images that differ.
+MIN_TRAVEL_M = 3.0
+# Speed at which the correlation time holds; for a slower robot errors are correlated for longer, by the distance.
+_CORRELATION_SPEED_MPS = 1.0
+# What images of one site have in common (a map that is displaced) does not average out.
+_MIN_CORRELATION = 1.0 / 3.0
+DEFAULT_CORRELATION_TIME_S = 4.0
+# A verdict holds for this time after the last comparison.
+FORGET_S = 20.0
+# Visual fixes within this time before the return of a receiver say that there will be something to compare it with.
+_EXPECTED_WITHIN_S = 5.0
+# The receiver's distance from so many of the last visual fixes bounds the jump over an outage.
+REFERENCE_FIXES = 3
+
+
+class Comparison(str, Enum):
+    """What the visual fixes say of the receiver. The values are words in diagnostics."""
+
+    NOTHING = "nothing to compare"
+    INCONSISTENT = "visual fixes disagree with each other"
+    AGREES = "agrees"
+    CONTRADICTS = "contradicts"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Verdict(NamedTuple):
+    """Median offset of a window in metres and in sigmas of its own covariance, and the time that the pairs span.
+
+    `moved` is whether the robot moved by MIN_TRAVEL_M; `consistent` whether the pairs agree with each other.
+    """
+
+    distance_m: float
+    sigmas: float
+    span_s: float
+    moved: bool
+    consistent: bool
+
+    def __str__(self) -> str:
+        return f"{self.distance_m:.0f} m ({self.sigmas:.1f} sigmas) off for {self.span_s:.1f} s"
+
+
+class VisualCheck:
+    """Compares the streams of receiver and camera.
+
+    Args:
+        limit_sigmas: A receiver in use contradicts beyond this distance.
+        min_duration_s: Time that the pairs must span for it.
+    """
+
+    def __init__(self, limit_sigmas: float, min_duration_s: float):
+        self._limit_sigmas, self._min_duration_s = limit_sigmas, min_duration_s
+        self.correlation_time_s = DEFAULT_CORRELATION_TIME_S
+        self._recent: deque[VisualFix] = deque(maxlen=REFERENCE_FIXES)
+        self._visual_at_s = -math.inf
+        self._pairing = FixPairing()
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew, as when the receiver is lost: what came before does not count at its return."""
+        self.result = Comparison.NOTHING
+        self.verdict: Verdict | None = None
+        self._pairs: deque[FixPair] = deque()
+        self._judged_s = -math.inf
+        self._pairing.clear()
+
+    def restart(self) -> None:
+        """Time jumped back."""
+        self.clear()
+        self._recent.clear()
+        self._visual_at_s = -math.inf
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the visual fixes contradict the receiver."""
+        return self.result is Comparison.CONTRADICTS
+
+    def receiver(
+        self, stamp_s: float, latitude_deg: float, longitude_deg: float, sigma_m: float, now_s: float, in_use: bool
+    ) -> None:
+        """A fix without a fault of its own arrived at `now_s`; `in_use` is whether the receiver counts as healthy."""
+        self._add(self._pairing.receiver(stamp_s, latitude_deg, longitude_deg, sigma_m, now_s), now_s, in_use)
+
+    def visual(self, fix: VisualFix, now_s: float, in_use: bool) -> None:
+        """An accepted visual fix arrived at `now_s`."""
+        if self._recent and fix.stamp_s <= self._recent[-1].stamp_s:
+            return
+        self._recent.append(fix)
+        self._visual_at_s = now_s
+        self._add(self._pairing.visual(fix, now_s), now_s, in_use)
+
+    def awaits_verdict(self, now_s: float) -> bool:
+        """Whether a comparison has still to come: visual fixes arrive, and there is no verdict yet."""
+        return self.result is Comparison.NOTHING and now_s - self._visual_at_s <= _EXPECTED_WITHIN_S
+
+    def is_beyond_reach(
+        self, stamp_s: float, latitude_deg: float, longitude_deg: float, sigma_m: float, max_speed_mps: float
+    ) -> bool:
+        """Whether the robot cannot have driven to a position from any of the last visual fixes."""
+        if len(self._recent) < REFERENCE_FIXES:
+            return False
+        for fix in self._recent:
+            away_m = math.hypot(*offset_m(latitude_deg, longitude_deg, fix.latitude_deg, fix.longitude_deg))
+            both_m = math.hypot(sigma_m, math.sqrt(float(np.trace(np.asarray(fix.cov_enu_m2)[:2, :2]))))
+            reach_m = max_speed_mps * abs(stamp_s - fix.stamp_s) + self._limit_sigmas * both_m
+            if not away_m > reach_m:
+                return False
+        return True
+
+    def _add(self, pairs: list[FixPair], now_s: float, in_use: bool) -> None:
+        if self.result is not Comparison.NOTHING and now_s - self._judged_s > FORGET_S:
+            self.clear()
+        if not pairs:
+            return
+        self._pairs.extend(pairs)
+        while self._pairs[0].stamp_s < self._pairs[-1].stamp_s - LONG_WINDOW_S:
+            self._pairs.popleft()
+        self._judge(now_s, in_use)
+
+    def _judge(self, now_s: float, in_use: bool) -> None:
+        strict = self.contradicts or not in_use
+        limit = self._limit_sigmas * (AGREEMENT_SHARE if strict else 1.0)
+        span_s = RETURN_SPAN_S if strict else self._min_duration_s
+        columns = _Columns.of(self._pairs)
+        windows = [columns.verdict(seconds, self.correlation_time_s) for seconds in (SHORT_WINDOW_S, LONG_WINDOW_S)]
+        long_enough = [verdict for verdict in windows if verdict is not None and verdict.span_s >= span_s]
+        if not long_enough:
+            return
+        verdicts = [verdict for verdict in long_enough if verdict.consistent]
+        against = [verdict for verdict in verdicts if verdict.sigmas > limit and (strict or verdict.moved)]
+        if against:
+            self._set(Comparison.CONTRADICTS, max(against, key=lambda verdict: verdict.sigmas), now_s)
+        elif windows[0] in verdicts:
+            self._set(Comparison.AGREES, windows[0], now_s)
+        elif not self.contradicts:  # which holds for FORGET_S
+            self.result = Comparison.INCONSISTENT
+            self._judged_s = now_s
+
+    def _set(self, result: Comparison, verdict: Verdict | None, now_s: float) -> None:
+        self.result, self.verdict, self._judged_s = result, verdict, now_s
+
+
+class _Columns(NamedTuple):
+    """The pairs as arrays: (N,), offsets and positions (N, 2), covariances (N, 2, 2)."""
+
+    stamps_s: np.ndarray
+    offsets_m: np.ndarray
+    receiver_m: np.ndarray
+    visual_m: np.ndarray
+    visual_covs_m2: np.ndarray
+    receiver_vars_m2: np.ndarray
+
+    @classmethod
+    def of(cls, pairs: deque[FixPair]) -> _Columns:
+        stamps, offsets, receiver, visual, covariances, variances = zip(*pairs, strict=True)
+        table = np.array(covariances)
+        stacked = table[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+        return cls(
+            np.array(stamps), np.array(offsets), np.array(receiver), np.array(visual), stacked, np.array(variances)
+        )
+
+    def verdict(self, window_s: float, correlation_time_s: float) -> Verdict | None:
+        """The verdict of the last `window_s`, None with too few pairs."""
+        newest_s = self.stamps_s[-1]
+        rows = slice(int(np.searchsorted(self.stamps_s, newest_s - window_s - 1e-6)), None)
+        stamps_s = self.stamps_s[rows]
+        if len(stamps_s) < MIN_PAIRS:
+            return None
+        own = _Columns(*(column[rows] for column in self))
+        median_m = np.median(own.offsets_m, axis=0)
+        travel_m = own.travel_m()
+        factor = _correlation(stamps_s, travel_m, correlation_time_s)
+        receiver_m2 = own.receiver_vars_m2.mean() * np.eye(2)
+        covariance = factor * own.visual_covs_m2.mean(axis=0) + receiver_m2
+        return Verdict(
+            distance_m=float(np.hypot(*median_m)),
+            sigmas=math.sqrt(max(float(median_m @ np.linalg.solve(covariance, median_m)), 0.0)),
+            span_s=float(newest_s - stamps_s[0]),
+            moved=travel_m >= MIN_TRAVEL_M,
+            consistent=own.is_consistent(median_m),
+        )
+
+    def is_consistent(self, median_m: np.ndarray) -> bool:
+        """Whether most offsets lie around their median, within their own covariances."""
+        covs = self.visual_covs_m2 + self.receiver_vars_m2[:, None, None] * np.eye(2)
+        residuals = self.offsets_m - median_m
+        squared = np.einsum("ni,ni->n", residuals, np.linalg.solve(covs, residuals[:, :, None])[:, :, 0])
+        return float((squared <= _CONSISTENT_SIGMAS**2).mean()) >= _CONSISTENT_SHARE
+
+    def travel_m(self) -> float:
+        """How far the robot moved, by the mean positions of the two halves; 0 where it may be the receiver's noise.
+
+        Of the two tracks the larger: a receiver that is frozen does not move, and neither does a covered camera.
+        """
+        half = len(self.stamps_s) // 2
+        by = [
+            2.0 * float(np.hypot(*(track[-half:].mean(axis=0) - track[:half].mean(axis=0))))
+            for track in (self.receiver_m, self.visual_m)
+        ]
+        noise_m = 2.0 * math.sqrt(float(self.receiver_vars_m2.mean()))
+        return max(by[0] if by[0] >= noise_m else 0.0, by[1])
+
+
+def _correlation(stamps_s: np.ndarray, travel_m: float, correlation_time_s: float) -> float:
+    """Mean over all pairs of rows of exp(-|time between them| / correlation time), 1 for a robot at rest.
+
+    It is the variance of a mean of equally certain errors in units of the variance of one.
+    """
+    if travel_m < MIN_TRAVEL_M:
+        return 1.0
+    span_s = float(stamps_s[-1] - stamps_s[0])
+    time_s = correlation_time_s * max(1.0, span_s * _CORRELATION_SPEED_MPS / travel_m)
+    mean = float(np.exp(-np.abs(stamps_s[:, None] - stamps_s[None, :]) / time_s).mean())
+    return max(mean, _MIN_CORRELATION)
