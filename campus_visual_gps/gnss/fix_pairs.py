@@ -38,19 +38,31 @@ class VisualFix(NamedTuple):
     longitude_deg: float
     cov_enu_m2: np.ndarray
 
+    def is_sound(self) -> bool:
+        """Whether all numbers are finite and the covariance is positive definite."""
+        (east_m2, cross_m2), (other_m2, north_m2) = self.cov_enu_m2.tolist()
+        if not all(map(math.isfinite, (self.latitude_deg, self.longitude_deg, east_m2, north_m2, cross_m2, other_m2))):
+            return False
+        return east_m2 > 0.0 and north_m2 > 0.0 and cross_m2 * other_m2 < east_m2 * north_m2
+
 
 class FixPair(NamedTuple):
     """Receiver and camera at one time, metres east and north.
 
-    `offset_m` is the receiver's position less the camera's; both positions count from the first pair's receiver.
+    The offset is the receiver's position less the camera's; both positions count from the first pair's receiver.
     `receiver_var_m2` holds per axis and includes the motion between the stamps.
     """
 
     stamp_s: float
-    offset_m: tuple[float, float]
-    receiver_m: tuple[float, float]
-    visual_m: tuple[float, float]
-    visual_cov_m2: tuple[float, float, float]
+    offset_east_m: float
+    offset_north_m: float
+    receiver_east_m: float
+    receiver_north_m: float
+    visual_east_m: float
+    visual_north_m: float
+    visual_ee_m2: float
+    visual_en_m2: float
+    visual_nn_m2: float
     receiver_var_m2: float
 
 
@@ -133,12 +145,9 @@ class FixPairing:
         speed_mps = math.dist(first, last) / span_s if span_s > 0.0 else 0.0
         variance_m2 = max(earlier.sigma_m, later.sigma_m) ** 2 + (STAMP_SIGMA_S * speed_mps) ** 2
         offset = (receiver[0] - visual[0], receiver[1] - visual[1])
-        covariance = np.asarray(fix.cov_enu_m2, dtype=np.float64)
-        east_m2, north_m2 = (max(float(covariance[axis, axis]), MIN_VISUAL_SIGMA_M**2) for axis in (0, 1))
-        cross_m2 = float(covariance[0, 1])
-        if not (math.isfinite(east_m2 + north_m2 + cross_m2) and math.isfinite(math.hypot(*offset))):
-            return None
-        return FixPair(fix.stamp_s, offset, receiver, visual, (east_m2, cross_m2, north_m2), variance_m2)
+        (east_m2, cross_m2), (_, north_m2) = fix.cov_enu_m2.tolist()
+        east_m2, north_m2 = max(east_m2, MIN_VISUAL_SIGMA_M**2), max(north_m2, MIN_VISUAL_SIGMA_M**2)
+        return FixPair(fix.stamp_s, *offset, *receiver, *visual, east_m2, cross_m2, north_m2, variance_m2)
 
     def _local_m(self, latitude_deg: float, longitude_deg: float) -> tuple[float, float]:
         """East and north of the origin, on a sphere, which a site cannot tell from the ellipsoid by half a percent."""

@@ -22,6 +22,7 @@ from campus_visual_gps.gnss.receiver_fix import (
     horizontal_sigma_m,
     position_fault,
 )
+from campus_visual_gps.gnss.streak import Streak
 from campus_visual_gps.gnss.visual_check import SHORT_WINDOW_S, VisualCheck, VisualFix
 
 # A smaller step back in time is a receiver that delivers out of order; a larger one is a looping bag or a restarted
@@ -112,22 +113,6 @@ class Transition(NamedTuple):
     reason: str
 
 
-@dataclass
-class _Streak:
-    """Consecutive fixes of one kind: how many, and since when."""
-
-    count: int = 0
-    since_s: float = 0.0
-
-    def add(self, now_s: float) -> None:
-        if self.count == 0:
-            self.since_s = now_s
-        self.count += 1
-
-    def reaches(self, min_count: int, min_duration_s: float, now_s: float) -> bool:
-        return self.count >= min_count and now_s - self.since_s >= min_duration_s
-
-
 class GpsMonitor:
     """State machine of the receiver's health.
 
@@ -147,10 +132,11 @@ class GpsMonitor:
         self._newest_stamp_s = -math.inf
         self._heard_s: float | None = None
         self._last_good: ReceiverFix | None = None
+        self._sigma_m = self._last_good_sigma_m = math.nan
         self.visual_check.restart()
         # of the consecutive faulty fixes that lead to the same state, which state that is
         self._failed_state = GpsState.WAITING
-        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
+        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
 
     def fix(self, fix: ReceiverFix, now_s: float) -> Transition | None:
         """Check a fix that arrives at `now_s`; afterwards `fault` names what is wrong with it, None for a good fix.
@@ -172,7 +158,7 @@ class GpsMonitor:
             fault = self._compare(fix, self._check(fix, now_s), now_s)
         self.fault = fault
         if fault is None:
-            self._last_good = fix
+            self._last_good, self._last_good_sigma_m = fix, self._sigma_m
         return self._update_state(now_s) or transition
 
     def visual(self, fix: VisualFix, now_s: float) -> None:
@@ -190,7 +176,7 @@ class GpsMonitor:
         if age_s <= self.settings.max_age_s:
             return None
         self.fault = GnssFault.SILENT
-        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
+        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
         return self._change(GpsState.LOST, f"{GnssFault.SILENT}: no new fix for {age_s:.1f} s")
 
     def sigma_m(self, fix: ReceiverFix) -> float:
@@ -209,14 +195,16 @@ class GpsMonitor:
         """
         if fault not in (None, GnssFault.JUMP) or (fault is GnssFault.JUMP and self._in_use):
             return fault
-        check, position = self.visual_check, (fix.stamp_s, fix.latitude_deg, fix.longitude_deg, self.sigma_m(fix))
+        check, position = self.visual_check, (fix.stamp_s, fix.latitude_deg, fix.longitude_deg, self._sigma_m)
         check.receiver(*position, now_s, in_use=self._in_use)
         if not self.settings.check_against_visual:
             return fault
         if check.contradicts:
             return GnssFault.CONTRADICTS_VISUAL
         is_known = self._in_use or self.state is GpsState.WAITING
-        return fault if is_known or not check.is_beyond_reach(*position, self.settings.max_speed_mps) else GnssFault.JUMP
+        return (
+            fault if is_known or not check.is_beyond_reach(*position, self.settings.max_speed_mps) else GnssFault.JUMP
+        )
 
     def _stamp_fault(self, stamp_s: float, now_s: float) -> GnssFault | None:
         if stamp_s <= 0.0:
@@ -227,7 +215,7 @@ class GpsMonitor:
         fault = position_fault(fix) or covariance_fault(fix)
         if fault is not None:
             return fault
-        sigma_m = self.sigma_m(fix)
+        sigma_m = self._sigma_m = self.sigma_m(fix)
         if not sigma_m <= self.settings.max_sigma_m:  # also where a number near the largest float overflows
             return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
@@ -243,7 +231,7 @@ class GpsMonitor:
         if self._last_good is None:
             return False
         elapsed_s = fix.stamp_s - self._last_good.stamp_s
-        both_sigma_m = math.hypot(sigma_m, self.sigma_m(self._last_good))
+        both_sigma_m = math.hypot(sigma_m, self._last_good_sigma_m)
         allowed_m = self.settings.max_speed_mps * elapsed_s + JUMP_SIGMAS * both_sigma_m
         return distance_m(fix, self._last_good) > allowed_m
 
@@ -251,7 +239,7 @@ class GpsMonitor:
         """Apply the hysteresis to the fix that was just checked."""
         settings = self.settings
         if self.fault is None:
-            self._bad, self._same_state = _Streak(), _Streak()
+            self._bad, self._same_state = Streak(), Streak()
             self._good.add(now_s)
             # before the first failure there is nothing to recover from
             if self.state is GpsState.WAITING:
@@ -263,10 +251,10 @@ class GpsMonitor:
                 return None
             return self._change(GpsState.HEALTHY, f"{self._good.count} good fixes in {elapsed_s:.1f} s")
         failed = GpsState.LOST if self.fault in _NO_POSITION else GpsState.DEGRADED
-        self._good = _Streak()
+        self._good = Streak()
         self._bad.add(now_s)
         if failed is not self._failed_state:
-            self._same_state, self._failed_state = _Streak(), failed
+            self._same_state, self._failed_state = Streak(), failed
         self._same_state.add(now_s)
         # HEALTHY ends after faults of any kind; DEGRADED and LOST change only after faults that lead to the same state
         streak = self._bad if self.state in (GpsState.HEALTHY, GpsState.WAITING) else self._same_state

@@ -4,8 +4,8 @@ The offsets of a window (receiver less camera) are condensed to their median, wh
 moves, and its Mahalanobis distance from zero is compared with a limit. The errors of consecutive images are correlated,
 and so are a receiver's. So the covariance of the median is the mean of the joint covariances, in which the receiver's
 counts in full, as if its error were the same in the whole window, and the camera's is multiplied by the mean
-correlation of the window's errors (exponential in time; see `_correlation`). For a robot at rest that factor is 1: it
-sees one image all the time, so that one visual error never counts as several.
+correlation of the window's errors (exponential in time; see `error_correlation`). For a robot at rest that factor is 1:
+it sees one image all the time, so that one visual error never counts as several.
 
 There is no verdict from too few pairs, from too short a time, or while the visual fixes disagree with each other.
 """
@@ -36,7 +36,7 @@ MIN_TRAVEL_M = 3.0
 _CORRELATION_SPEED_MPS = 1.0
 # What images of one site have in common (a map that is displaced) does not average out.
 _MIN_CORRELATION = 1.0 / 3.0
-DEFAULT_CORRELATION_TIME_S = 4.0
+DEFAULT_CORRELATION_TIME_S, MIN_CORRELATION_TIME_S = 4.0, 0.1
 # A verdict holds for this time after the last comparison.
 FORGET_S = 20.0
 # Visual fixes within this time before the return of a receiver say that there will be something to compare it with.
@@ -58,8 +58,9 @@ class Comparison(str, Enum):
 
 
 class Verdict(NamedTuple):
-    """Median offset of a window in metres and in sigmas of its own covariance, and the time that the pairs span.
+    """Median offset of a window in metres and in sigmas of its own covariance, and the time that it holds for.
 
+    That time is from the first to the last pair near the median, so that no short run of wrong fixes fills it.
     `moved` is whether the robot moved by MIN_TRAVEL_M; `consistent` whether the pairs agree with each other.
     """
 
@@ -83,6 +84,9 @@ class VisualCheck:
 
     def __init__(self, limit_sigmas: float, min_duration_s: float):
         self._limit_sigmas, self._min_duration_s = limit_sigmas, min_duration_s
+        # the shortest that can hold a verdict is free of older pairs soonest
+        short_s = max(SHORT_WINDOW_S, min_duration_s + 1.0)
+        self._windows_s = (min_duration_s + 0.5, short_s, max(LONG_WINDOW_S, 2.0 * short_s))
         self.correlation_time_s = DEFAULT_CORRELATION_TIME_S
         self._recent: deque[VisualFix] = deque(maxlen=REFERENCE_FIXES)
         self._visual_at_s = -math.inf
@@ -116,7 +120,7 @@ class VisualCheck:
 
     def visual(self, fix: VisualFix, now_s: float, in_use: bool) -> None:
         """An accepted visual fix arrived at `now_s`."""
-        if self._recent and fix.stamp_s <= self._recent[-1].stamp_s:
+        if not fix.is_sound() or (self._recent and fix.stamp_s <= self._recent[-1].stamp_s):
             return
         self._recent.append(fix)
         self._visual_at_s = now_s
@@ -146,7 +150,7 @@ class VisualCheck:
         if not pairs:
             return
         self._pairs.extend(pairs)
-        while self._pairs[0].stamp_s < self._pairs[-1].stamp_s - LONG_WINDOW_S:
+        while self._pairs[0].stamp_s < self._pairs[-1].stamp_s - self._windows_s[-1]:
             self._pairs.popleft()
         self._judge(now_s, in_use)
 
@@ -154,94 +158,77 @@ class VisualCheck:
         strict = self.contradicts or not in_use
         limit = self._limit_sigmas * (AGREEMENT_SHARE if strict else 1.0)
         span_s = RETURN_SPAN_S if strict else self._min_duration_s
-        columns = _Columns.of(self._pairs)
-        windows = [columns.verdict(seconds, self.correlation_time_s) for seconds in (SHORT_WINDOW_S, LONG_WINDOW_S)]
-        long_enough = [verdict for verdict in windows if verdict is not None and verdict.span_s >= span_s]
-        if not long_enough:
-            return
-        verdicts = [verdict for verdict in long_enough if verdict.consistent]
+        table = np.array(self._pairs)
+        firsts = np.searchsorted(table[:, 0], table[-1, 0] - np.array(self._windows_s) - 1e-6).tolist()
+        windows = [window_verdict(table[first:], self.correlation_time_s) for first in firsts]
+        short = windows[1]
+        seen_s = float(table[-1, 0] - table[firsts[1], 0])
+        verdicts = [verdict for verdict in windows if verdict is not None and verdict.consistent]
+        verdicts = [verdict for verdict in verdicts if verdict.span_s >= span_s]
         against = [verdict for verdict in verdicts if verdict.sigmas > limit and (strict or verdict.moved)]
         if against:
             self._set(Comparison.CONTRADICTS, max(against, key=lambda verdict: verdict.sigmas), now_s)
-        elif windows[0] in verdicts:
-            self._set(Comparison.AGREES, windows[0], now_s)
-        elif not self.contradicts:  # which holds for FORGET_S
-            self.result = Comparison.INCONSISTENT
-            self._judged_s = now_s
+        elif short is not None and short in verdicts:
+            self._set(Comparison.AGREES, short, now_s)
+        elif short is not None and not short.consistent and seen_s >= span_s and not self.contradicts:
+            self._set(Comparison.INCONSISTENT, self.verdict, now_s)
 
     def _set(self, result: Comparison, verdict: Verdict | None, now_s: float) -> None:
         self.result, self.verdict, self._judged_s = result, verdict, now_s
 
 
-class _Columns(NamedTuple):
-    """The pairs as arrays: (N,), offsets and positions (N, 2), covariances (N, 2, 2)."""
-
-    stamps_s: np.ndarray
-    offsets_m: np.ndarray
-    receiver_m: np.ndarray
-    visual_m: np.ndarray
-    visual_covs_m2: np.ndarray
-    receiver_vars_m2: np.ndarray
-
-    @classmethod
-    def of(cls, pairs: deque[FixPair]) -> _Columns:
-        stamps, offsets, receiver, visual, covariances, variances = zip(*pairs, strict=True)
-        table = np.array(covariances)
-        stacked = table[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
-        return cls(
-            np.array(stamps), np.array(offsets), np.array(receiver), np.array(visual), stacked, np.array(variances)
-        )
-
-    def verdict(self, window_s: float, correlation_time_s: float) -> Verdict | None:
-        """The verdict of the last `window_s`, None with too few pairs."""
-        newest_s = self.stamps_s[-1]
-        rows = slice(int(np.searchsorted(self.stamps_s, newest_s - window_s - 1e-6)), None)
-        stamps_s = self.stamps_s[rows]
-        if len(stamps_s) < MIN_PAIRS:
-            return None
-        own = _Columns(*(column[rows] for column in self))
-        median_m = np.median(own.offsets_m, axis=0)
-        travel_m = own.travel_m()
-        factor = _correlation(stamps_s, travel_m, correlation_time_s)
-        receiver_m2 = own.receiver_vars_m2.mean() * np.eye(2)
-        covariance = factor * own.visual_covs_m2.mean(axis=0) + receiver_m2
-        return Verdict(
-            distance_m=float(np.hypot(*median_m)),
-            sigmas=math.sqrt(max(float(median_m @ np.linalg.solve(covariance, median_m)), 0.0)),
-            span_s=float(newest_s - stamps_s[0]),
-            moved=travel_m >= MIN_TRAVEL_M,
-            consistent=own.is_consistent(median_m),
-        )
-
-    def is_consistent(self, median_m: np.ndarray) -> bool:
-        """Whether most offsets lie around their median, within their own covariances."""
-        covs = self.visual_covs_m2 + self.receiver_vars_m2[:, None, None] * np.eye(2)
-        residuals = self.offsets_m - median_m
-        squared = np.einsum("ni,ni->n", residuals, np.linalg.solve(covs, residuals[:, :, None])[:, :, 0])
-        return float((squared <= _CONSISTENT_SIGMAS**2).mean()) >= _CONSISTENT_SHARE
-
-    def travel_m(self) -> float:
-        """How far the robot moved, by the mean positions of the two halves; 0 where it may be the receiver's noise.
-
-        Of the two tracks the larger: a receiver that is frozen does not move, and neither does a covered camera.
-        """
-        half = len(self.stamps_s) // 2
-        by = [
-            2.0 * float(np.hypot(*(track[-half:].mean(axis=0) - track[:half].mean(axis=0))))
-            for track in (self.receiver_m, self.visual_m)
-        ]
-        noise_m = 2.0 * math.sqrt(float(self.receiver_vars_m2.mean()))
-        return max(by[0] if by[0] >= noise_m else 0.0, by[1])
+def window_verdict(table: np.ndarray, correlation_time_s: float) -> Verdict | None:
+    """The verdict of the pairs in the rows of `table` (N, 11), whose columns are those of FixPair; None if too few."""
+    count = len(table)
+    if count < MIN_PAIRS:
+        return None
+    stamps_s, offsets_m, tracks_m, covs_m2 = table[:, 0], table[:, 1:3], table[:, 3:7], table[:, 7:11]
+    ordered = np.sort(offsets_m, axis=0)
+    median_m = (ordered[count // 2] + ordered[(count - 1) // 2]) / 2.0
+    ee, en, nn, receiver_m2 = (covs_m2.sum(axis=0) / count).tolist()
+    moved_m = travel_m(tracks_m, receiver_m2)
+    factor = error_correlation(stamps_s, moved_m, correlation_time_s)
+    squared = _mahalanobis2(*median_m.tolist(), factor * ee + receiver_m2, factor * en, factor * nn + receiver_m2)
+    own = (covs_m2[:, 0] + covs_m2[:, 3], covs_m2[:, 1], covs_m2[:, 2] + covs_m2[:, 3])
+    residuals_m = offsets_m - median_m
+    near_s = stamps_s[_mahalanobis2(residuals_m[:, 0], residuals_m[:, 1], *own) <= _CONSISTENT_SIGMAS**2]
+    return Verdict(
+        distance_m=math.hypot(*median_m.tolist()),
+        sigmas=math.sqrt(squared),
+        span_s=float(near_s[-1] - near_s[0]) if len(near_s) >= MIN_PAIRS else 0.0,
+        moved=moved_m >= MIN_TRAVEL_M,
+        consistent=len(near_s) >= _CONSISTENT_SHARE * count,
+    )
 
 
-def _correlation(stamps_s: np.ndarray, travel_m: float, correlation_time_s: float) -> float:
+def travel_m(tracks_m: np.ndarray, receiver_var_m2: float) -> float:
+    """How far the robot moved, by the mean positions of the two halves; 0 where it may be the receiver's noise.
+
+    `tracks_m` is (N, 4), receiver and camera. The larger counts: a receiver that is frozen does not move, and neither
+    does a covered camera.
+    """
+    half = len(tracks_m) // 2
+    receiver_east, receiver_north, visual_east, visual_north = (
+        (tracks_m[-half:].sum(axis=0) - tracks_m[:half].sum(axis=0)) * (2.0 / half)
+    ).tolist()
+    receiver_m, visual_m = math.hypot(receiver_east, receiver_north), math.hypot(visual_east, visual_north)
+    return max(receiver_m if receiver_m >= 2.0 * math.sqrt(receiver_var_m2) else 0.0, visual_m)
+
+
+def error_correlation(stamps_s: np.ndarray, moved_m: float, correlation_time_s: float) -> float:
     """Mean over all pairs of rows of exp(-|time between them| / correlation time), 1 for a robot at rest.
 
     It is the variance of a mean of equally certain errors in units of the variance of one.
     """
-    if travel_m < MIN_TRAVEL_M:
+    if moved_m < MIN_TRAVEL_M:
         return 1.0
-    span_s = float(stamps_s[-1] - stamps_s[0])
-    time_s = correlation_time_s * max(1.0, span_s * _CORRELATION_SPEED_MPS / travel_m)
-    mean = float(np.exp(-np.abs(stamps_s[:, None] - stamps_s[None, :]) / time_s).mean())
-    return max(mean, _MIN_CORRELATION)
+    count, passed_s = len(stamps_s), stamps_s - stamps_s[0]
+    time_s = correlation_time_s * max(1.0, float(passed_s[-1]) * _CORRELATION_SPEED_MPS / moved_m)
+    growth = np.exp(passed_s / max(time_s, MIN_CORRELATION_TIME_S))
+    upper = float(((np.cumsum(growth) - growth) / growth).sum())
+    return max((count + 2.0 * upper) / count**2, _MIN_CORRELATION)
+
+
+def _mahalanobis2(east, north, ee, en, nn):
+    """Squared Mahalanobis distance of offsets in two dimensions, of numbers or of arrays."""
+    return (nn * east**2 - 2.0 * en * east * north + ee * north**2) / (ee * nn - en**2)
