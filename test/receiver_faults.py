@@ -332,6 +332,7 @@ class Case:
     bad_from_s: float = BAD_FROM_S
 
 
+SLOW = Scene(receiver_hz=1.0, receiver_sigma_m=3.0)
 CASES = {
     "cluster": Case(
         "blackout of 211 s, then 105 fixes 720 to 840 m off in 24 s",
@@ -342,10 +343,9 @@ CASES = {
     "return_30": Case("back from 20 s without a fix, 30 m off", lambda: bias_after_outage(30.0)),
     "return_20": Case("the same, 20 m off", lambda: bias_after_outage(20.0)),
     "bias_30": Case("30 m off from one moment on", lambda: bias(30.0)),
-    "bias_30_1hz": Case(
-        "the same at 1 Hz and 3 m, where it could be driven",
-        lambda: bias(30.0),
-        Scene(receiver_hz=1.0, receiver_sigma_m=3.0),
+    "bias_30_1hz": Case("30 m at 1 Hz, claimed 3 m: no jump", lambda: bias(30.0), SLOW),
+    "bias_40_1hz": Case(
+        "40 m at 1 Hz, claimed 4.5 m: no jump", lambda: bias(40.0), replace(SLOW, receiver_sigma_m=4.5)
     ),
     "bias_60": Case("60 m off from one moment on", lambda: bias(60.0)),
     "creep": Case("a bias that creeps at 0.5 m/s", lambda: creep(0.5)),

@@ -38,6 +38,11 @@ class VisualFix(NamedTuple):
     longitude_deg: float
     cov_enu_m2: np.ndarray
 
+    @property
+    def sigma_m(self) -> float:
+        """An upper bound of the standard deviation along the worst direction."""
+        return math.sqrt(float(self.cov_enu_m2[0, 0] + self.cov_enu_m2[1, 1]))
+
     def is_sound(self) -> bool:
         """Whether all numbers are finite and the covariance is positive definite."""
         (east_m2, cross_m2), (other_m2, north_m2) = self.cov_enu_m2.tolist()

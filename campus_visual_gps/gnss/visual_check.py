@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ MIN_PAIRS = 3
 # Shortest time between the first and the last pair of a verdict on a receiver that returns from an outage.
 RETURN_SPAN_S = 2.0
 # A receiver that contradicted or returns must agree to within this part of the limit in sigmas: the hysteresis.
-AGREEMENT_SHARE = 2.0 / 3.0
+AGREEMENT_SHARE = 0.55
 # Pairs that must lie around the median, to within _CONSISTENT_SIGMAS, for the visual fixes to agree with each other.
 _CONSISTENT_SHARE, _CONSISTENT_SIGMAS = 0.8, 3.0
 # A receiver in use is taken away only when the robot has moved this far in the window, so by images that differ.
@@ -36,7 +37,7 @@ MIN_TRAVEL_M = 3.0
 _CORRELATION_SPEED_MPS = 1.0
 # What images of one site have in common (a map that is displaced) does not average out.
 _MIN_CORRELATION = 1.0 / 3.0
-DEFAULT_CORRELATION_TIME_S, MIN_CORRELATION_TIME_S = 4.0, 0.1
+DEFAULT_CORRELATION_TIME_S = 4.0
 # A verdict holds for this time after the last comparison.
 FORGET_S = 20.0
 # Visual fixes within this time before the return of a receiver say that there will be something to compare it with.
@@ -133,16 +134,23 @@ class VisualCheck:
     def is_beyond_reach(
         self, stamp_s: float, latitude_deg: float, longitude_deg: float, sigma_m: float, max_speed_mps: float
     ) -> bool:
-        """Whether the robot cannot have driven to a position from any of the last visual fixes."""
-        if len(self._recent) < REFERENCE_FIXES:
+        """Whether the robot cannot have driven to a position from the last visual fixes, which agree with each other.
+
+        It bounds the jump over an outage: the last good fix of the receiver is older.
+        """
+        fixes = list(self._recent)
+        if len(fixes) < REFERENCE_FIXES:
             return False
-        for fix in self._recent:
-            away_m = math.hypot(*offset_m(latitude_deg, longitude_deg, fix.latitude_deg, fix.longitude_deg))
-            both_m = math.hypot(sigma_m, math.sqrt(float(np.trace(np.asarray(fix.cov_enu_m2)[:2, :2]))))
-            reach_m = max_speed_mps * abs(stamp_s - fix.stamp_s) + self._limit_sigmas * both_m
-            if not away_m > reach_m:
+
+        def out_of_reach(fix: VisualFix, when_s: float, latitude: float, longitude: float, own_sigma_m: float) -> bool:
+            away_m = math.hypot(*offset_m(latitude, longitude, fix.latitude_deg, fix.longitude_deg))
+            both_m = math.hypot(own_sigma_m, fix.sigma_m)
+            return away_m > max_speed_mps * abs(when_s - fix.stamp_s) + self._limit_sigmas * both_m
+
+        for one, other in pairwise(fixes):
+            if out_of_reach(one, other.stamp_s, other.latitude_deg, other.longitude_deg, other.sigma_m):
                 return False
-        return True
+        return all(out_of_reach(fix, stamp_s, latitude_deg, longitude_deg, sigma_m) for fix in fixes)
 
     def _add(self, pairs: list[FixPair], now_s: float, in_use: bool) -> None:
         if self.result is not Comparison.NOTHING and now_s - self._judged_s > FORGET_S:
@@ -182,22 +190,23 @@ def window_verdict(table: np.ndarray, correlation_time_s: float) -> Verdict | No
     count = len(table)
     if count < MIN_PAIRS:
         return None
-    stamps_s, offsets_m, tracks_m, covs_m2 = table[:, 0], table[:, 1:3], table[:, 3:7], table[:, 7:11]
+    offsets_m, covs_m2 = table[:, 1:3], table[:, 7:11]
     ordered = np.sort(offsets_m, axis=0)
     median_m = (ordered[count // 2] + ordered[(count - 1) // 2]) / 2.0
     ee, en, nn, receiver_m2 = (covs_m2.sum(axis=0) / count).tolist()
-    moved_m = travel_m(tracks_m, receiver_m2)
-    factor = error_correlation(stamps_s, moved_m, correlation_time_s)
-    squared = _mahalanobis2(*median_m.tolist(), factor * ee + receiver_m2, factor * en, factor * nn + receiver_m2)
     own = (covs_m2[:, 0] + covs_m2[:, 3], covs_m2[:, 1], covs_m2[:, 2] + covs_m2[:, 3])
     residuals_m = offsets_m - median_m
-    near_s = stamps_s[_mahalanobis2(residuals_m[:, 0], residuals_m[:, 1], *own) <= _CONSISTENT_SIGMAS**2]
+    near = table[_mahalanobis2(residuals_m[:, 0], residuals_m[:, 1], *own) <= _CONSISTENT_SIGMAS**2]
+    # a view that changes its mind does not move the robot: its way is that of the pairs near the median
+    moved_m = travel_m(near[:, 3:7], receiver_m2)
+    factor = error_correlation(table[:, 0], moved_m, correlation_time_s)
+    squared = _mahalanobis2(*median_m.tolist(), factor * ee + receiver_m2, factor * en, factor * nn + receiver_m2)
     return Verdict(
         distance_m=math.hypot(*median_m.tolist()),
         sigmas=math.sqrt(squared),
-        span_s=float(near_s[-1] - near_s[0]) if len(near_s) >= MIN_PAIRS else 0.0,
+        span_s=float(near[-1, 0] - near[0, 0]) if len(near) >= MIN_PAIRS else 0.0,
         moved=moved_m >= MIN_TRAVEL_M,
-        consistent=len(near_s) >= _CONSISTENT_SHARE * count,
+        consistent=len(near) >= _CONSISTENT_SHARE * count,
     )
 
 
@@ -208,6 +217,8 @@ def travel_m(tracks_m: np.ndarray, receiver_var_m2: float) -> float:
     does a covered camera.
     """
     half = len(tracks_m) // 2
+    if half == 0:
+        return 0.0
     receiver_east, receiver_north, visual_east, visual_north = (
         (tracks_m[-half:].sum(axis=0) - tracks_m[:half].sum(axis=0)) * (2.0 / half)
     ).tolist()
@@ -224,7 +235,8 @@ def error_correlation(stamps_s: np.ndarray, moved_m: float, correlation_time_s: 
         return 1.0
     count, passed_s = len(stamps_s), stamps_s - stamps_s[0]
     time_s = correlation_time_s * max(1.0, float(passed_s[-1]) * _CORRELATION_SPEED_MPS / moved_m)
-    growth = np.exp(passed_s / max(time_s, MIN_CORRELATION_TIME_S))
+    # the exponent stays below what a float holds
+    growth = np.exp(passed_s / max(time_s, float(passed_s[-1]) / 500.0))
     upper = float(((np.cumsum(growth) - growth) / growth).sum())
     return max((count + 2.0 * upper) / count**2, _MIN_CORRELATION)
 

@@ -205,7 +205,7 @@ class NodeParameters:
         "Distance of the receiver from the visual fixes, in standard deviations, from which on they contradict it.",
         limits=(2.0, 100.0),
         group=_RECEIVER,
-        comment="Two thirds of it are demanded at a return. A lower limit finds smaller errors and takes good "
+        comment="At a return 0.55 of it is the limit. A lower limit finds smaller errors and takes good "
         "receivers away: 4.5 does so less than once in an hour, 3.5 several times.",
     )
     gps_contradiction_min_duration_s: float = parameter(
