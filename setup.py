@@ -120,5 +120,11 @@ setup(
     ],
     extras_require=EXTRAS,
     zip_safe=True,
-    entry_points={"console_scripts": [f"localizer = {PACKAGE}.ros.localizer_node:main"]},
+    entry_points={
+        "console_scripts": [
+            f"doctor = {PACKAGE}.ros.doctor.command:main",
+            f"filter_reset = {PACKAGE}.ros.filter_reset:main",
+            f"localizer = {PACKAGE}.ros.localizer_node:main",
+        ]
+    },
 )

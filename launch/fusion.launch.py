@@ -1,6 +1,7 @@
 """Fuses the fixes with odometry: `ros2 launch campus_visual_gps fusion.launch.py model_dir:=/path/to/bundle`.
 
-It starts two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point.
+It starts two EKFs and navsat_transform of robot_localization. The origin of `map` is the bundle's reference point. In
+simulated time it also starts filter_reset, which resets the filters when time jumps back.
 """
 
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -16,6 +18,7 @@ from launch_ros.substitutions import FindPackageShare
 PACKAGE = "campus_visual_gps"
 # robot_localization measures yaw from east, and so does the bundle's local frame: x east, y north.
 DATUM_YAW_RAD = 0.0
+RESPAWN_DELAY_S = 0.5
 
 
 def config_file(name: str) -> PathJoinSubstitution:
@@ -41,28 +44,77 @@ ARGUMENTS = (
         default_value=config_file("navsat_transform.yaml"),
         description="Parameters of navsat_transform.",
     ),
+    DeclareLaunchArgument(
+        "smooth_lagged_data",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Whether the filters return to the stamp of a late fix. auto: as ekf_params_file says, but false "
+        "in simulated time, where it ends the filters of Kilted and Rolling (robot_localization 964).",
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+    DeclareLaunchArgument(
+        "respawn",
+        default_value="true",
+        choices=["true", "false"],
+        description="Start the nodes again when they have ended.",
+    ),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
     """navsat_transform comes first, so that nothing is started without a datum."""
-    filters = [ekf("ekf_odom", "local"), ekf("ekf_map", "global")]
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), *filters])
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=navsat), OpaqueFunction(function=filters), reset()])
 
 
-def ekf(name: str, scope: str) -> Node:
+def filters(context: LaunchContext) -> list[Node]:
+    """The two filters, which publish odometry/local and odometry/global."""
+    override = smoothing(
+        LaunchConfiguration("smooth_lagged_data").perform(context), LaunchConfiguration("use_sim_time").perform(context)
+    )
+    return [ekf(f"ekf_{name}", scope, override) for name, scope in (("odom", "local"), ("map", "global"))]
+
+
+def smoothing(asked: str, use_sim_time: str) -> dict[str, bool | float]:
+    """Parameters of a filter that go before its file.
+
+    In simulated time the stamp of the first measurement can be smaller than history_length; the filters of Kilted and
+    Rolling subtract them and end with an exception (robot_localization issues 954 and 964), also after each reset.
+    """
+    if asked == "true":
+        return {"smooth_lagged_data": True}
+    if asked == "false" or use_sim_time.strip().lower() in ("true", "1"):
+        return {"smooth_lagged_data": False, "history_length": 0.0}
+    return {}
+
+
+def reset() -> Node:
+    """The node that resets the filters when simulated time jumps back: their reset_on_time_jump does nothing."""
+    return Node(
+        package=PACKAGE,
+        executable="filter_reset",
+        name="filter_reset",
+        namespace=LaunchConfiguration("namespace"),
+        output="both",
+        parameters=[{"use_sim_time": True, "services": ["ekf_odom/reset", "ekf_map/reset"]}],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        condition=IfCondition(LaunchConfiguration("use_sim_time")),
+    )
+
+
+def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
     """A filter that publishes odometry/local or odometry/global."""
     return node(
         "ekf_node",
         name,
         parameters=[
             LaunchConfiguration("ekf_params_file"),
-            {"base_link_frame": ParameterValue(LaunchConfiguration("base_frame"), value_type=str)},
+            {"base_link_frame": ParameterValue(LaunchConfiguration("base_frame"), value_type=str), **override},
         ],
         remappings=[
+            # otherwise both filters would offer one service
+            ("reset", f"{name}/reset"),
             ("odom", LaunchConfiguration("odom_topic")),
             ("imu", LaunchConfiguration("imu_topic")),
             ("odometry/filtered", f"odometry/{scope}"),
@@ -95,6 +147,8 @@ def node(executable: str, name: str, parameters: list, remappings: list) -> Node
         parameters=[*parameters, {"use_sim_time": use_sim_time}],
         remappings=remappings,
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
     )
 
 

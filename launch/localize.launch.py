@@ -11,6 +11,9 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "campus_visual_gps"
 
+# Short, because a filter has no fix meanwhile; long enough for a node that cannot start not to take a core.
+RESPAWN_DELAY_S = 0.5
+
 ARGUMENTS = (
     DeclareLaunchArgument("model_dir", description="Directory of the model bundle."),
     DeclareLaunchArgument(
@@ -40,6 +43,12 @@ ARGUMENTS = (
         "autostart", default_value="true", description="Configure and activate; false: left to a lifecycle manager."
     ),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+    DeclareLaunchArgument(
+        "respawn",
+        default_value="true",
+        choices=["true", "false"],
+        description="Start the node, and the filters, again when they have ended.",
+    ),
     DeclareLaunchArgument(
         "use_fusion",
         default_value="false",
@@ -87,13 +96,15 @@ def localizer() -> LifecycleNode:
         ],
         remappings=[("image", LaunchConfiguration("image_topic"))],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
     )
 
 
 def fusion() -> IncludeLaunchDescription:
     """fusion.launch.py, with the topic of the fixes that belongs to `output`."""
     fix_topic = PythonExpression(["'fix' if '", LaunchConfiguration("output"), "' == 'fallback' else 'visual_gps/fix'"])
-    same = ("model_dir", "base_frame", "namespace", "use_sim_time", "log_level")
+    same = ("model_dir", "base_frame", "namespace", "use_sim_time", "log_level", "respawn")
     arguments = {name: LaunchConfiguration(name) for name in same} | {"fix_topic": fix_topic}
     path = PathJoinSubstitution([FindPackageShare(PACKAGE), "launch", "fusion.launch.py"])
     return IncludeLaunchDescription(

@@ -9,7 +9,10 @@ and so have the receiver's. As a script it prints the tables of docs/fusion.md, 
 
 from __future__ import annotations
 
+import argparse
 import math
+import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -387,6 +390,11 @@ def fault_row(case: Case, visual_sigma_m: float, runs: int) -> str:
     return f"| {case.text} | {visual_sigma_m:g} | {share} of {runs} | {times} | {names} | {np.mean(wrong_s):.1f} |"
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=0, help="runs of each fault")
@@ -395,13 +403,13 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=0.0, help="simulated hours of each good receiver")
     given = parser.parse_args()
     for name, sigma_m in ((name, sigma_m) for name in given.cases for sigma_m in given.sigmas if given.runs):
-        print(fault_row(CASES[name], sigma_m, given.runs), flush=True)
+        say(fault_row(CASES[name], sigma_m, given.runs))
     for receiver_hz, visual_hz in ((1.0, 0.5), (1.0, 2.0), (5.0, 2.0), (5.0, 10.0), (10.0, 2.0)):
         seeds = range(round(given.hours * 2))
         scene = Scene(duration_s=1800.0, receiver_hz=receiver_hz, visual_hz=visual_hz)
         if seeds:
             alarms = sum(false_alarms(replace(scene, receiver_sigma_m=1.5 + 1.5 * (seed % 2)), seed) for seed in seeds)
-            print(f"| {receiver_hz:g} Hz | {visual_hz:g} Hz | {alarms} in {len(seeds) / 2:g} h |", flush=True)
+            say(f"| {receiver_hz:g} Hz | {visual_hz:g} Hz | {alarms} in {len(seeds) / 2:g} h |")
 
 
 if __name__ == "__main__":

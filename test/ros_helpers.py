@@ -165,7 +165,8 @@ class Client:
 class RunningNode:
     """A LocalizerNode, spun by a thread of its own, in a context and a namespace of its own, and its client.
 
-    The rate of the fixes is not limited unless a test sets max_rate_hz.
+    Unless a test sets max_rate_hz and correlated_errors, the rate is not limited and each fix keeps the covariance of
+    its image.
     """
 
     def __init__(
@@ -183,7 +184,8 @@ class RunningNode:
         self.client = Client(self.namespace, image_type, image_topic, image_qos)
         self._context = Context()
         rclpy.init(context=self._context)
-        overrides = [Parameter(name, value=value) for name, value in ({"max_rate_hz": 0.0} | parameters).items()]
+        given = {"max_rate_hz": 0.0, "correlated_errors": "ignore"} | parameters
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
         self.node = LocalizerNode(
             context=self._context, namespace=self.namespace, parameter_overrides=overrides, cli_args=cli_args
         )

@@ -46,7 +46,16 @@ def gaussian_set(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.
     grey = np.full(n, brightness) + rng.normal(size=n)
     sessions = np.full(n, f"night-{night:g}", object)
     return CalibrationSet(
-        outputs_of(means, covs), grey, np.full(n, 100.0), None, truth, sessions, np.arange(n), np.full(n, night), None
+        outputs_of(means, covs),
+        grey,
+        np.full(n, 100.0),
+        None,
+        truth,
+        sessions,
+        np.arange(n),
+        np.full(n, np.nan),
+        np.full(n, night),
+        None,
     )
 
 
@@ -74,6 +83,7 @@ def grid_set(rng, width_m, error_sigma_m, n=200, match_score=5.0) -> Calibration
         truth,
         sessions,
         np.arange(n),
+        np.full(n, np.nan),
         np.full(n, np.nan),
         photos_near(truth, match_score),
     )

@@ -91,6 +91,11 @@ def test_an_outlier_with_a_small_sigma_is_rejected_and_a_late_fix_is_fused_at_it
     assert site["history_length"] >= 2.0
 
 
+def test_nothing_is_left_to_the_parameter_that_does_nothing_in_ros_2(local, site):
+    # the code that reads it is commented out in src/ros_filter.cpp; filter_reset does it
+    assert "reset_on_time_jump" not in local | site
+
+
 def test_the_first_fix_is_accepted_far_from_the_origin(site):
     start = np.array(site["initial_estimate_covariance"]).reshape(15, 15)
     assert np.all(start == np.diag(start.diagonal())) and np.all(start.diagonal() > 0)

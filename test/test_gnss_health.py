@@ -112,7 +112,30 @@ def test_silence_is_lost_after_its_time_and_says_so():
 def test_silence_is_lost_also_when_nothing_ever_came():
     monitor = GpsMonitor()
     assert monitor.tick(50.0) is None
-    assert monitor.tick(52.5).after is LOST
+    assert monitor.tick(53.0) is None
+    assert monitor.tick(53.1).after is LOST
+
+
+@pytest.mark.parametrize("faulty", [{"status": -1}, {"cov_enu_m2": 400.0 * np.eye(3)}], ids=["no fix", "uncertain"])
+def test_a_receiver_that_is_starting_is_waited_for_and_healthy_with_its_first_good_fix(faulty):
+    monitor = GpsMonitor()
+    assert monitor.tick(98.0) is None
+    assert run(monitor, stream(99.0, 100.6, **faulty)) == []
+    assert monitor.fix(fix(100.8), 100.8) == Transition(WAITING, HEALTHY, "first good fix")
+
+
+def test_a_receiver_that_is_faulty_from_the_start_on_is_lost_when_the_grace_ends():
+    monitor = GpsMonitor()
+    left = next(item for item in stream(50.0, 60.0, status=-1) if monitor.fix(item, item.stamp_s))
+    assert left.stamp_s == pytest.approx(53.2)
+
+
+def test_time_that_jumps_back_starts_a_grace_of_its_own():
+    monitor = GpsMonitor()
+    monitor.tick(500.0)
+    for now_s in (20.0, 22.9):
+        assert monitor.tick(now_s) is None
+    assert monitor.tick(23.1).after is LOST
 
 
 def test_a_receiver_that_repeats_itself_is_silent():
@@ -169,6 +192,7 @@ def test_an_all_zero_covariance_is_replaced_by_the_assumed_one():
         {"fault_min_duration_s": -1.0},
         {"recovery_min_count": 0},
         {"max_delay_s": -1.0},
+        {"startup_grace_s": math.inf},
     ],
 )
 def test_settings_out_of_their_range_are_errors(bad):

@@ -87,7 +87,9 @@ def test_the_parameter_file_and_the_readme_are_current():
 def test_the_parameter_file_lists_the_default_of_every_parameter_that_the_launch_file_does_not_set():
     listed = yaml.safe_load(parameter_docs.parameter_file())["/**"]["visual_gps"]["ros__parameters"]
     defaults = {name: declared.default for name, declared in PARAMETERS.items() if SPECS[name].in_file}
-    assert set(defaults) == set(PARAMETERS) - {"model_dir", "image_transport", "autostart"}
+    assert set(defaults) == set(PARAMETERS) - {
+        *("model_dir", "image_transport", "camera_frame", "gps_frame", "map_frame", "autostart")
+    }
     assert list(listed) == list(defaults)
     for name, value in defaults.items():
         assert type(listed[name]) is type(value)

@@ -246,7 +246,7 @@ def test_the_floor_is_the_error_that_the_ensemble_spread_leaves_unexplained():
         finite=np.ones(4000, dtype=bool),
     )
     one_session, blocks = np.full(4000, "a", dtype=object), np.arange(4000)
-    held_out = CalibrationSet(outputs, unknown, unknown, None, truth, one_session, blocks, unknown, None)
+    held_out = CalibrationSet(outputs, unknown, unknown, None, truth, one_session, blocks, unknown, unknown, None)
     calibration = fit_floor([held_out])
     # their spread explains 9 m^2 an axis; the mean's own error is 36 + 9 / 3
     assert calibration.floor_sigma_m == pytest.approx(np.sqrt(36 + 3 - 9), rel=0.03)

@@ -99,6 +99,7 @@ class Calibration(CovarianceCalibration):
         point_estimator: How a position is taken from a grid: "geometric_median" or "mean".
         retrieval_prior: What the reference photos add to the grid; None for nothing.
         covariance: Which covariance a fix gets, "calibrated" or "ensemble_spread"; the position is the same.
+        correlation_time_s: Of the errors of consecutive images (correlated_errors.py); None where it was not measured.
         measured: The numbers that justify all of it.
     """
 
@@ -107,6 +108,7 @@ class Calibration(CovarianceCalibration):
     point_estimator: str = GEOMETRIC_MEDIAN
     retrieval_prior: RetrievalPriorConfig | None = None
     covariance: str = CALIBRATED
+    correlation_time_s: float | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -119,6 +121,9 @@ class Calibration(CovarianceCalibration):
             )
         if self.covariance not in COVARIANCES:
             raise BundleError(f"calibration: covariance {self.covariance!r} is none of {', '.join(COVARIANCES)}")
+        time_s = self.correlation_time_s
+        if time_s is not None and not (np.isfinite(time_s) and time_s > 0.0):
+            raise BundleError(f"calibration: correlation_time_s must be a positive number of seconds, got {time_s}")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:

@@ -61,6 +61,8 @@ class MonitorSettings:
     """Limits of a healthy receiver, and the hysteresis. Times are on the clock that `fix` and `tick` are given.
 
     Args:
+        startup_grace_s: Until this time after the first call the receiver is waited for: neither faults nor silence
+            make it lost.
         max_age_s: The receiver is lost after this time without a new fix.
         max_delay_s: Longest time from a fix's stamp to its arrival. 0 switches the check off, for receivers whose clock
             is not synchronised.
@@ -80,6 +82,7 @@ class MonitorSettings:
         ConfigError: A value is not finite or is outside its range.
     """
 
+    startup_grace_s: float = 3.0
     max_age_s: float = 2.0
     max_delay_s: float = 0.0
     max_sigma_m: float = 10.0
@@ -97,7 +100,8 @@ class MonitorSettings:
         for name in ("max_age_s", "max_sigma_m", "max_speed_mps", "assumed_sigma_m", "contradiction_sigmas"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise ConfigError(f"expected {name} to be a positive number, got {getattr(self, name)}")
-        for name in ("max_delay_s", "fault_min_duration_s", "recovery_min_duration_s", "contradiction_min_duration_s"):
+        durations_s = ("startup_grace_s", "max_delay_s", "fault_min_duration_s", "recovery_min_duration_s")
+        for name in (*durations_s, "contradiction_min_duration_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise ConfigError(f"expected {name} to be 0 s or more, got {getattr(self, name)}")
         for name in ("fault_min_count", "recovery_min_count"):
@@ -130,6 +134,7 @@ class GpsMonitor:
         self.reason = "no fix yet"
         self.fault: GnssFault | None = None
         self._newest_stamp_s = -math.inf
+        self._started_s: float | None = None
         self._heard_s: float | None = None
         self._last_good: ReceiverFix | None = None
         self._sigma_m = self._last_good_sigma_m = math.nan
@@ -167,13 +172,12 @@ class GpsMonitor:
 
     def tick(self, now_s: float) -> Transition | None:
         """Detect silence. A clock that jumps back by more than TIME_JUMP_S resets the monitor."""
-        if self._heard_s is None:
-            self._heard_s = now_s
-        if now_s < self._heard_s - TIME_JUMP_S:
+        if self._started_s is not None and now_s < max(self._started_s, self._heard_s or 0.0) - TIME_JUMP_S:
             self.reset()
-            self._heard_s = now_s
-        age_s = now_s - self._heard_s
-        if age_s <= self.settings.max_age_s:
+        if self._started_s is None:
+            self._started_s = now_s
+        age_s = now_s - (self._started_s if self._heard_s is None else self._heard_s)
+        if self._is_in_grace(now_s) or (self._heard_s is not None and age_s <= self.settings.max_age_s):
             return None
         self.fault = GnssFault.SILENT
         self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
@@ -206,6 +210,11 @@ class GpsMonitor:
             fault if is_known or not check.is_beyond_reach(*position, self.settings.max_speed_mps) else GnssFault.JUMP
         )
 
+    def _is_in_grace(self, now_s: float) -> bool:
+        """Whether a receiver without a good fix yet may still be starting, as the whole robot may be."""
+        started_s = now_s if self._started_s is None else self._started_s
+        return self.state is GpsState.WAITING and now_s - started_s <= self.settings.startup_grace_s
+
     def _stamp_fault(self, stamp_s: float, now_s: float) -> GnssFault | None:
         if stamp_s <= 0.0:
             return GnssFault.UNSTAMPED
@@ -220,6 +229,8 @@ class GpsMonitor:
             return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
             return GnssFault.DELAYED
+        if fix.frame_is_missing:
+            return GnssFault.FRAME_NOT_IN_TF
         return GnssFault.JUMP if self._jumps(fix, sigma_m) else None
 
     def _jumps(self, fix: ReceiverFix, sigma_m: float) -> bool:
@@ -256,6 +267,8 @@ class GpsMonitor:
         if failed is not self._failed_state:
             self._same_state, self._failed_state = Streak(), failed
         self._same_state.add(now_s)
+        if self._is_in_grace(now_s):
+            return None
         # HEALTHY ends after faults of any kind; DEGRADED and LOST change only after faults that lead to the same state
         streak = self._bad if self.state in (GpsState.HEALTHY, GpsState.WAITING) else self._same_state
         if not streak.reaches(settings.fault_min_count, settings.fault_min_duration_s, now_s):

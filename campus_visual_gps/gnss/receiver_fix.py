@@ -51,6 +51,7 @@ class GnssFault(str, Enum):
     UNSTAMPED = "unstamped"
     FROM_FUTURE = "from_future"
     DELAYED = "delayed"
+    FRAME_NOT_IN_TF = "frame_not_in_tf"
     STAMP_NOT_NEWER = "stamp_not_newer"
     SILENT = "silent"
     CONTRADICTS_VISUAL = "contradicts_visual"
@@ -76,7 +77,8 @@ class Replacement(str, Enum):
 class ReceiverFix(NamedTuple):
     """One fix of the receiver, with the fields of sensor_msgs/NavSatFix.
 
-    `cov_enu_m2` is (3, 3), east, north, up; `covariance_type` says what of it holds.
+    `cov_enu_m2` is (3, 3), east, north, up; `covariance_type` says what of it holds. `frame_is_missing`
+    tells that TF does not connect the message's frame with the robot, so that a filter would put the fix elsewhere.
     """
 
     stamp_s: float
@@ -86,6 +88,7 @@ class ReceiverFix(NamedTuple):
     altitude_m: float
     cov_enu_m2: np.ndarray
     covariance_type: int = KNOWN
+    frame_is_missing: bool = False
 
 
 def position_fault(fix: ReceiverFix) -> GnssFault | None:

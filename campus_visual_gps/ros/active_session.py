@@ -11,6 +11,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.integrity import RejectionReason
+from campus_visual_gps.ros.clock_hint import ClockCheck
+from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport, NodeStatistics, StageTimes, active_report
 from campus_visual_gps.ros.drop_log import DropLog
 from campus_visual_gps.ros.image_queue import StampedImage, StampFilter, Worker
@@ -53,9 +55,14 @@ class ActiveSession:
         self._stop_node = stop_node
         self._moved_to_cpu = False
         self._stamp_filter = StampFilter(settings.max_rate_hz, settings.max_age_s)
-        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s)
+        simulated = bool(node.get_parameter("use_sim_time").value)
+        self._drop_log = DropLog(settings.max_rate_hz, settings.max_age_s, simulated=simulated)
+        self._clock_check = ClockCheck(simulated)
         self._statistics = NodeStatistics(self.image_topic)
         self._pipeline = Pipeline(localizer, settings.altitude_m)
+        self._correlated = CorrelatedFixes(
+            settings.correlated_errors, localizer.bundle.calibration.correlation_time_s, node.get_logger().info
+        )
         self._worker = Worker(self._pipeline, self._deliver)
         self._images: ImageSubscription | None = None
 
@@ -96,9 +103,12 @@ class ActiveSession:
             self._publishers.on_stamp_jump()
         self._statistics.record_image(dropped, age_s=(now_ns - stamp_ns) / NS_PER_S)
         if dropped is None:
+            self._publishers.watch_frame(message.header.frame_id)
             image = StampedImage(message, stamp_ns, monotonic(), stamp_filter.epoch)
             if self._worker.buffer.put(image):
                 self._statistics.record_overwritten()
+            if text := self._clock_check.record(stamp_ns, now_ns):
+                self._node.get_logger().warning(text)
         elif line := self._drop_log.record(dropped, offset_s=(stamp_ns - now_ns) / NS_PER_S):
             # two calls, because rclpy ties the severity to the line of code that logs
             if line.warning:
@@ -109,7 +119,6 @@ class ActiveSession:
     def on_time_jump(self) -> None:
         """ROS time jumped back: results of images from before the jump are dropped."""
         self._stamp_filter.restart()
-        self._publishers.on_time_jump()
 
     def report(self) -> DiagnosticReport:
         """Diagnostic of the active node."""
@@ -119,7 +128,8 @@ class ActiveSession:
         elif self._moved_to_cpu:
             warning = "slow: the GPU had no memory left, and the model runs on the CPU"
         report = active_report(self._statistics, self.localizer, warning)
-        report.values.update(self._publishers.check_frame())
+        report = self._publishers.with_frame(report)
+        report.values.update(self._correlated.values())
         depths = self._pipeline.bit_depths.known()
         report.values.update({f"image_bit_depth.{encoding}": depth for encoding, depth in depths.items()})
         return self._images.complete(report) if self._images is not None else report
@@ -147,7 +157,7 @@ class ActiveSession:
         header = result.image.message.header
         start_s = monotonic()
         try:
-            self._publishers.publish(estimate, header.stamp, header.frame_id)
+            self._publishers.publish(estimate, header.stamp, header.frame_id, self._correlated)
         except EstimateError as error:
             return Rejection(RejectionReason.BAD_ESTIMATE, str(error))
         end_s = monotonic()

@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.ros.parameter_spec import spec_of
-from campus_visual_gps.ros.parameters import NodeParameters
+from campus_visual_gps.ros.parameters import NodeParameters, is_of_fallback
 
 # Parameters of rcl, and those that a launch file or a file for many nodes may set on any node.
 FOREIGN_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.", "rosout.")
@@ -44,6 +44,18 @@ class DeclaredParameters:
         if self._errors:
             raise ConfigError("; ".join(self._errors.values()))
         return NodeParameters(**{name: self._node.get_parameter(name).value for name in self.names})
+
+    def read_for_fallback(self) -> NodeParameters:
+        """The current values of what the topic `fix` depends on; every other one that is not accepted is its default.
+
+        Raises:
+            ConfigError: A value of the fallback is not accepted.
+        """
+        wrong = [error for name, error in self._errors.items() if is_of_fallback(name)]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+        values = {name: self._node.get_parameter(name).value for name in self.names}
+        return NodeParameters.of_fallback(values)
 
     def autostart(self) -> bool:
         """Whether to configure at start; True also for a bad value, so that `read` reports it."""

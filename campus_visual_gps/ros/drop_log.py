@@ -7,15 +7,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
+from campus_visual_gps.ros.clock_hint import clock_hint
 from campus_visual_gps.ros.diagnostics import DROP_CAUSES
 from campus_visual_gps.ros.image_queue import DropRule
 
 LOG_PERIOD_S = 10.0
-# Offsets of other time scales to UTC since 2017, in seconds; the sign is that of stamp minus ROS time.
-_TIME_SCALES = ((37.0, "TAI"), (18.0, "GPS time"))
-_SCALE_TOLERANCE_S = 0.5
-_TIME_ZONE_S = 900.0  # all time zones are multiples of a quarter of an hour
-_ZONE_TOLERANCE_S = 5.0
 
 
 class DropLine(NamedTuple):
@@ -28,11 +24,18 @@ class DropLine(NamedTuple):
 class DropLog:
     """Counts dropped images by rule, and says at most every LOG_PERIOD_S per rule that there were any.
 
-    The rate limit is said once, because it is normal.
+    The rate limit is said once, because it is normal. `simulated` says that the node takes its time from /clock.
     """
 
-    def __init__(self, max_rate_hz: float = 0.0, max_age_s: float = 0.0, clock: Callable[[], float] = monotonic):
+    def __init__(
+        self,
+        max_rate_hz: float = 0.0,
+        max_age_s: float = 0.0,
+        clock: Callable[[], float] = monotonic,
+        simulated: bool = False,
+    ):
         self._max_rate_hz, self._max_age_s, self._clock = max_rate_hz, max_age_s, clock
+        self._simulated = simulated
         self._counts: Counter[DropRule] = Counter()
         self._logged_s: dict[DropRule, float] = {}
 
@@ -57,21 +60,8 @@ class DropLog:
 
     def _cause(self, rule: DropRule, offset_s: float) -> str:
         if rule is DropRule.FROM_FUTURE:
-            return f"the last stamp is {offset_s:.1f} s ahead of the ROS time; {_clock_hint(offset_s)}"
+            return f"the last stamp is {offset_s:.1f} s ahead of the ROS time; {clock_hint(offset_s, self._simulated)}"
         if rule is DropRule.TOO_OLD:
             age = f"the last image is {-offset_s:.1f} s old, the limit max_age_s is {self._max_age_s:g} s"
-            return f"{age}; {_clock_hint(offset_s)}"
+            return f"{age}; {clock_hint(offset_s, self._simulated)}"
         return DROP_CAUSES[rule]
-
-
-def _clock_hint(offset_s: float) -> str:
-    """What the offset of a stamp to the ROS time suggests, with the remedy."""
-    for scale_s, name in _TIME_SCALES:
-        if abs(abs(offset_s) - scale_s) <= _SCALE_TOLERANCE_S:
-            return f"that is {name} in the place of UTC: set the UTC offset of the camera's clock (PTP) or its driver"
-    quarters = round(offset_s / _TIME_ZONE_S)
-    if 0 < abs(quarters) <= 56 and abs(offset_s - quarters * _TIME_ZONE_S) <= _ZONE_TOLERANCE_S:
-        return f"that is local time of UTC{quarters / 4.0:+g} h in the place of UTC: set the camera's clock to UTC"
-    if offset_s > 0.0:
-        return "check use_sim_time, that /clock runs, and the clock of the camera's computer"
-    return "check use_sim_time and the clock of the camera's computer, or raise max_age_s"

@@ -22,7 +22,8 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
 from campus_visual_gps.ros.diagnostics import NO_IMAGE_S, OK, STALE, WARN, DiagnosticReport
-from campus_visual_gps.ros.parameters import AUTO, COMPRESSED, NodeParameters
+from campus_visual_gps.ros.image_parameters import AUTO, COMPRESSED
+from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.qos import SUBSCRIPTION, QosOverrides
 from campus_visual_gps.ros.transport_state import (
     BEST_EFFORT,

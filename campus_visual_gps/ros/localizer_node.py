@@ -1,6 +1,7 @@
 """The lifecycle node `visual_gps`: camera images in; NavSatFix, pose and diagnostics out.
 
-With output `fallback` it also subscribes to the GPS receiver, and publishes the better of the two sources on `fix`.
+With output `fallback` it also subscribes to the GPS receiver, in every state but finalized, and publishes the better of
+the two sources on `fix`.
 
 - configure: read the parameters, load and warm up the model. torch is imported only here. A thread does it, so the node
   answers and publishes its diagnostics meanwhile.
@@ -24,25 +25,18 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from campus_visual_gps.errors import VisualGpsError
-from campus_visual_gps.ros import image_conversion, messages
+from campus_visual_gps.ros import diagnostics, image_conversion, messages
 from campus_visual_gps.ros.active_session import ActiveSession
 from campus_visual_gps.ros.bond import Bond
 from campus_visual_gps.ros.declared_parameters import DeclaredParameters
-from campus_visual_gps.ros.diagnostics import (
-    ACTIVE,
-    INACTIVE,
-    UNCONFIGURED,
-    DiagnosticReport,
-    error_report,
-    idle_report,
-    loading_report,
-)
+from campus_visual_gps.ros.diagnostics import ACTIVE, INACTIVE, UNCONFIGURED
 from campus_visual_gps.ros.image_queue import TIME_JUMP_NS, Worker
 from campus_visual_gps.ros.model_loader import ModelLoader
-from campus_visual_gps.ros.node_topics import DIAGNOSTICS_TOPIC, node_topics
+from campus_visual_gps.ros.node_topics import DIAGNOSTICS_TOPIC, check_qos
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.publishers import FIX_TOPIC, FixPublishers
 from campus_visual_gps.ros.qos import QosOverrides
+from campus_visual_gps.ros.receiver_passthrough import ReceiverPassthrough
 from campus_visual_gps.ros.responsive_lifecycle import ACTIVATE, CONFIGURE, ResponsiveLifecycleNode
 from campus_visual_gps.ros.spin import spin
 
@@ -76,6 +70,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         self._retired_worker: Worker | None = None
         self._loader = ModelLoader(self.get_logger())
         self._error = ""
+        self._last_message = ""
         self._enabled = True
         qos = QosOverrides(self).publisher(DIAGNOSTICS_TOPIC, 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, **qos)
@@ -85,6 +80,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         # steady time: the node starts and publishes diagnostics also while a simulated clock stands still
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._bond = Bond(self, self._steady)
+        self._passthrough = ReceiverPassthrough(self, self._steady, self._why_no_visual)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
         self._start_timer = self.create_timer(0.0, self._start, clock=self._steady)
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-TIME_JUMP_NS))
@@ -96,6 +92,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         Call it before destroying the node.
         """
         self._release()
+        self._passthrough.close()
         self.join(WORKER_END_S)
         if self._retired_worker is not None:
             self._retired_worker.join(WORKER_END_S)
@@ -120,13 +117,14 @@ class LocalizerNode(ResponsiveLifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Discard parameters, publishers, model and any error."""
+        """Discard parameters, publishers, model and any error. The receiver still passes."""
         self._unconfigure()
         self._error = ""
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As cleanup."""
+        """As cleanup, and the receiver no longer passes."""
+        self._passthrough.close()
         return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -140,6 +138,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         self._error = ""
         if self._configured is not None:
             return None if self._configured.localizer is not None else self._loader.loading(self._configured.settings)
+        self._passthrough.open(self._declared)
         try:
             return self._loader.loading(self._declared.read())
         except VisualGpsError:
@@ -147,10 +146,13 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     def _start(self) -> None:
         self._start_timer.cancel()
+        self._passthrough.open(self._declared)
         for name in self._declared.unknown():
             self.get_logger().warning(f"parameter {name!r} is not a parameter of this node and has no effect")
         if self._declared.autostart() and self.executor is not None:
             self.executor.create_task(self._autostart)
+        elif self._passthrough.error:  # otherwise configuring says it
+            self.get_logger().error(self._passthrough.error)
 
     async def _autostart(self) -> None:
         if await self.change_state(CONFIGURE) == TransitionCallbackReturn.SUCCESS:
@@ -170,17 +172,11 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     def _configure(self) -> None:
         settings = self._declared.read()
-        self._check_qos(settings)
+        check_qos(self, settings)
         image_conversion.bridge()
         localizer = self._loader.take(settings)
-        self._configured = _Configured(settings, FixPublishers(self, settings), localizer)
-
-    def _check_qos(self, settings: NodeParameters) -> None:
-        """Raises ConfigError for a bad QoS override; warns of those that have no effect."""
-        overrides = QosOverrides(self)
-        overrides.check()
-        for line in overrides.without_effect(node_topics(self, settings)):
-            self.get_logger().warning(line)
+        self._passthrough.set_bundle_altitude(localizer.bundle.altitude.altitude_m)
+        self._configured = _Configured(settings, FixPublishers(self, settings, self._passthrough), localizer)
 
     def _activate(self) -> None:
         configured = self._configured
@@ -189,7 +185,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         settings, publishers = configured.settings, configured.publishers
         localizer = configured.localizer or self._loader.take(settings)
         configured.localizer = None
-        publishers.open(self._steady, localizer.bundle.altitude)
+        publishers.open()
         self._active = active = ActiveSession(
             self, settings, publishers, localizer, self._enabled, self._out_of_memory.trigger
         )
@@ -251,6 +247,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     def _on_time_jump(self, _jump) -> None:
         """ROS time jumped back, as in a simulation that starts again, or changed its source."""
+        self._passthrough.on_time_jump()
         if self._active is not None:
             self._active.on_time_jump()
         self.get_logger().info("ROS time jumped back or changed its source: stamps before the jump no longer count")
@@ -259,18 +256,27 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         name = self.get_fully_qualified_name().lstrip("/")
-        statuses = [messages.to_diagnostic_status(f"{name}: localizer", self._model_id(), self._report())]
-        if self._configured is not None and (fallback := self._configured.publishers.fallback_report()) is not None:
-            gps_topic = self._configured.settings.gps_topic
-            statuses.append(messages.to_diagnostic_status(f"{name}: fallback", gps_topic, fallback))
+        report = self._report()
+        statuses = [messages.to_diagnostic_status(f"{name}: localizer", self._model_id(), report)]
+        if (fallback := self._passthrough.report()) is not None:
+            statuses.append(messages.to_diagnostic_status(f"{name}: fallback", self._passthrough.gps_topic, fallback))
         self._diagnostics.publish(messages.to_diagnostic_array(self.get_clock().now().to_msg(), *statuses))
 
-    def _report(self) -> DiagnosticReport:
+    def _report(self) -> diagnostics.DiagnosticReport:
         if self.transition and self._loader.started_s is not None:
-            return loading_report(self.transition, monotonic() - self._loader.started_s)
+            return diagnostics.loading_report(self.transition, monotonic() - self._loader.started_s)
         if self._error:
-            return error_report(self._state(), self._error)
-        return self._active.report() if self._active is not None else idle_report(self._state())
+            return diagnostics.error_report(self._state(), self._error)
+        if self._active is None:
+            return diagnostics.idle_report(self._state())
+        report = self._active.report()
+        self._last_message = report.message
+        return report
+
+    def _why_no_visual(self) -> str:
+        if self._active is None:
+            return f"model not available: {self._report().message}"
+        return self._last_message
 
     def _model_id(self) -> str:
         if self._active is not None:

@@ -1,4 +1,4 @@
-"""The topics of the node's subscriptions and publishers, after remapping."""
+"""The topics of the node's subscriptions and publishers, after remapping, and the check of their QoS overrides."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from rclpy.node import Node
 from campus_visual_gps.ros import bond
 from campus_visual_gps.ros.image_subscription import image_topic
 from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
-from campus_visual_gps.ros.publishers import FALLBACK_TOPIC, FIX_TOPIC, POSE_TOPIC
-from campus_visual_gps.ros.qos import PUBLISHER, SUBSCRIPTION
+from campus_visual_gps.ros.publishers import FIX_TOPIC, POSE_TOPIC
+from campus_visual_gps.ros.qos import PUBLISHER, SUBSCRIPTION, QosOverrides
+from campus_visual_gps.ros.receiver_passthrough import FALLBACK_TOPIC
 from campus_visual_gps.ros.tf_check import TF_TOPICS
 
 DIAGNOSTICS_TOPIC = "/diagnostics"
@@ -30,3 +31,11 @@ def node_topics(node: Node, settings: NodeParameters) -> list[tuple[str, str]]:
         for entity, topics in ((PUBLISHER, published), (SUBSCRIPTION, subscribed))
         for topic in topics
     ]
+
+
+def check_qos(node: Node, settings: NodeParameters) -> None:
+    """Warn of QoS overrides that have no effect. Raises ConfigError for a bad one."""
+    overrides = QosOverrides(node)
+    overrides.check()
+    for line in overrides.without_effect(node_topics(node, settings)):
+        node.get_logger().warning(line)

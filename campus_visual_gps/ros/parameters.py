@@ -3,116 +3,87 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from typing import Any
 
+from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.calibration import COVARIANCES
+from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.ros.gate_parameters import GateParameters
+from campus_visual_gps.ros.image_parameters import ImageParameters
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
 
-RAW, COMPRESSED = "raw", "compressed"
-AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
 BUNDLE = "bundle"
 
+# Of the parameters that the topic `fix` depends on, those whose names do not say so.
+_OF_FALLBACK = ("output", "base_frame", "world_frame", "hold_until_connected")
+
 _GPS = MonitorSettings()
 _NON_NEGATIVE_S, _COUNT, _POSITIVE = (0.0, 3600.0), (1, 1000), (0.1, 1000.0)
 
-_NETWORKS = ParameterGroup(
-    "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
-)
-_IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
 _FIX = ParameterGroup(
-    "Altitude above the ellipsoid and covariance (`calibrated`, `ensemble_spread`); default: the bundle's"
+    "Altitude and covariance (`calibrated`, `ensemble_spread`), default: the bundle's; [for filters](docs/fusion.md)"
+)
+_FRAMES = ParameterGroup(
+    "Frames; fixes wait for TF to `base_frame`",
+    comment="Coordinate frames. robot_localization puts a fix at the origin while its frame has no way to the robot.",
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
-    "The receiver (`output: fallback`): its topic and limits",
+    "Receiver (`output: fallback`): topic and limits",
     comment="The receiver, with output fallback.",
 )
-_HYSTERESIS = ParameterGroup("Faulty fixes to leave the receiver, good ones to return")
-_GATES = ParameterGroup(
-    "Gates; `.nan`: the bundle's threshold, negative: off",
-    comment="Gates, which reject an image. .nan takes the bundle's threshold, a negative number switches the gate off.",
-)
+_HYSTERESIS = ParameterGroup("Faulty fixes to leave, good ones to return")
 
 
-def _gate(description: str, unit: str = "", comment: str = "") -> float:
-    return parameter(
-        math.nan,
-        description,
-        unit=unit,
-        allows_nan=True,
-        constraint="0 or more; .nan takes the bundle's threshold, a negative number switches the gate off",
-        group=_GATES,
-        comment=comment,
-    )
+def is_of_fallback(name: str) -> bool:
+    """Whether the topic `fix` of output `fallback` depends on this parameter also without a model."""
+    return name in _OF_FALLBACK or name.startswith("gps_")
 
 
 @dataclass(frozen=True)
-class NodeParameters:
-    """The parameters of the node `visual_gps`. All are read when the node is configured.
+class _Parameters(ImageParameters):
+    """All but the gates and autostart: a base class, because of the order of the fields."""
 
-    Raises:
-        ConfigError: A value is not accepted; the message names the parameter, what was expected and what came.
-    """
-
-    model_dir: str = parameter("", "Directory of the model bundle.", required=True, in_file=False)
-    device: str = parameter(
-        "auto",
-        "Device of the networks: auto, cpu, cuda or cuda:N.",
-        group=_NETWORKS,
-        comment="auto is the first GPU, or else the CPU.",
-    )
-    precision: str = parameter(
-        "auto",
-        "Arithmetic of the networks: auto, fp32, bf16 or fp16.",
-        group=_NETWORKS,
-        comment="auto is fp32 on a CPU, and bf16 or else fp16 on a GPU.",
-    )
-    num_threads: int = parameter(
-        0,
-        "Threads of a CPU for the networks; 0: one, or more where a measurement at start shows that they pay.",
-        limits=(0, 1024),
-        comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
-        "back to one while that is so. OpenCV and numpy always run on one.",
-    )
-    image_transport: str = parameter(
-        RAW,
-        "Transport of the images: raw (topic image) or compressed (image/compressed).",
-        choices=(RAW, COMPRESSED),
-        group=_IMAGES,
+    frame_id: str = parameter("", "frame_id of the visual fixes; empty: the image's.", group=_FRAMES)
+    camera_frame: str = parameter(
+        "camera",
+        "frame_id of the visual fixes where neither the image nor the parameter frame_id has one.",
+        required=True,
+        group=_FRAMES,
         in_file=False,
     )
-    image_reliability: str = parameter(
-        AUTO,
-        "Reliability of the subscription to the images; auto: as their publishers offer.",
-        choices=(AUTO, RELIABLE, BEST_EFFORT),
-        group=_IMAGES,
-        comment="A best-effort subscription loses large images (docs/camera.md), and a reliable one hears no "
-        "best-effort publisher. An override of the subscription's QoS goes before this parameter.",
+    gps_frame: str = parameter(
+        "gps",
+        "frame_id on the topic fix for a receiver that sends none.",
+        required=True,
+        group=_FRAMES,
+        in_file=False,
     )
-    max_rate_hz: float = parameter(
-        2.0,
-        "Maximum rate of the fixes, by the images' stamps; 0: no limit.",
-        unit="Hz",
-        limits=(0.0, 1000.0),
-        comment="Errors of consecutive images are correlated: a filter that takes 30 fixes a second as independent "
-        "becomes overconfident. Without a limit the node processes as many images as the computer can.",
-    )
-    max_age_s: float = parameter(
-        0.0,
-        "Images older than this on arrival are dropped; 0: no limit.",
-        unit="s",
-        limits=_NON_NEGATIVE_S,
-        comment="The age is measured in ROS time. Off by default, because the images of a bag that is played without "
-        "/clock are as old as the bag.",
-    )
-    frame_id: str = parameter(
+    base_frame: str = parameter(
         "",
-        "frame_id of the fixes, which TF must have; empty: the image's.",
-        comment="robot_localization puts a fix whose frame is not in TF at the origin; the node warns of such a frame.",
+        "The robot's base frame; empty: it is not watched whether TF connects the fixes' frames with it.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion, camera_xyz or gps_xyz.",
+    )
+    world_frame: str = parameter(
+        "",
+        "The filter's world frame, with which TF must connect base_frame; empty: not needed.",
+        group=_FRAMES,
+        comment="The launch file sets it with use_fusion. Leave it empty for a filter that publishes map -> odom only "
+        "after its first fix.",
+    )
+    hold_until_connected: bool = parameter(
+        True,
+        "Fixes go to the filter only once TF connects their frame with base_frame, if that is set.",
+        group=_FRAMES,
+        comment="It holds back fix with output fallback, else visual_gps/fix; visual_gps/pose always comes.",
     )
     altitude_m: float = parameter(
         math.nan,
@@ -131,6 +102,16 @@ class NodeParameters:
         "covariance of the members' positions plus 1 m: members that share a mistake agree, and it is then far too "
         "small (docs/covariance.md).",
     )
+    correlated_errors: str = parameter(
+        INFLATE,
+        "Correlated errors of consecutive fixes for filters: inflate (covariance), thin (fewer fixes) or ignore.",
+        choices=CORRELATED_ERRORS,
+        group=_FIX,
+        comment="A filter takes each fix as independent, and at two a second would count one error many times. inflate "
+        "multiplies the covariance on visual_gps/fix and fix by what the time since the last fix calls for, thin "
+        "publishes one fix every 2 correlation times there; visual_gps/pose keeps the covariance of the image. The "
+        "time is the bundle's correlation_time_s (docs/fusion.md).",
+    )
     publish_rejected: bool = parameter(
         False,
         "Publish a fix with STATUS_NO_FIX for a rejected image.",
@@ -142,6 +123,7 @@ class NodeParameters:
         "frame_id of the poses: x east, y north, origin at the bundle's reference point.",
         required=True,
         group=_POSE,
+        in_file=False,
     )
     on_out_of_memory: str = parameter(
         CPU,
@@ -155,6 +137,15 @@ class NodeParameters:
         comment="A filter with a single input, such as navsat_transform, takes the topic fix.",
     )
     gps_topic: str = parameter("gps/fix", "Topic of the receiver's NavSatFix messages.", required=True, group=_RECEIVER)
+    gps_startup_grace_s: float = parameter(
+        _GPS.startup_grace_s,
+        "At start, fix waits so long for the receiver before it carries visual fixes.",
+        unit="s",
+        limits=_NON_NEGATIVE_S,
+        group=_RECEIVER,
+        comment="So a filter does not begin with a visual fix where the receiver is a little later than this node. The "
+        "model is loaded meanwhile.",
+    )
     gps_max_age_s: float = parameter(
         _GPS.max_age_s,
         "The receiver is lost after this time without a new fix.",
@@ -243,26 +234,16 @@ class NodeParameters:
         limits=_NON_NEGATIVE_S,
         group=_HYSTERESIS,
     )
-    site_margin_m: float = _gate("An estimate farther than this outside the training area is rejected.", "m")
-    max_ensemble_spread_m: float = _gate(
-        "An estimate is rejected if the root mean square distance of the members from their mean is larger.", "m"
-    )
-    max_sigma_m: float = _gate("An estimate is rejected if its standard deviation per axis is larger.", "m")
-    max_mode_separation_m: float = _gate(
-        "An estimate is rejected if the modes of its location grid are farther apart.", "m"
-    )
-    max_ood_score: float = _gate(
-        "An image is rejected if its out-of-distribution score is higher.",
-        comment="The score is the whitened distance of the image's features from those of the nearest reference photo; "
-        "unrelated images are about 1.4 apart.",
-    )
-    min_brightness: float = _gate("An image is rejected if its mean grey level, 0 to 255, is lower.")
-    max_brightness: float = _gate("An image is rejected if its mean grey level, 0 to 255, is higher.")
-    min_sharpness: float = _gate("An image is rejected if the variance of its Laplacian is lower.")
-    max_repeated_images: float = _gate(
-        "An image is rejected if more than this number of images before it were identical to it.",
-        comment="Off unless set, because the camera of a simulator has no noise.",
-    )
+
+
+@dataclass(frozen=True)
+class NodeParameters(GateParameters, _Parameters):
+    """The parameters of the node `visual_gps`, read when it is configured; those of the fallback also at its start.
+
+    Raises:
+        ConfigError: A value is not accepted; the message names the parameter, what was expected and what came.
+    """
+
     autostart: bool = parameter(
         True,
         "Configure and activate at start; false: left to a lifecycle manager.",
@@ -274,6 +255,27 @@ class NodeParameters:
             object.__setattr__(self, declared.name, checked(declared, getattr(self, declared.name)))
         self.gates(Gates())
 
+    @classmethod
+    def of_fallback(cls, values: Mapping[str, object]) -> NodeParameters:
+        """The values of what the topic `fix` depends on, and the others as far as each is accepted.
+
+        So a receiver does not depend on a parameter of the camera or of the model. Without a model there is a name in
+        its place.
+
+        Raises:
+            ConfigError: A value of the fallback is not accepted.
+        """
+        accepted: dict[str, Any] = {"model_dir": "no model"}
+        for declared in fields(cls):
+            try:
+                accepted[declared.name] = checked(declared, values[declared.name])
+            except ConfigError:
+                if is_of_fallback(declared.name):
+                    raise
+        with suppress(ConfigError):
+            return cls(**accepted)
+        return cls(**{name: value for name, value in accepted.items() if is_of_fallback(name) or name == "model_dir"})
+
     @property
     def covariance_choice(self) -> str | None:
         """The covariance as `Localizer.load` takes it."""
@@ -282,7 +284,3 @@ class NodeParameters:
     def monitor_settings(self) -> MonitorSettings:
         """The parameters gps_* as settings of the GpsMonitor."""
         return MonitorSettings(**{field.name: getattr(self, f"gps_{field.name}") for field in fields(MonitorSettings)})
-
-    def gates(self, bundle_gates: Gates) -> Gates:
-        """The bundle's gates, with thresholds replaced by the parameters of the same names that are not .nan."""
-        return bundle_gates.overridden(**{field.name: getattr(self, field.name) for field in fields(Gates)})

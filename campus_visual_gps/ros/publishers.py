@@ -1,4 +1,4 @@
-"""What the node publishes for an image: fix and pose, and through the fallback the topic `fix` for a filter."""
+"""What the node publishes for an image: fix and pose, and through the passthrough the topic `fix` for a filter."""
 
 from __future__ import annotations
 
@@ -7,99 +7,81 @@ from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.subscription import Subscription
-from rclpy.timer import Timer
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.gnss.arbiter import TICK_S
 from campus_visual_gps.ros import messages
+from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
-from campus_visual_gps.ros.fallback import Fallback
-from campus_visual_gps.ros.parameters import FALLBACK, NodeParameters
+from campus_visual_gps.ros.filter_gate import FilterGate, complete
+from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.qos import QosOverrides
-from campus_visual_gps.ros.stamps import NS_PER_S
-from campus_visual_gps.ros.tf_check import TfFrameMonitor
+from campus_visual_gps.ros.receiver_passthrough import ReceiverPassthrough
+from campus_visual_gps.ros.tf_check import CAMERA
+from campus_visual_gps.ros.transform_tree import tf_name
 
 if TYPE_CHECKING:
     from campus_visual_gps.bundle import Altitude, Bundle
     from campus_visual_gps.localizer import PositionEstimate
 
-FIX_TOPIC, POSE_TOPIC, FALLBACK_TOPIC = "visual_gps/fix", "visual_gps/pose", "fix"
-# For images without a frame_id: navsat_transform puts a fix without a frame at the robot's origin.
-DEFAULT_FRAME_ID = "camera"
+FIX_TOPIC, POSE_TOPIC = "visual_gps/fix", "visual_gps/pose"
 
 
 class FixPublishers:
-    """The publishers of a configured node. Between `open` and `close` it also subscribes to the receiver and to TF."""
+    """The publishers of a configured node. Between `open` and `close` it also subscribes to TF."""
 
-    def __init__(self, node: LifecycleNode, settings: NodeParameters):
+    def __init__(self, node: LifecycleNode, settings: NodeParameters, passthrough: ReceiverPassthrough):
         self._node = node
         self._settings = settings
-        self._qos = qos = QosOverrides(node)
+        self._passthrough = passthrough
+        qos = QosOverrides(node)
         self._fixes = node.create_lifecycle_publisher(NavSatFix, FIX_TOPIC, **qos.publisher(FIX_TOPIC, 10))
-        self._poses = self._stream = None
+        self._poses = None
         if settings.publish_pose:
             self._poses = node.create_lifecycle_publisher(
                 PoseWithCovarianceStamped, POSE_TOPIC, **qos.publisher(POSE_TOPIC, 10)
             )
-        if settings.output == FALLBACK:
-            self._stream = node.create_lifecycle_publisher(
-                NavSatFix, FALLBACK_TOPIC, **qos.publisher(FALLBACK_TOPIC, 10)
-            )
-        self._fallback: Fallback | None = None
-        self._tf_monitor: TfFrameMonitor | None = None
-        self._receiver: Subscription | None = None
-        self._timer: Timer | None = None
+        self._gate: FilterGate | None = None
 
-    def open(self, steady_clock: Clock, bundle_altitude: Altitude) -> None:
-        """Look for the frame of the fixes in TF and, with output fallback, subscribe to the receiver."""
-        self._tf_monitor = TfFrameMonitor(self._node, lambda text: self._log(text, True), self._settings.frame_id)
-        if self._stream is None:
-            return
-        site_altitude_m = self._site_altitude_m(bundle_altitude)
-        self._fallback = Fallback(self._settings.monitor_settings(), site_altitude_m, self._stream.publish, self._log)
-        # steady time, so that silence is detected also when a simulated clock stands still
-        self._timer = self._node.create_timer(TICK_S, self._tick, clock=steady_clock)
-        topic = self._settings.gps_topic
-        qos = self._qos.subscription(topic, qos_profile_sensor_data)
-        self._receiver = self._node.create_subscription(NavSatFix, topic, self._on_receiver, **qos)
+    def open(self) -> None:
+        """Look for the frame of the fixes in TF, and let them take part in the topic `fix`."""
+        self._gate = self._passthrough.gate
+        if self._gate is None:
+            self._gate = FilterGate(self._node, self._fixes, self._settings, self._passthrough.log)
+        if self._settings.frame_id:
+            self._gate.watch(CAMERA, self._settings.frame_id)
+        self._passthrough.begin_visual()
 
     def close(self) -> None:
         """Unsubscribe."""
-        if self._tf_monitor is not None:
-            self._tf_monitor.close()
-        if self._receiver is not None:
-            self._node.destroy_subscription(self._receiver)
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-        self._receiver = self._timer = self._fallback = self._tf_monitor = None
+        self._passthrough.end_visual()
+        if self._gate is not None and self._gate is not self._passthrough.gate:
+            self._gate.close()
+        self._gate = None
 
     def destroy(self) -> None:
         """Unsubscribe and destroy the publishers."""
         self.close()
-        for publisher in (self._fixes, self._poses, self._stream):
+        for publisher in (self._fixes, self._poses):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 
-    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str) -> None:
-        """Publish fix and pose. `frame_id` is the image's.
+    def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes) -> None:
+        """Publish fix and pose. `frame_id` is the image's, `correlated` makes of the fix what a filter gets.
 
         Raises:
             EstimateError: The estimate would harm a filter; nothing is published.
         """
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
-        self._fixes.publish(fix)
+        gate = self._gate
+        # with output fallback the filter takes the topic fix, and this one shows what the camera says
+        passes = self._passthrough.gate is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id)
+        if passes and (published := correlated.on_visual_fix(fix)) is not None:
+            self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
-        fallback, tf_monitor = self._fallback, self._tf_monitor
-        if tf_monitor is not None:
-            tf_monitor.published(fix.header.frame_id)
-        if fallback is not None:
-            fallback.visual(fix, self._now_s())
+        self._passthrough.visual(fix, correlated.on_fix)
 
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""
@@ -108,51 +90,34 @@ class FixPublishers:
             frame_id = self._frame_id(frame_id)
             self._fixes.publish(messages.to_rejected_fix(bundle.frame, altitude_m, stamp, frame_id))
 
-    def check_frame(self) -> dict[str, object]:
-        """Key-value pairs for the diagnostics: the frame of the fixes and whether it is in TF."""
-        return self._tf_monitor.check() if self._tf_monitor is not None else {}
+    def watch_frame(self, image_frame_id: str) -> None:
+        """Images with this frame_id come: their frame is looked for in TF before the first fix."""
+        if self._gate is not None:
+            self._gate.watch(CAMERA, self._frame_id(image_frame_id))
 
-    def fallback_report(self) -> DiagnosticReport | None:
-        """Diagnostic of the fallback; None without output fallback."""
-        return self._fallback.report() if self._fallback is not None else None
+    def with_frame(self, report: DiagnosticReport) -> DiagnosticReport:
+        """The node's diagnostic with the frame of the visual fixes, and whether TF connects it."""
+        return report if self._gate is None else complete(report, self._gate, CAMERA)
 
     def on_time_jump(self) -> None:
         """ROS time jumped back."""
-        if self._fallback is not None:
-            self._fallback.restart()
+        if self._gate is not None:
+            self._gate.restart()
 
     def on_stamp_jump(self) -> None:
         """The stamps of the images jumped back."""
-        if self._fallback is not None:
-            self._fallback.restart_stamps()
-
-    def _on_receiver(self, message: NavSatFix) -> None:
-        if self._fallback is not None:
-            self._fallback.receiver(message, self._now_s())
-
-    def _tick(self) -> None:
-        if self._fallback is not None:
-            self._fallback.tick(self._now_s())
-
-    def _now_s(self) -> float:
-        return self._node.get_clock().now().nanoseconds / NS_PER_S
-
-    def _log(self, text: str, warning: bool) -> None:
-        # two calls, because rclpy ties the severity to the line of code that logs
-        if warning:
-            self._node.get_logger().warning(text)
-        else:
-            self._node.get_logger().info(text)
+        self._passthrough.on_stamp_jump()
 
     def _site_altitude_m(self, bundle_altitude: Altitude) -> float:
         altitude_m = self._settings.altitude_m
         return bundle_altitude.altitude_m if math.isnan(altitude_m) else altitude_m
 
     def _frame_id(self, image_frame_id: str) -> str:
-        frame_id = self._settings.frame_id or image_frame_id
+        """As tf2 accepts it: navsat_transform puts a fix without a frame, or with a leading slash, at the origin."""
+        frame_id = tf_name(self._settings.frame_id) or tf_name(image_frame_id)
+        default = tf_name(self._settings.camera_frame)
         if not frame_id:
             self._node.get_logger().warning(
-                f"the images have no frame_id, and the fixes get {DEFAULT_FRAME_ID!r}: set the parameter frame_id",
-                once=True,
+                f"the images have no frame_id, and the fixes get {default!r}: set the parameter frame_id", once=True
             )
-        return frame_id or DEFAULT_FRAME_ID
+        return frame_id or default

@@ -28,6 +28,7 @@ from campus_visual_gps.estimation.posterior import PosteriorEstimator, mixture_m
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from training.fit.calibration_numbers import before_and_after, covariance_numbers, offsets_and_covs
 from training.fit.calibration_set import CalibrationSet, concatenated
+from training.fit.error_correlation import with_correlation_time
 from training.metrics.consistency import gaussian_nll, nees
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def fit_calibration(
         **covariance_numbers(sets, ENSEMBLE_SPREAD, replace(fitted, covariance=ENSEMBLE_SPREAD)),
     }
     by_light, light_test = _fit_lights(sets, base, fitted)
-    return replace(by_light or fitted, measured={**measured, **light_test})
+    return with_correlation_time(replace(by_light or fitted, measured={**measured, **light_test}), sets)
 
 
 def fit_floor(sets: Sequence[CalibrationSet]) -> Calibration:

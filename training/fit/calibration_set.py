@@ -73,6 +73,7 @@ class CalibrationSet:
         truth_enu_m: (N, 2) metres.
         sessions: (N,) names.
         blocks: (N,) labels of stretches of a walk, within which errors are alike.
+        times_s: (N,) when they were taken, seconds since the epoch; NaN where unknown.
         night: (N,) 1 by night, 0 by day, NaN where unknown.
         retrieval: The most similar photos of the ensemble's own reference, None where it cannot be searched.
     """
@@ -84,6 +85,7 @@ class CalibrationSet:
     truth_enu_m: np.ndarray
     sessions: np.ndarray
     blocks: np.ndarray
+    times_s: np.ndarray
     night: np.ndarray
     retrieval: RetrievalResult | None
 
@@ -92,7 +94,7 @@ class CalibrationSet:
 
     def rows(self, chosen: np.ndarray) -> CalibrationSet:
         """Some of the photos; chosen (N,) bool."""
-        by_photo = ("brightness", "sharpness", "truth_enu_m", "sessions", "blocks", "night")
+        by_photo = ("brightness", "sharpness", "truth_enu_m", "sessions", "blocks", "times_s", "night")
         return replace(
             self,
             outputs=self.outputs.rows(chosen),
@@ -129,7 +131,8 @@ def build_calibration_set(
     retrieval: RetrievalResult | None,
 ) -> CalibrationSet:
     """CalibrationSet of photos (rows as of `load_dataset`) at (N, 2) metres."""
-    blocks, _ = walk_blocks(photos["session"].tolist(), capture_times_s(photos["captured_at"]))
+    times_s = capture_times_s(photos["captured_at"])
+    blocks, _ = walk_blocks(photos["session"].tolist(), times_s)
     return CalibrationSet(
         outputs=_without_descriptors(photo_outputs.outputs),
         brightness=photo_outputs.brightness,
@@ -138,6 +141,7 @@ def build_calibration_set(
         truth_enu_m=np.asarray(truth_enu_m, dtype=np.float64),
         sessions=photos["session"].to_numpy(dtype=object),
         blocks=blocks,
+        times_s=times_s,
         night=photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         retrieval=retrieval,
     )

@@ -92,8 +92,17 @@ def _held(calibration: Calibration) -> str:
     )
 
 
+def _correlation(calibration: Calibration) -> str:
+    if calibration.correlation_time_s is None:
+        return ""
+    return (
+        "\n- Errors of consecutive images are alike: their correlation falls to 1/e in "
+        f"{calibration.correlation_time_s:.1f} s\n  (`correlation_time_s`)."
+    )
+
+
 def _worth(calibration: Calibration) -> str:
-    return _held(calibration) + _chosen(calibration)
+    return _held(calibration) + _chosen(calibration) + _correlation(calibration)
 
 
 def model_card(

@@ -19,7 +19,8 @@ class Drive:
 
     `images_ns` (N,) are the stamps of all usable images that have a truth. `fix_delays_s` and `image_delays_s` map
     stamps to seconds until the bag received the message; they are empty where none was recorded. `arrivals` are the
-    receiver's messages in the order of receipt, `reading` is what of the bag was not used.
+    receiver's messages in the order of receipt, `reading` is what of the bag was not used. `correlation_time_s` is the
+    bundle's, None where it was not measured.
     """
 
     frame: LocalFrame
@@ -31,6 +32,7 @@ class Drive:
     image_delays_s: dict[int, float] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
     reading: Reading = field(default_factory=Reading)
+    correlation_time_s: float | None = None
 
     @property
     def start_ns(self) -> int:

@@ -15,6 +15,7 @@ from training.metrics.estimate import Estimate
 from training.replay.availability import AvailabilityMetrics, LatencyMetrics, availability_metrics, latency_metrics
 from training.replay.drive import Drive
 from training.replay.drive_errors import DriveErrors, ReceiverErrors, accepted_errors
+from training.replay.fusion import FusionComparison, compare_fusion
 from training.replay.outages import Outage, inside
 from training.replay.switch_metrics import OutageSwitches, SwitchMetrics, outage_switches
 from training.replay.trajectory_error import TrajectoryMetrics, trajectory_metrics
@@ -66,7 +67,7 @@ class ReceiverMetrics:
 
 @dataclass(frozen=True)
 class DriveMetrics:
-    """`receiver` is None where the bag has none, `latency` where no fixes were recorded."""
+    """`receiver` is None without one in the bag, `latency` without recorded fixes, `fusion` without velocities."""
 
     duration_s: float
     availability: AvailabilityMetrics
@@ -74,6 +75,7 @@ class DriveMetrics:
     autocorrelation: AutocorrelationMetrics
     receiver: ReceiverMetrics | None
     latency: LatencyMetrics | None
+    fusion: FusionComparison | None = None
 
 
 def compute_drive_metrics(predictions: pd.DataFrame, drive: Drive, errors: DriveErrors) -> DriveMetrics:
@@ -89,6 +91,7 @@ def compute_drive_metrics(predictions: pd.DataFrame, drive: Drive, errors: Drive
         autocorrelation=autocorrelation_metrics(*accepted_errors(predictions, drive, errors)),
         receiver=None if errors.receiver is None else _receiver_metrics(drive, errors, errors.receiver, blocks),
         latency=latency_metrics(drive),
+        fusion=compare_fusion(predictions[kept], drive, errors.outages),
     )
 
 

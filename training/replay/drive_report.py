@@ -13,6 +13,7 @@ from training.replay.drive import Drive
 from training.replay.drive_errors import compute_drive_errors
 from training.replay.drive_metrics import DriveMetrics, OutageMetrics, ReceiverMetrics, compute_drive_metrics
 from training.replay.flatten_drive import drive_to_flat_json
+from training.replay.fusion_report import fusion_block, fusion_line
 from training.replay.outages import ALIGNED_OVER_S, OUTAGE_S
 from training.replay.reading_report import reading_block, reading_to_flat_json
 from training.replay.switch_report import switch_line, switch_table
@@ -43,6 +44,7 @@ def drive_section(metrics: DriveMetrics, pictures: dict[str, str], reading: str 
         reading,
         _availability(metrics),
         _receiver(metrics.receiver),
+        fusion_block(metrics.fusion),
         _trajectory(metrics.trajectory),
         _autocorrelation(metrics.autocorrelation),
         _latency(metrics.latency),
@@ -57,6 +59,7 @@ def drive_lines(metrics: DriveMetrics) -> str:
         outages = metrics.receiver.outages
         lines += [outage_line(outages)] if outages.each else []
         lines.append(switch_line(metrics.receiver.switches, [outage.switches for outage in outages.each]))
+    lines += [line] if (line := fusion_line(metrics.fusion)) else []
     lines += [_trajectory(metrics.trajectory), _autocorrelation(metrics.autocorrelation)]
     return "\n".join(lines).replace("**", "")
 

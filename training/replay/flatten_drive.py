@@ -1,8 +1,8 @@
 """Typed metrics of a drive -> the flat keys that it adds to report.json.
 
 `availability_share`, `accepted_frames_share`, and keys that begin with `autocorrelation.`, `ate_`, `outage.` (in the
-receiver's outages), `outage.<number>.`, `outside.` (outside of them), `drive.` (the whole drive), `switch.` and
-`latency.`.
+receiver's outages), `outage.<number>.`, `outside.` (outside of them), `drive.` (the whole drive), `switch.`,
+`latency.` and `filter.<input>.<correlated_errors>.` (the stand-in of the filter).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from campus_visual_gps.gnss.arbiter import NEITHER
 from training.replay.availability import AvailabilityMetrics
 from training.replay.drive_metrics import DriveMetrics, OutageMetrics, ReceiverMetrics, SingleOutage
+from training.replay.fusion_report import fusion_to_flat_json
 from training.replay.switch_metrics import OutageSwitches, SwitchMetrics
 from training.replay.switches import SwitchEvent
 from training.report.flatten import FlatJson, flat_errors, flat_estimate, prefixed
@@ -26,6 +27,8 @@ def drive_to_flat_json(metrics: DriveMetrics) -> FlatJson:
         flat |= _receiver(metrics.receiver)
     if metrics.latency is not None:
         flat |= prefixed("latency.", asdict(metrics.latency))
+    if metrics.fusion is not None:
+        flat |= fusion_to_flat_json(metrics.fusion)
     return flat
 
 

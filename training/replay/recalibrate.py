@@ -25,6 +25,7 @@ from training.evaluate.predict import true_positions_m
 from training.fit.calibration import MIN_PHOTOS, fit_covariance
 from training.fit.calibration_numbers import before_and_after, covariance_numbers
 from training.fit.calibration_set import CalibrationSet, build_calibration_set, read_photos, retrieve
+from training.fit.error_correlation import with_correlation_time
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
 from training.replay.bag_images import BagImages, extract_images
@@ -88,7 +89,7 @@ def recalibrate(
 
 
 def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibration:
-    """`calibration` with scale, floor and conformal quantiles of a drive; retrieval prior and temperature stay.
+    """`calibration` with scale, floor, conformal quantiles and correlation time of a drive; the rest stays.
 
     Where the night has a covariance of its own, only that of a light with enough images is fitted; where it has none,
     images much darker than the drive's keep the covariance that they had. The covariance that was chosen by name stays.
@@ -127,7 +128,8 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         **covariance_numbers([survey], ENSEMBLE_SPREAD, replace(fitted, covariance=ENSEMBLE_SPREAD)),
         "earlier": calibration.measured,
     }
-    return replace(fitted, measured=measured, covariance=chosen)
+    fitted = with_correlation_time(replace(fitted, measured=measured), [survey])
+    return replace(fitted, covariance=chosen)
 
 
 def _survey(

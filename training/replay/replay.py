@@ -14,6 +14,7 @@ import pandas as pd
 
 from campus_visual_gps.bundle import Bundle
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.estimation.correlated_errors import DEFAULT_CORRELATION_TIME_S, INFLATE, ErrorDecorrelator
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.predict import positions_m, read_predictions
@@ -84,7 +85,10 @@ def replay(
         summary = score([subject], out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
         if fixes is None:
             predictions = read_predictions(summary.predictions_path)
-            write_with_fixes(bag, predictions, drive.image_delays_s, localizer.bundle.altitude, out_dir)
+            time_s = drive.correlation_time_s or DEFAULT_CORRELATION_TIME_S
+            as_published = ErrorDecorrelator(INFLATE, time_s)
+            altitude = localizer.bundle.altitude
+            write_with_fixes(bag, predictions, drive.image_delays_s, altitude, out_dir, as_published)
     return summary
 
 
@@ -117,6 +121,7 @@ def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagI
             receiver.left_out if receiver is not None else {},
             dict(bag.lost),
         ),
+        correlation_time_s=bundle.calibration.correlation_time_s,
     )
     return images, drive
 

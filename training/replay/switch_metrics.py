@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, VISUAL
+from campus_visual_gps.gnss.arbiter import RECEIVER, VISUAL
 from training.replay.outages import Outage
 from training.replay.switches import FallbackRun, SwitchEvent
 
@@ -55,8 +56,8 @@ class OutageSwitches:
 
 
 def changes(events: list[SwitchEvent]) -> list[SwitchEvent]:
-    """Without the first choice of a source."""
-    return [event for event in events if event.before != NEITHER]
+    """Without the first choice of a source, and those after time jumped back, which starts the fallback anew."""
+    return [event for last, event in pairwise(events) if event.before == last.after]
 
 
 def outage_switches(run: FallbackRun, outages: list[Outage], received_ns: dict[int, int]) -> list[OutageSwitches]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator, inflated
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
@@ -35,6 +36,7 @@ class SwitchEvent(NamedTuple):
 
     `latency_s` counts from its cause: the receiver's last good fix, or the first good one of those that restored it. By
     the settings it may take up to `deadline_s`, of which one interval of the receiver is until the next fix tells.
+    Both are 0 where the visual fixes began or ended.
     """
 
     time_ns: int
@@ -88,18 +90,26 @@ def visual_fixes(
 
 
 def run_fallback(
-    receiver: list[Arrival], visual: Fixes, visual_arrivals_ns: np.ndarray, settings: MonitorSettings | None = None
+    receiver: list[Arrival],
+    visual: Fixes,
+    visual_arrivals_ns: np.ndarray,
+    settings: MonitorSettings | None = None,
+    decorrelator: ErrorDecorrelator | None = None,
 ) -> FallbackRun:
-    """What the node would have done from the first arrival to the last. Settings are by default the node's."""
+    """What the node would have done from the first arrival to the last.
+
+    Settings are by default the node's. Without a decorrelator visual fixes pass with the covariance of their image.
+    """
     times_ns = np.array([arrival.time_ns for arrival in receiver], dtype=np.int64)
     period_s = float(np.median(np.diff(times_ns))) / 1e9 if len(times_ns) > 1 else 0.0
-    return _Run(settings or MonitorSettings(), period_s).of(receiver, visual, visual_arrivals_ns)
+    return _Run(settings or MonitorSettings(), period_s, decorrelator).of(receiver, visual, visual_arrivals_ns)
 
 
 class _Run:
     """One pass through the events."""
 
-    def __init__(self, settings: MonitorSettings, period_s: float):
+    def __init__(self, settings: MonitorSettings, period_s: float, decorrelator: ErrorDecorrelator | None):
+        self._decorrelator = decorrelator
         self._arbiter = FixArbiter(settings)
         self._settings = settings
         self._period_s = period_s
@@ -142,15 +152,21 @@ class _Run:
         fix = VisualFix(stamp / 1e9, latitude, longitude, visual.covariances_enu_m2[row, :2, :2])
         passes, change = self._arbiter.visual(fix, stamp, time_ns / 1e9)
         self._record(change, time_ns)
-        if passes:
-            self._rows.append((stamp, time_ns, tuple(visual.positions[row]), visual.covariances_enu_m2[row]))
+        factor = 1.0 if self._decorrelator is None or not passes else self._decorrelator.factor(stamp)
+        if factor is None:
+            self._arbiter.withhold()
+        elif passes:
+            covariance = inflated(visual.covariances_enu_m2[row], factor)
+            self._rows.append((stamp, time_ns, tuple(visual.positions[row]), covariance))
 
     def _record(self, change: SourceChange | None, time_ns: int) -> None:
         if change is not None and change.changes_source:
-            cause_ns = self._good_since_ns if change.after == RECEIVER else self._good_ns
-            latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._deadline_s(change.after)
-            reason = change.transition.reason
-            self._switches.append(SwitchEvent(time_ns, change.before, change.after, reason, latency_s, deadline_s))
+            latency_s = deadline_s = 0.0
+            if change.transition is not None:  # otherwise the visual fixes began or ended, which no setting delays
+                cause_ns = self._good_since_ns if change.after == RECEIVER else self._good_ns
+                latency_s, deadline_s = (time_ns - cause_ns) / 1e9, self._deadline_s(change.after)
+            row = SwitchEvent(time_ns, change.before, change.after, change.reason, latency_s, deadline_s)
+            self._switches.append(row)
         if self._arbiter.monitor.fault is not None:
             self._good_since_ns = 0
 

@@ -10,17 +10,26 @@ import numpy as np
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.replay.bags import Bag
 from training.replay.interpolation import interpolate
+from training.replay.planar_filter import Measurements
 from training.replay.stamps import stamp_rule
 
+# Of a twist's six numbers: forward, left and turn.
+_PLANAR = [0, 1, 5]
+# A robot whose positions stay within this does not move.
+STANDING_M = 1.0
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Track:
-    """Positions over time: stamps (N,) nanoseconds, ascending; (N, 2) metres, in the odometry's own frame."""
+    """Positions over time: stamps (N,) nanoseconds, ascending; (N, 2) metres, in the odometry's own frame.
+
+    `velocities` are those of its messages; None where they were not read, or have none.
+    """
 
     stamps_ns: np.ndarray
     positions_m: np.ndarray
+    velocities: Measurements | None = None
 
     def interpolate(self, stamps_ns: np.ndarray) -> np.ndarray:
         """(K, 2) metres at the stamps, linear in time; NaN outside the track and across gaps (`interpolate`)."""
@@ -28,19 +37,30 @@ class Track:
 
 
 def read_odometry(bag: Bag, topic: str) -> Track:
-    """Positions of a nav_msgs/Odometry topic, in its own frame."""
+    """Positions and velocities of a nav_msgs/Odometry topic."""
     received = []
     for message, content in bag.contents(topic):
-        position = content.pose.pose.position
-        received.append((stamp_to_ns(content.header.stamp), message.time_ns, position.x, position.y))
+        position, twist = content.pose.pose.position, content.twist.twist
+        measured = (position.x, position.y, twist.linear.x, twist.linear.y, twist.angular.z)
+        covariance = np.array(content.twist.covariance, dtype=np.float64).reshape(6, 6)[np.ix_(_PLANAR, _PLANAR)]
+        received.append((stamp_to_ns(content.header.stamp), message.time_ns, np.array(measured), covariance))
     times = np.array([row[:2] for row in received], dtype=np.int64).reshape(-1, 2)
     rule = stamp_rule(*times.T)
     if rule.unstamped:
         log.warning("%s: %s: %s", bag.path, topic, rule.text())
-    rows = sorted(
-        (time_ns, x, y)
-        for stamp, log_ns, x, y in received
-        if (time_ns := rule.time_ns(stamp, log_ns)) is not None and np.isfinite([x, y]).all()
-    )
-    stamps = np.array([row[0] for row in rows], dtype=np.int64)
-    return Track(stamps, np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2))
+    rows = [
+        (time_ns, log_ns, measured, covariance)
+        for stamp, log_ns, measured, covariance in received
+        if (time_ns := rule.time_ns(stamp, log_ns)) is not None and np.isfinite(measured[:2]).all()
+    ]
+    rows.sort(key=lambda row: row[:2])
+    stamps, arrivals = (np.array([row[column] for row in rows], dtype=np.int64) for column in (0, 1))
+    measured = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 5)
+    covariances = np.array([row[3] for row in rows], dtype=np.float64).reshape(-1, 3, 3)
+    known = np.isfinite(measured).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
+    velocities = None
+    # a driver that sets no velocities leaves zeros while its positions move on
+    moves = bool(len(measured)) and np.ptp(measured[:, :2], axis=0).max() > STANDING_M
+    if known.any() and (measured[known, 2:].any() or not moves):
+        velocities = Measurements(stamps[known], arrivals[known], measured[known, 2:], covariances[known])
+    return Track(stamps, measured[:, :2], velocities)

@@ -15,6 +15,7 @@ from rosbags.typesys import get_typestore
 
 from campus_visual_gps.bundle import Altitude
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator
 from training.evaluate.predict import covariances_m2
 from training.replay.bags import NAVSATFIX, TYPES, Bag, BagMessage, write_bag
 from training.replay.storage.metadata import METADATA
@@ -36,7 +37,12 @@ def check_target(bag: Bag, out_dir: Path) -> None:
 
 
 def write_with_fixes(
-    bag: Bag, predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude, out_dir: Path
+    bag: Bag,
+    predictions: pd.DataFrame,
+    delays_s: dict[int, float],
+    altitude: Altitude,
+    out_dir: Path,
+    decorrelator: ErrorDecorrelator | None = None,
 ) -> Path:
     """Write `out_dir`/with_fixes, replacing an earlier one: the bag's messages and one fix per accepted image.
 
@@ -50,6 +56,7 @@ def write_with_fixes(
             time.
         altitude: The bundle's.
         out_dir: Directory of the report.
+        decorrelator: Makes of the covariances what the node publishes for a filter; None keeps those of the images.
 
     Raises:
         DatasetError: the copy's directory holds something else, or cannot be written.
@@ -59,7 +66,7 @@ def write_with_fixes(
     own = [topic for topic in bag.topics() if topic != FIX_TOPIC]
     if len(own) < len(bag.topics()):
         log.warning("%s has fixes on %s: the copy has the new ones instead", bag.path, FIX_TOPIC)
-    fixes = sorted(fix_messages(predictions, delays_s, altitude), key=lambda message: message.time_ns)
+    fixes = sorted(fix_messages(predictions, delays_s, altitude, decorrelator), key=lambda message: message.time_ns)
     about = {"origin": ORIGIN}
     messages = heapq.merge(_recorded(bag, own, about), fixes, key=lambda message: message.time_ns)
     earlier = path.with_name(f".{path.name}.earlier-{os.getpid()}")
@@ -91,13 +98,21 @@ def _metadata_text(path: Path) -> str:
         return ""
 
 
-def fix_messages(predictions: pd.DataFrame, delays_s: dict[int, float], altitude: Altitude) -> Iterator[BagMessage]:
-    """NavSatFix of every accepted row, as the node would publish it."""
+def fix_messages(
+    predictions: pd.DataFrame,
+    delays_s: dict[int, float],
+    altitude: Altitude,
+    decorrelator: ErrorDecorrelator | None = None,
+) -> Iterator[BagMessage]:
+    """NavSatFix of the accepted rows, as the node would publish them."""
     store = get_typestore(TYPES)
     accepted = predictions[(predictions["rejection_reason"] == "") & np.isfinite(predictions["error_m"])]
     for row, covariance in zip(accepted.to_dict("records"), covariances_m2(accepted), strict=True):
         stamp = int(row["stamp_ns"])
-        data = store.serialize_cdr(_fix(store.types, row, covariance, altitude), NAVSATFIX)
+        factor = 1.0 if decorrelator is None else decorrelator.factor(stamp)
+        if factor is None:
+            continue
+        data = store.serialize_cdr(_fix(store.types, row, factor * covariance, altitude), NAVSATFIX)
         latency_s = delays_s.get(stamp, 0.0) + row["transform_s"] + row["ensemble_s"]
         yield BagMessage(FIX_TOPIC, NAVSATFIX, stamp + round(latency_s * 1e9), bytes(data))
 

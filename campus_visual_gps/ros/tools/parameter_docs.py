@@ -27,8 +27,9 @@ LINE_LENGTH = 120
 _HEADER = """\
 # Parameters of the node `visual_gps`, which are read when the node is configured.
 # Written by `python -m campus_visual_gps.ros.tools.parameter_docs` from campus_visual_gps/ros/parameters.py.
-# localize.launch.py sets model_dir, image_transport, output, autostart and use_sim_time from its arguments, also from
-# their default values; these parameters have no effect in a file that is given to it.
+# localize.launch.py sets model_dir, image_transport, output, camera_frame, gps_frame, map_frame, autostart and
+# use_sim_time from its arguments, also from their default values; these parameters have no effect in a file that is
+# given to it.
 /**:
   visual_gps:
     ros__parameters:
