@@ -32,7 +32,7 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "datum",
         default_value="",
-        description="Origin of the map, 'latitude longitude' in degrees, for filters that start without a bundle; empty: "
+        description="Origin of the map, 'latitude longitude' in degrees, for filters without a bundle; empty: "
         "the bundle's.",
     ),
     DeclareLaunchArgument(
