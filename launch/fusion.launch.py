@@ -4,6 +4,7 @@ It starts two EKFs and navsat_transform of robot_localization. The origin of `ma
 simulated time it also starts filter_reset, which resets the filters when time jumps back.
 """
 
+import math
 from pathlib import Path
 
 import yaml
@@ -28,6 +29,12 @@ def config_file(name: str) -> PathJoinSubstitution:
 
 ARGUMENTS = (
     DeclareLaunchArgument("model_dir", description="Model bundle, whose reference point is the origin of the map."),
+    DeclareLaunchArgument(
+        "datum",
+        default_value="",
+        description="Origin of the map, 'latitude longitude' in degrees, for filters without a bundle; empty: "
+        "the bundle's.",
+    ),
     DeclareLaunchArgument(
         "fix_topic",
         default_value="visual_gps/fix",
@@ -148,7 +155,8 @@ def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
 
 def navsat(context: LaunchContext) -> list[Node]:
     """navsat_transform with the bundle's datum. It takes the names of the map and base frames from odometry/global."""
-    datum = read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
+    given = LaunchConfiguration("datum").perform(context)
+    datum = parse_datum(given) if given else read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
     return [
         node(
             "navsat_transform_node",
@@ -182,6 +190,17 @@ def tf_remappings() -> list[tuple]:
     return [(f"/{name}", [prefix, name]) for name in ("tf", "tf_static")]
 
 
+def parse_datum(text: str) -> list[float]:
+    """[latitude, longitude, yaw] in degrees, degrees and radians, of the argument. Raises RuntimeError."""
+    try:
+        latitude_deg, longitude_deg = (float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        latitude_deg = longitude_deg = math.nan
+    if not (abs(latitude_deg) <= 90.0 and abs(longitude_deg) <= 180.0):
+        raise RuntimeError(f"datum: expected latitude and longitude in degrees such as '39.5 -3.0', got {text!r}")
+    return [latitude_deg, longitude_deg, DATUM_YAW_RAD]
+
+
 def read_datum(model_dir: Path) -> list[float]:
     """[latitude, longitude, yaw] in degrees, degrees and radians, from bundle.yaml.
 
@@ -196,7 +215,8 @@ def read_datum(model_dir: Path) -> list[float]:
         return [float(frame["latitude_ref_deg"]), float(frame["longitude_ref_deg"]), DATUM_YAW_RAD]
     except OSError as error:
         raise RuntimeError(
-            f"no datum for navsat_transform: {manifest}: {error.strerror}; expected model_dir:= to name a model bundle"
+            f"no datum for navsat_transform: {manifest}: {error.strerror}; expected model_dir:= to name a model bundle "
+            "or datum:='LATITUDE LONGITUDE'"
         ) from error
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -32,13 +32,19 @@ def error_of(name: str, **arguments: str) -> str:
 def test_fusion_without_a_bundle(tmp_path):
     error = error_of("fusion.launch.py", model_dir=str(tmp_path))
     assert f"no datum for navsat_transform: {tmp_path}/bundle.yaml: No such file or directory" in error
-    assert "expected model_dir:= to name a model bundle" in error
+    assert "expected model_dir:= to name a model bundle or datum:='LATITUDE LONGITUDE'" in error
 
 
 def test_fusion_with_something_else_than_a_bundle(tmp_path):
     (tmp_path / "bundle.yaml").write_text("model_id: no frame\n", encoding="utf-8")
     message = "bundle.yaml is not a bundle manifest (KeyError: 'frame')"
     assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("datum", ["39.5", "39.5 west", "91 0", "0 181", "nan nan"])
+def test_fusion_with_a_datum_that_is_no_position(tmp_path, datum):
+    error = error_of("fusion.launch.py", model_dir=str(tmp_path), datum=datum)
+    assert f"datum: expected latitude and longitude in degrees such as '39.5 -3.0', got '{datum}'" in error
 
 
 def test_a_camera_position_of_two_numbers(tmp_path):
