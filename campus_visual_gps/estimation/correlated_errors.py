@@ -98,7 +98,7 @@ class ErrorDecorrelator:
         spacing_ns = round(THINNING * self.correlation_time_s * _NS_PER_S)
         if newest_ns is not None and stamp_ns < self._due_ns:
             return None
-        # from the due time and not from this stamp, so that the mean rate does not depend on the camera's
+        # from the due time and not from this stamp where it is little later, so that the mean rate is not the camera's
         late_ns = spacing_ns if newest_ns is None else stamp_ns - self._due_ns
-        self._due_ns = (self._due_ns if late_ns < spacing_ns else stamp_ns) + spacing_ns
+        self._due_ns = (self._due_ns if late_ns <= spacing_ns // 4 else stamp_ns) + spacing_ns
         return 1.0

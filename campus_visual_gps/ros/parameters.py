@@ -31,7 +31,7 @@ _FIX = ParameterGroup(
     "Altitude and covariance (`calibrated`, `ensemble_spread`), default: the bundle's; [for filters](docs/fusion.md)"
 )
 _FRAMES = ParameterGroup(
-    "Frames; fixes wait for TF to `base_frame`",
+    "Frames; fixes wait for TF to the base",
     comment="Coordinate frames. robot_localization puts a fix at the origin while its frame has no way to the robot.",
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")

@@ -192,7 +192,7 @@ class _Collector:
         snapshot, observer = self._snapshot, self._observer
         if snapshot.localizer is not None:
             state = self._graph.state(snapshot.localizer.name) if snapshot.localizer.state else ""
-            snapshot.localizer = replace(snapshot.localizer, state=state)
+            snapshot.localizer = replace(snapshot.localizer, state=state or snapshot.localizer.state)
         for topic, kind in self._topics().items():
             snapshot.topics[topic] = Topic(
                 topic,

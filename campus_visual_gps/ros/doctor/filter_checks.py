@@ -29,7 +29,7 @@ INPUT_TYPES = (
 ORIGIN_M = 1e-6
 # A robot that really is at the origin of the map, within some decimetres.
 _AT_DATUM_DEG = 5e-6
-# Part of its parameter `frequency` that a filter must reach.
+# Part of the rate of its inputs, or of its parameter `frequency`, that a filter must reach.
 MIN_RATE = 0.5
 _RESTART = "restart the filter, or call its service reset, when the cause is gone"
 
@@ -129,15 +129,20 @@ def _output(snapshot: Snapshot, node: NodeInfo) -> list[Finding]:
             text = f"{node.name} stays at the origin of the map"
             findings.append(failure(FILTER, text, f"see the findings on tf and fixes; {_RESTART}"))
         else:
-            findings += _slow(node, name, topic.rate_hz()) or _elsewhere(snapshot, node, states[-1], name)
+            findings += _slow(snapshot, node, name) or _elsewhere(snapshot, node, states[-1], name)
     return findings
 
 
-def _slow(node: NodeInfo, topic: str, rate_hz: float) -> list[Finding]:
-    wanted_hz = node.parameter("frequency", 0.0)
+def _slow(snapshot: Snapshot, node: NodeInfo, topic: str) -> list[Finding]:
+    """A filter publishes when it has fused something new, at most at its frequency."""
+    inputs_hz = [snapshot.topic(name).rate_hz() for name, kind in node.subscribed if _is_input(name, kind)]
+    wanted_hz, rate_hz = (
+        min(node.parameter("frequency", 0.0), max(inputs_hz, default=0.0)),
+        snapshot.topic(topic).rate_hz(),
+    )
     if not rate_hz or rate_hz >= MIN_RATE * wanted_hz:
         return []
-    text = f"{node.name} reaches {rate_hz:.1f} of {wanted_hz:g} Hz on {topic}"
+    text = f"{node.name} reaches {rate_hz:.1f} of {wanted_hz:.1f} Hz on {topic}"
     return [warning(FILTER, text, "lower its frequency, or give it more of the processor")]
 
 

@@ -15,8 +15,8 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from campus_visual_gps.ros.doctor.snapshot import FIX_TYPE, ODOMETRY_TYPE, NodeInfo
 
-# A node whose executor is busy may take a second; one that hangs must not hold up the doctor.
-SERVICE_TIMEOUT_S = 2.0
+# A node whose executor is busy may take a second or two; one that hangs must not hold up the doctor.
+SERVICE_TIMEOUT_S = 3.0
 # Parameters that only the nodes of robot_localization have; their message types need not be installed here.
 _FILTER_PARAMETERS = frozenset({"world_frame", "two_d_mode"})
 _NAVSAT_PARAMETERS = frozenset({"wait_for_datum", "zero_altitude"})
