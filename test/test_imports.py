@@ -59,8 +59,9 @@ def test_using_the_runtime_loads_neither_ros_nor_the_offline_half():
     assert not loaded & ((ROS_MODULES | OFFLINE_MODULES) - {"rich", "PIL"})
 
 
-def test_importing_the_node_loads_no_torch():
-    loaded = modules_after("import campus_visual_gps.ros.localizer_node")
+@pytest.mark.parametrize("module", ["localizer_node", "doctor.command", "filter_reset"])
+def test_importing_a_node_or_the_doctor_loads_no_torch(module):
+    loaded = modules_after(f"import campus_visual_gps.ros.{module}")
     assert "rclpy" in loaded
     assert not loaded & {"torch", *OFFLINE_MODULES}
 

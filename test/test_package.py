@@ -64,9 +64,10 @@ def test_package_xml_setup_py_and_citation_agree():
     assert (citation["version"], citation["license"]) == (version, "Apache-2.0")
 
 
-def test_executable_launch_files_configuration_and_index_entry_are_installed(installed):
+def test_executables_launch_files_configuration_and_index_entry_are_installed(installed):
     share = installed / "share" / NAME
-    assert os.access(installed / "lib" / NAME / "localizer", os.X_OK)
+    for name in ("doctor", "filter_reset", "localizer"):
+        assert os.access(installed / "lib" / NAME / name, os.X_OK)
     assert (installed / "share" / "ament_index" / "resource_index" / "packages" / NAME).is_file()
     assert (share / "package.xml").is_file()
     patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", *TRAINING_CONFIG)
