@@ -4,13 +4,14 @@ It starts two EKFs and navsat_transform of robot_localization. The origin of `ma
 simulated time it also starts filter_reset, which resets the filters when time jumps back.
 """
 
+import math
 from pathlib import Path
 
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -29,6 +30,12 @@ def config_file(name: str) -> PathJoinSubstitution:
 ARGUMENTS = (
     DeclareLaunchArgument("model_dir", description="Model bundle, whose reference point is the origin of the map."),
     DeclareLaunchArgument(
+        "datum",
+        default_value="",
+        description="Origin of the map, 'latitude longitude' in degrees, for filters without a bundle; empty: "
+        "the bundle's.",
+    ),
+    DeclareLaunchArgument(
         "fix_topic",
         default_value="visual_gps/fix",
         description="Fixes to fuse: visual_gps/fix, or fix if the localizer runs with output:=fallback.",
@@ -36,6 +43,10 @@ ARGUMENTS = (
     DeclareLaunchArgument("odom_topic", default_value="odom", description="nav_msgs/Odometry of the wheels."),
     DeclareLaunchArgument("imu_topic", default_value="imu/data", description="sensor_msgs/Imu; optional."),
     DeclareLaunchArgument("base_frame", default_value="base_link", description="Base frame of the robot."),
+    DeclareLaunchArgument("odom_frame", default_value="odom", description="Frame of ekf_odom's estimate."),
+    DeclareLaunchArgument(
+        "map_frame", default_value="map", description="Frame of ekf_map's estimate: x east, y north, bundle's origin."
+    ),
     DeclareLaunchArgument(
         "ekf_params_file", default_value=config_file("ekf.yaml"), description="Parameters of ekf_odom and ekf_map."
     ),
@@ -52,6 +63,13 @@ ARGUMENTS = (
         "in simulated time, where it ends the filters of Kilted and Rolling (robot_localization 964).",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes and their topics."),
+    DeclareLaunchArgument(
+        "tf_in_namespace",
+        default_value="true",
+        choices=["true", "false"],
+        description="Whether transforms are on the namespace's tf and tf_static, as nav2 has them, or on /tf and "
+        "/tf_static, where the frames of several robots need different names. Without a namespace both are the same.",
+    ),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
     DeclareLaunchArgument(
@@ -105,12 +123,25 @@ def reset() -> Node:
 
 def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
     """A filter that publishes odometry/local or odometry/global."""
+    frames = {
+        "base_link_frame": "base_frame",
+        "odom_frame": "odom_frame",
+        "map_frame": "map_frame",
+        # the frame of this filter's estimate
+        "world_frame": "odom_frame" if scope == "local" else "map_frame",
+    }
     return node(
         "ekf_node",
         name,
         parameters=[
             LaunchConfiguration("ekf_params_file"),
-            {"base_link_frame": ParameterValue(LaunchConfiguration("base_frame"), value_type=str), **override},
+            {
+                **{
+                    name: ParameterValue(LaunchConfiguration(argument), value_type=str)
+                    for name, argument in frames.items()
+                },
+                **override,
+            },
         ],
         remappings=[
             # otherwise both filters would offer one service
@@ -124,7 +155,8 @@ def ekf(name: str, scope: str, override: dict[str, bool | float]) -> Node:
 
 def navsat(context: LaunchContext) -> list[Node]:
     """navsat_transform with the bundle's datum. It takes the names of the map and base frames from odometry/global."""
-    datum = read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
+    given = LaunchConfiguration("datum").perform(context)
+    datum = parse_datum(given) if given else read_datum(Path(LaunchConfiguration("model_dir").perform(context)))
     return [
         node(
             "navsat_transform_node",
@@ -145,11 +177,28 @@ def node(executable: str, name: str, parameters: list, remappings: list) -> Node
         namespace=LaunchConfiguration("namespace"),
         output="both",
         parameters=[*parameters, {"use_sim_time": use_sim_time}],
-        remappings=remappings,
+        remappings=[*remappings, *tf_remappings()],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
     )
+
+
+def tf_remappings() -> list[tuple]:
+    """Of the absolute names that tf2 uses, in every node that hears or publishes transforms."""
+    prefix = PythonExpression(["'' if '", LaunchConfiguration("tf_in_namespace"), "' == 'true' else '/'"])
+    return [(f"/{name}", [prefix, name]) for name in ("tf", "tf_static")]
+
+
+def parse_datum(text: str) -> list[float]:
+    """[latitude, longitude, yaw] in degrees, degrees and radians, of the argument. Raises RuntimeError."""
+    try:
+        latitude_deg, longitude_deg = (float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        latitude_deg = longitude_deg = math.nan
+    if not (abs(latitude_deg) <= 90.0 and abs(longitude_deg) <= 180.0):
+        raise RuntimeError(f"datum: expected latitude and longitude in degrees such as '39.5 -3.0', got {text!r}")
+    return [latitude_deg, longitude_deg, DATUM_YAW_RAD]
 
 
 def read_datum(model_dir: Path) -> list[float]:
@@ -166,7 +215,8 @@ def read_datum(model_dir: Path) -> list[float]:
         return [float(frame["latitude_ref_deg"]), float(frame["longitude_ref_deg"]), DATUM_YAW_RAD]
     except OSError as error:
         raise RuntimeError(
-            f"no datum for navsat_transform: {manifest}: {error.strerror}; expected model_dir:= to name a model bundle"
+            f"no datum for navsat_transform: {manifest}: {error.strerror}; expected model_dir:= to name a model bundle "
+            "or datum:='LATITUDE LONGITUDE'"
         ) from error
     except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -57,8 +57,8 @@ class NavsatTransformStandIn:
         """What is published for a fix; None if it is dropped.
 
         Observed: a status of -1, or NaN as latitude, longitude or altitude, drops the fix silently; others pass. While
-        TF does not lead from the fix's frame to base_link and on to map, each fix becomes (0, 0, 0) with the covariance
-        of the fix: 80 of 80 messages with a receiver whose frame is not in TF, and 80 of 80 with an empty frame_id; with
+        TF does not lead from the fix's frame to base_link and on to map, each fix becomes (0, 0, 0) with its
+        covariance: 80 of 80 with a receiver whose frame is not in TF, and 80 of 80 with an empty frame_id; with
         a static transform that came 10 s late, the 20 of those 10 s. Only the log tells, once a fix: "Could not obtain
         base_link -> gps_link transform". The diagnostics stay OK.
         """

@@ -20,8 +20,12 @@ except PackageNotFoundError:
     pytest.skip("the package is not built: colcon build, then source install/setup.bash", allow_module_level=True)
 
 
-def launched(name: str, **arguments: str) -> LaunchDescription:
-    """Launch description of a test: an installed launch file of the package, with these arguments."""
+def included(name: str, **arguments: str) -> IncludeLaunchDescription:
+    """An installed launch file of the package, with these arguments."""
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / name))
-    included = IncludeLaunchDescription(source, launch_arguments=arguments.items())
-    return LaunchDescription([included, launch_testing.actions.ReadyToTest()])
+    return IncludeLaunchDescription(source, launch_arguments=arguments.items())
+
+
+def launched(name: str, **arguments: str) -> LaunchDescription:
+    """Launch description of a test: one launch file."""
+    return LaunchDescription([included(name, **arguments), launch_testing.actions.ReadyToTest()])

@@ -32,7 +32,7 @@ def error_of(name: str, **arguments: str) -> str:
 def test_fusion_without_a_bundle(tmp_path):
     error = error_of("fusion.launch.py", model_dir=str(tmp_path))
     assert f"no datum for navsat_transform: {tmp_path}/bundle.yaml: No such file or directory" in error
-    assert "expected model_dir:= to name a model bundle" in error
+    assert "expected model_dir:= to name a model bundle or datum:='LATITUDE LONGITUDE'" in error
 
 
 def test_fusion_with_something_else_than_a_bundle(tmp_path):
@@ -41,7 +41,26 @@ def test_fusion_with_something_else_than_a_bundle(tmp_path):
     assert message in error_of("fusion.launch.py", model_dir=str(tmp_path))
 
 
+@pytest.mark.parametrize("datum", ["39.5", "39.5 west", "91 0", "0 181", "nan nan"])
+def test_fusion_with_a_datum_that_is_no_position(tmp_path, datum):
+    error = error_of("fusion.launch.py", model_dir=str(tmp_path), datum=datum)
+    assert f"datum: expected latitude and longitude in degrees such as '39.5 -3.0', got '{datum}'" in error
+
+
 def test_a_camera_position_of_two_numbers(tmp_path):
     bundle = str(make_bundle(tmp_path / "bundle"))
     message = "camera_xyz: expected three numbers such as '0.15 0 1.2', got '1 2'"
     assert message in error_of("localize.launch.py", model_dir=bundle, camera_xyz="1 2")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("gps_xyz", "0 0", "gps_xyz: expected three numbers such as '0.15 0 1.2', got '0 0'"),
+        ("gps_xyz", "0 0 nan", "gps_xyz: expected three numbers such as '0.15 0 1.2', got '0 0 nan'"),
+        ("max_rate_hz", "fast", "max_rate_hz: expected a number such as 2.0, got 'fast'"),
+    ],
+)
+def test_a_number_that_is_none(tmp_path, argument, value, message):
+    bundle = str(make_bundle(tmp_path / "bundle"))
+    assert message in error_of("localize.launch.py", model_dir=bundle, **{argument: value})

@@ -1,6 +1,6 @@
 """`fusion.launch.py use_sim_time:=true`: filters that can be reset and do not end at the first /clock, and their reset.
 
-The nodes of robot_localization are the stand-ins of test_launch_fusion.
+The nodes of robot_localization are those of launch_stand_ins.
 """
 
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from helpers import make_bundle
 from launch_helpers import launched
+from launch_stand_ins import stand_ins
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from ros_helpers import Client
 from sensor_msgs.msg import Image
-from test_launch_fusion import stand_ins
 
 pytestmark = pytest.mark.ros
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, Transition
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
+from campus_visual_gps.gnss.visual_check import VisualFix
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
 # How often `FixArbiter.tick` has to be called, so that silence is detected in time.
@@ -86,14 +87,18 @@ class FixArbiter:
             return Decision(False, change)
         return Decision(self.source == RECEIVER and not is_held and self._is_newer(stamp_ns), change)
 
-    def visual(self, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
-        """A visual fix arrived at `now_s`. One that is held back does not pass, and is none that comes."""
+    def visual(self, fix: VisualFix, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
+        """A visual fix arrived at `now_s`: compare the receiver with it.
+
+        One that is held back does not pass, and is none that comes.
+        """
         if not is_held:
             interval_s = math.inf if self._visual_s is None else now_s - self._visual_s
             if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
                 self._visual_interval_s = interval_s
             self._visual_s = now_s
         change = self.tick(now_s)
+        self.monitor.visual(fix, now_s)
         return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
 
     def withhold(self) -> None:
@@ -125,6 +130,7 @@ class FixArbiter:
     def restart_stamps(self) -> None:
         """The stamps of the visual fixes jumped back, as in a looping bag: accept older stamps."""
         self._newest_ns = 0
+        self.monitor.visual_check.restart()
 
     def _update_source(self, transition: Transition | None, now_s: float) -> SourceChange | None:
         # from the state and not from the transition: a reset of the monitor has no transition

@@ -1,9 +1,9 @@
 """Health of a GNSS receiver, judged from its stream of fixes: healthy, degraded or lost, with the reason. Without ROS.
 
 Each fix is checked by itself (status, horizontal position and covariance, see receiver_fix.py), against the last good
-fix (a jump faster than the robot can drive) and against the clock (silence, delay). The state changes with hysteresis
-in both directions: a minimum number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it
-is a duration already.
+fix (a jump faster than the robot can drive), against the clock (silence, delay) and against the visual fixes of the
+same time (see visual_check.py). The state changes with hysteresis in both directions: a minimum number of consecutive
+fixes and a minimum duration. Silence has no hysteresis, because it is a duration already.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from campus_visual_gps.gnss.receiver_fix import (
     GnssFault,
     ReceiverFix,
     covariance_fault,
+    distance_m,
     horizontal_sigma_m,
     position_fault,
 )
+from campus_visual_gps.gnss.streak import Streak
+from campus_visual_gps.gnss.visual_check import SHORT_WINDOW_S, VisualCheck, VisualFix
 
-EARTH_RADIUS_M = 6_371_000.0
 # A smaller step back in time is a receiver that delivers out of order; a larger one is a looping bag or a restarted
 # simulation.
 TIME_JUMP_S = 1.0
@@ -71,6 +73,10 @@ class MonitorSettings:
         fault_min_duration_s: Time over which these faulty fixes must extend.
         recovery_min_count: Consecutive good fixes after which a failed receiver counts as healthy.
         recovery_min_duration_s: Time over which these good fixes must extend.
+        check_against_visual: Whether a receiver that contradicts the visual fixes is faulty.
+        contradiction_sigmas: Distance from the visual fixes, in standard deviations of a window's median, from which on
+            a receiver in use contradicts them. One that returns must agree within 0.55 of it.
+        contradiction_min_duration_s: Time over which the contradicting pairs of fixes must extend.
 
     Raises:
         ConfigError: A value is not finite or is outside its range.
@@ -86,12 +92,16 @@ class MonitorSettings:
     fault_min_duration_s: float = 0.5
     recovery_min_count: int = 5
     recovery_min_duration_s: float = 3.0
+    check_against_visual: bool = True
+    contradiction_sigmas: float = 4.5
+    contradiction_min_duration_s: float = 3.0
 
     def __post_init__(self):
-        for name in ("max_age_s", "max_sigma_m", "max_speed_mps", "assumed_sigma_m"):
+        for name in ("max_age_s", "max_sigma_m", "max_speed_mps", "assumed_sigma_m", "contradiction_sigmas"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise ConfigError(f"expected {name} to be a positive number, got {getattr(self, name)}")
-        for name in ("startup_grace_s", "max_delay_s", "fault_min_duration_s", "recovery_min_duration_s"):
+        durations_s = ("startup_grace_s", "max_delay_s", "fault_min_duration_s", "recovery_min_duration_s")
+        for name in (*durations_s, "contradiction_min_duration_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise ConfigError(f"expected {name} to be 0 s or more, got {getattr(self, name)}")
         for name in ("fault_min_count", "recovery_min_count"):
@@ -107,22 +117,6 @@ class Transition(NamedTuple):
     reason: str
 
 
-@dataclass
-class _Streak:
-    """Consecutive fixes of one kind: how many, and since when."""
-
-    count: int = 0
-    since_s: float = 0.0
-
-    def add(self, now_s: float) -> None:
-        if self.count == 0:
-            self.since_s = now_s
-        self.count += 1
-
-    def reaches(self, min_count: int, min_duration_s: float, now_s: float) -> bool:
-        return self.count >= min_count and now_s - self.since_s >= min_duration_s
-
-
 class GpsMonitor:
     """State machine of the receiver's health.
 
@@ -131,6 +125,7 @@ class GpsMonitor:
 
     def __init__(self, settings: MonitorSettings | None = None):
         self.settings = settings or MonitorSettings()
+        self.visual_check = VisualCheck(self.settings.contradiction_sigmas, self.settings.contradiction_min_duration_s)
         self.reset()
 
     def reset(self) -> None:
@@ -142,9 +137,11 @@ class GpsMonitor:
         self._started_s: float | None = None
         self._heard_s: float | None = None
         self._last_good: ReceiverFix | None = None
+        self._sigma_m = self._last_good_sigma_m = math.nan
+        self.visual_check.restart()
         # of the consecutive faulty fixes that lead to the same state, which state that is
         self._failed_state = GpsState.WAITING
-        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
+        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
 
     def fix(self, fix: ReceiverFix, now_s: float) -> Transition | None:
         """Check a fix that arrives at `now_s`; afterwards `fault` names what is wrong with it, None for a good fix.
@@ -163,11 +160,15 @@ class GpsMonitor:
         self._heard_s = now_s
         if fault is None:  # otherwise one wrong stamp would make those that follow look old
             self._newest_stamp_s = fix.stamp_s
-            fault = self._check(fix, now_s)
+            fault = self._compare(fix, self._check(fix, now_s), now_s)
         self.fault = fault
         if fault is None:
-            self._last_good = fix
+            self._last_good, self._last_good_sigma_m = fix, self._sigma_m
         return self._update_state(now_s) or transition
+
+    def visual(self, fix: VisualFix, now_s: float) -> None:
+        """An accepted visual fix arrived: compare the receiver with it. The next fix of the receiver has the result."""
+        self.visual_check.visual(fix, now_s, in_use=self._in_use)
 
     def tick(self, now_s: float) -> Transition | None:
         """Detect silence. A clock that jumps back by more than TIME_JUMP_S resets the monitor."""
@@ -179,12 +180,35 @@ class GpsMonitor:
         if self._is_in_grace(now_s) or (self._heard_s is not None and age_s <= self.settings.max_age_s):
             return None
         self.fault = GnssFault.SILENT
-        self._good, self._bad, self._same_state = _Streak(), _Streak(), _Streak()
+        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
         return self._change(GpsState.LOST, f"{GnssFault.SILENT}: no new fix for {age_s:.1f} s")
 
     def sigma_m(self, fix: ReceiverFix) -> float:
         """Standard deviation along the worst horizontal direction, metres; NaN for an invalid covariance."""
         return horizontal_sigma_m(fix, self.settings.assumed_sigma_m)
+
+    @property
+    def _in_use(self) -> bool:
+        return self.state is GpsState.HEALTHY
+
+    def _compare(self, fix: ReceiverFix, fault: GnssFault | None, now_s: float) -> GnssFault | None:
+        """The fault of a fix, after its comparison with the visual fixes.
+
+        A receiver in use is compared without the fixes that jump, which are held back one by one. Of one that is not in
+        use they are what it may come to stay at.
+        """
+        if fault not in (None, GnssFault.JUMP) or (fault is GnssFault.JUMP and self._in_use):
+            return fault
+        check, position = self.visual_check, (fix.stamp_s, fix.latitude_deg, fix.longitude_deg, self._sigma_m)
+        check.receiver(*position, now_s, in_use=self._in_use)
+        if not self.settings.check_against_visual:
+            return fault
+        if check.contradicts:
+            return GnssFault.CONTRADICTS_VISUAL
+        is_known = self._in_use or self.state is GpsState.WAITING
+        return (
+            fault if is_known or not check.is_beyond_reach(*position, self.settings.max_speed_mps) else GnssFault.JUMP
+        )
 
     def _is_in_grace(self, now_s: float) -> bool:
         """Whether a receiver without a good fix yet may still be starting, as the whole robot may be."""
@@ -200,7 +224,7 @@ class GpsMonitor:
         fault = position_fault(fix) or covariance_fault(fix)
         if fault is not None:
             return fault
-        sigma_m = self.sigma_m(fix)
+        sigma_m = self._sigma_m = self.sigma_m(fix)
         if not sigma_m <= self.settings.max_sigma_m:  # also where a number near the largest float overflows
             return GnssFault.UNCERTAIN
         if 0.0 < self.settings.max_delay_s < now_s - fix.stamp_s:
@@ -218,7 +242,7 @@ class GpsMonitor:
         if self._last_good is None:
             return False
         elapsed_s = fix.stamp_s - self._last_good.stamp_s
-        both_sigma_m = math.hypot(sigma_m, self.sigma_m(self._last_good))
+        both_sigma_m = math.hypot(sigma_m, self._last_good_sigma_m)
         allowed_m = self.settings.max_speed_mps * elapsed_s + JUMP_SIGMAS * both_sigma_m
         return distance_m(fix, self._last_good) > allowed_m
 
@@ -226,7 +250,7 @@ class GpsMonitor:
         """Apply the hysteresis to the fix that was just checked."""
         settings = self.settings
         if self.fault is None:
-            self._bad, self._same_state = _Streak(), _Streak()
+            self._bad, self._same_state = Streak(), Streak()
             self._good.add(now_s)
             # before the first failure there is nothing to recover from
             if self.state is GpsState.WAITING:
@@ -234,12 +258,14 @@ class GpsMonitor:
             if not self._good.reaches(settings.recovery_min_count, settings.recovery_min_duration_s, now_s):
                 return None
             elapsed_s = now_s - self._good.since_s
+            if self._awaits_comparison(elapsed_s, now_s):
+                return None
             return self._change(GpsState.HEALTHY, f"{self._good.count} good fixes in {elapsed_s:.1f} s")
         failed = GpsState.LOST if self.fault in _NO_POSITION else GpsState.DEGRADED
-        self._good = _Streak()
+        self._good = Streak()
         self._bad.add(now_s)
         if failed is not self._failed_state:
-            self._same_state, self._failed_state = _Streak(), failed
+            self._same_state, self._failed_state = Streak(), failed
         self._same_state.add(now_s)
         if self._is_in_grace(now_s):
             return None
@@ -247,20 +273,23 @@ class GpsMonitor:
         streak = self._bad if self.state in (GpsState.HEALTHY, GpsState.WAITING) else self._same_state
         if not streak.reaches(settings.fault_min_count, settings.fault_min_duration_s, now_s):
             return None
-        return self._change(failed, f"{self.fault}: {streak.count} bad fixes in {now_s - streak.since_s:.1f} s")
+        reason = f"{self.fault}: {streak.count} bad fixes in {now_s - streak.since_s:.1f} s"
+        if self.fault is GnssFault.CONTRADICTS_VISUAL:
+            reason = f"{self.fault}: {self.visual_check.verdict}"
+        return self._change(failed, reason)
+
+    def _awaits_comparison(self, good_s: float, now_s: float) -> bool:
+        """Whether a receiver that was good for `good_s` has still to be compared with the visual fixes that arrive."""
+        settings = self.settings
+        if not settings.check_against_visual or good_s > settings.recovery_min_duration_s + SHORT_WINDOW_S:
+            return False
+        return self.visual_check.awaits_verdict(now_s)
 
     def _change(self, state: GpsState, reason: str) -> Transition | None:
         if state is self.state:
             return None
+        if state is not GpsState.HEALTHY and self.fault is not GnssFault.CONTRADICTS_VISUAL:
+            self.visual_check.clear()
         transition = Transition(self.state, state, reason)
         self.state, self.reason = state, reason
         return transition
-
-
-def distance_m(one: ReceiverFix, other: ReceiverFix) -> float:
-    """Great-circle distance in metres on a sphere, accurate to 0.5 % (haversine formula)."""
-    lat1, lon1, lat2, lon2 = map(
-        math.radians, (one.latitude_deg, one.longitude_deg, other.latitude_deg, other.longitude_deg)
-    )
-    chord = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    return 2.0 * EARTH_RADIUS_M * math.asin(math.sqrt(min(chord, 1.0)))

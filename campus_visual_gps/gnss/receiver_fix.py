@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+EARTH_RADIUS_M = 6_371_000.0
 # Values of sensor_msgs/NavSatFix.position_covariance_type. All others, like UNKNOWN (0), say nothing about the values.
 APPROXIMATED, DIAGONAL_KNOWN, KNOWN = 1, 2, 3
 # sensor_msgs/NavSatStatus.STATUS_UNKNOWN: the driver has not set the status.
@@ -53,6 +54,7 @@ class GnssFault(str, Enum):
     FRAME_NOT_IN_TF = "frame_not_in_tf"
     STAMP_NOT_NEWER = "stamp_not_newer"
     SILENT = "silent"
+    CONTRADICTS_VISUAL = "contradicts_visual"
 
     def __str__(self) -> str:
         return str(self.value)
@@ -181,6 +183,15 @@ def complete(
     if not replaced:
         return fix, ()
     return fix._replace(altitude_m=altitude_m, cov_enu_m2=covariance, covariance_type=kind), tuple(replaced)
+
+
+def distance_m(one: ReceiverFix, other: ReceiverFix) -> float:
+    """Great-circle distance in metres on a sphere, accurate to 0.5 % (haversine formula)."""
+    lat1, lon1, lat2, lon2 = map(
+        math.radians, (one.latitude_deg, one.longitude_deg, other.latitude_deg, other.longitude_deg)
+    )
+    chord = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return 2.0 * EARTH_RADIUS_M * math.asin(math.sqrt(min(chord, 1.0)))
 
 
 def _horizontal_block(fix: ReceiverFix) -> np.ndarray:

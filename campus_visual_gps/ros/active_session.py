@@ -119,6 +119,7 @@ class ActiveSession:
     def on_time_jump(self) -> None:
         """ROS time jumped back: results of images from before the jump are dropped."""
         self._stamp_filter.restart()
+        self._publishers.on_time_jump()
 
     def report(self) -> DiagnosticReport:
         """Diagnostic of the active node."""

@@ -29,7 +29,7 @@ class CorrelatedFixes:
         log: Called with one line.
     """
 
-    def __init__(self, mode: str, correlation_time_s: float | None, log: Callable[[str], None]):
+    def __init__(self, mode: str, correlation_time_s: float | None, log: Callable[[str], object]):
         self._is_measured = correlation_time_s is not None
         time_s = DEFAULT_CORRELATION_TIME_S if correlation_time_s is None else correlation_time_s
         self._visual_fix, self._fix = ErrorDecorrelator(mode, time_s), ErrorDecorrelator(mode, time_s)

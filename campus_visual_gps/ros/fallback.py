@@ -16,6 +16,8 @@ from sensor_msgs.msg import NavSatFix
 from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import GpsState, MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
+from campus_visual_gps.gnss.visual_check import VisualFix
+from campus_visual_gps.ros.contradiction import ContradictionLog, comparison_values, contradiction_text
 from campus_visual_gps.ros.diagnostics import ERROR, OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.filter_gate import Gate, OpenGate
 from campus_visual_gps.ros.stamps import NS_PER_S, stamp_to_ns
@@ -61,6 +63,7 @@ class Fallback:
         self._replaced_counts: Counter[Replacement] = Counter()
         self._publish = publish
         self._log = log
+        self._contradiction = ContradictionLog(log)
         self._gps_frame = tf_name(gps_frame)
         self._gate = gate or OpenGate()
         self._why_no_visual = why_no_visual
@@ -81,6 +84,7 @@ class Fallback:
             fix = _receiver_fix(message, stamp_ns, self._gate.is_missing(RECEIVER_FRAME, frame))
             passes, change = self._arbiter.receiver(fix, stamp_ns, now_s, is_held)
             self._log_change(change)
+            self._contradiction.log(self._arbiter.monitor)
             if passes:
                 self._publish(self._completed(message, fix))
 
@@ -97,8 +101,10 @@ class Fallback:
             if self._gate.is_missing(CAMERA, frame):
                 return  # no stand-in for the receiver
             self._now_s = now_s
-            passes, change = self._arbiter.visual(stamp_to_ns(message.header.stamp), now_s, is_held)
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            passes, change = self._arbiter.visual(_visual_fix(message, stamp_ns), stamp_ns, now_s, is_held)
             self._log_change(change)
+            self._contradiction.log(self._arbiter.monitor)
             if not passes:
                 return
             if (passed := for_filter(message)) is not None:
@@ -140,14 +146,17 @@ class Fallback:
                 "source": arbiter.source,
                 "visual_fixes": absent or "available",
                 "source_changes": arbiter.switch_count,
+                **comparison_values(monitor.visual_check),
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,
                 **{f"fault.{name}": count for name, count in sorted(arbiter.fault_counts.items())},
                 **{f"replaced.{name}": count for name, count in sorted(self._replaced_counts.items())},
             }
+            contradicts = contradiction_text(monitor) if monitor.visual_check.contradicts else ""
             level = OK if monitor.state is GpsState.HEALTHY else ERROR if self._is_without_source() else WARN
             parts = [f"receiver {monitor.state.value}, {monitor.reason}", f"source of fix: {arbiter.source}", absent]
-            return DiagnosticReport(level, "; ".join(part for part in parts if part), values)
+            text = "; ".join(part for part in (*parts, contradicts) if part)
+            return DiagnosticReport(max(level, WARN) if contradicts else level, text, values)
 
     def _log_change(self, change: SourceChange | None) -> None:
         if change is None:
@@ -199,3 +208,8 @@ def _receiver_fix(message: NavSatFix, stamp_ns: int, frame_is_missing: bool) -> 
     position = (message.latitude, message.longitude, message.altitude)
     kind = message.position_covariance_type
     return ReceiverFix(stamp_ns / NS_PER_S, message.status.status, *position, covariance, kind, frame_is_missing)
+
+
+def _visual_fix(message: NavSatFix, stamp_ns: int) -> VisualFix:
+    covariance = np.asarray(message.position_covariance, dtype=np.float64).reshape(3, 3)
+    return VisualFix(stamp_ns / NS_PER_S, message.latitude, message.longitude, covariance[:2, :2])

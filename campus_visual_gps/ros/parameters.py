@@ -36,10 +36,10 @@ _FRAMES = ParameterGroup(
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
-    "The receiver (`output: fallback`): its topic and limits",
+    "Receiver (`output: fallback`): topic and limits",
     comment="The receiver, with output fallback.",
 )
-_HYSTERESIS = ParameterGroup("Consecutive faulty fixes to leave the receiver, good ones to return")
+_HYSTERESIS = ParameterGroup("Faulty fixes to leave, good ones to return")
 
 
 def is_of_fallback(name: str) -> bool:
@@ -183,6 +183,28 @@ class _Parameters(ImageParameters):
         group=_RECEIVER,
         comment="Unknown by its type, or with 0 or -1 as a horizontal variance. A filter would take an all-zero "
         "covariance for certainty.",
+    )
+    gps_check_against_visual: bool = parameter(
+        _GPS.check_against_visual,
+        "A receiver that the visual fixes contradict is faulty; false: it is only warned of.",
+        group=_RECEIVER,
+        comment="At its return from an outage it must agree with them before it is used, where there are any. What is "
+        "found, and when, stands in docs/fusion.md.",
+    )
+    gps_contradiction_sigmas: float = parameter(
+        _GPS.contradiction_sigmas,
+        "Distance of the receiver from the visual fixes, in standard deviations, from which on they contradict it.",
+        limits=(2.0, 100.0),
+        group=_RECEIVER,
+        comment="At a return 0.55 of it is the limit. A lower limit finds smaller errors and takes good "
+        "receivers away: 4.5 does so less than once in an hour, 3.5 several times.",
+    )
+    gps_contradiction_min_duration_s: float = parameter(
+        _GPS.contradiction_min_duration_s,
+        "A receiver in use must contradict the visual fixes for at least this time.",
+        unit="s",
+        limits=(1.0, 20.0),
+        group=_RECEIVER,
     )
     gps_fault_min_count: int = parameter(
         _GPS.fault_min_count,

@@ -14,6 +14,7 @@ from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator, in
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
 from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
+from campus_visual_gps.gnss.visual_check import VisualFix
 from campus_visual_gps.ros.stamps import stamp_to_ns
 from training.evaluate.predict import covariances_m2
 from training.replay.bags import Bag
@@ -147,7 +148,9 @@ class _Run:
 
     def _receive_visual(self, visual: Fixes, row: int, time_ns: int) -> None:
         stamp = int(visual.stamps_ns[row])
-        passes, change = self._arbiter.visual(stamp, time_ns / 1e9)
+        latitude, longitude, _ = visual.positions[row].tolist()
+        fix = VisualFix(stamp / 1e9, latitude, longitude, visual.covariances_enu_m2[row, :2, :2])
+        passes, change = self._arbiter.visual(fix, stamp, time_ns / 1e9)
         self._record(change, time_ns)
         factor = 1.0 if self._decorrelator is None or not passes else self._decorrelator.factor(stamp)
         if factor is None:

@@ -166,8 +166,12 @@ def message_class(type_name: str) -> type:
     """
     from importlib import import_module
 
+    package = type_name.partition("/")[0]
     try:
-        package, _, name = type_name.split("/")
+        _, _, name = type_name.split("/")
         return getattr(import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"message type {type_name} is not installed: {error}") from error
+        # rclpy publishes only types with compiled support: the definition in a bag is not enough
+        advice = "; a ROS distribution has it, and without it filters get no transforms of the bag"
+        lost = advice if package == "tf2_msgs" else ""
+        raise ConfigError(f"message type {type_name} is not installed: {error}{lost}") from error
