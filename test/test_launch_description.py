@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 from helpers import make_bundle
+
+pytest.importorskip("launch_testing", reason="launch_testing is not installed: it comes with a ROS distribution")
+
 from launch import LaunchContext, LaunchDescriptionEntity
 from launch_helpers import included
 from launch_ros.actions import Node

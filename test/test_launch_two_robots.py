@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from helpers import make_bundle, textured_rgb
+
+pytest.importorskip("launch_testing", reason="launch_testing is not installed: it comes with a ROS distribution")
+
 from launch import LaunchDescription
 from launch.actions import GroupAction
 from launch_helpers import included, launch_testing
