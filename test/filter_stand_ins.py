@@ -59,8 +59,8 @@ class NavsatTransformStandIn:
         Observed: a status of -1, or NaN as latitude, longitude or altitude, drops the fix silently; others pass. While
         TF does not lead from the fix's frame to base_link and on to map, each fix becomes (0, 0, 0) with the covariance
         of the fix: 80 of 80 messages with a receiver whose frame is not in TF, and 80 of 80 with an empty frame_id;
-        with a static transform that came 10 s late, the 20 of those 10 s. Only the log tells, once a fix: "Could not obtain
-        base_link -> gps_link transform". The diagnostics stay OK.
+        with a static transform that came 10 s late, the 20 of those 10 s. Only the log tells, once a fix:
+        "Could not obtain base_link -> gps_link transform". The diagnostics stay OK.
         """
         position_deg = (fix.latitude_deg, fix.longitude_deg)
         if fix.status == NO_FIX or not all(math.isfinite(value) for value in (*position_deg, fix.altitude_m)):
