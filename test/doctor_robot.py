@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import rclpy
@@ -13,7 +12,7 @@ from helpers import textured_rgb
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -28,7 +27,10 @@ FILTER = {"two_d_mode": True, "world_frame": "map", "map_frame": "map", "base_li
 
 
 class Robot:
-    """Nodes in one namespace, in a context and a thread of their own."""
+    """Nodes in one namespace, in a context of their own; a thread runs them between `start` and `stop`.
+
+    Nothing is made or destroyed while it runs: rclpy's executor would meet half of it.
+    """
 
     def __init__(self, namespace: str):
         self._context = Context()
@@ -36,12 +38,25 @@ class Robot:
         self._namespace = namespace
         self._executor = SingleThreadedExecutor(context=self._context)
         self._nodes: list[Any] = []
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Run the nodes."""
+        self._stopped.clear()
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Stop the nodes; they stay in the graph."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(TIMEOUT_S)
+            self._thread = None
+
     def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
+        while not self._stopped.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
 
     def node(self, name: str, lifecycle: bool = False, **parameters: Any) -> Any:
         """A node with these parameters."""
@@ -98,10 +113,11 @@ class Robot:
 
     def close(self) -> None:
         """End the nodes."""
-        rclpy.shutdown(context=self._context)
-        self._thread.join(TIMEOUT_S)
+        self.stop()
+        self._executor.shutdown()
         for node in self._nodes:
             node.destroy_node()
+        rclpy.shutdown(context=self._context)
 
 
 def image(stamp: Any) -> Image:

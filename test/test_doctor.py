@@ -84,6 +84,7 @@ def test_a_robot_that_works_passes(robot, space, examine):
     robot.publish(wheels, "odom", odometry())
     robot.publish(wheels, "imu/data", imu)
     robot.fusion(odometry(), odometry(3.5, 4.0, variance_m2=9.0), "fix")
+    robot.start()
     status, findings = examine(space, lambda findings: not problems(findings))
     assert problems(findings) == []
     assert status == 0
@@ -95,6 +96,7 @@ def test_inputs_that_nobody_publishes_and_an_output_at_the_origin_are_named(robo
     robot.localizer()
     robot.sensors()
     robot.fusion(odometry(0.0, 0.0), odometry(0.0, 0.0), "other/fix")
+    robot.start()
     status, findings = examine(space, lambda findings: says(findings, "(0, 0, 0)", "stays at the origin"))
     assert status == 1
     navsat, filters = "\n".join(of(findings, "FAIL", "navsat")), "\n".join(of(findings, "FAIL", "filter"))
@@ -110,6 +112,7 @@ def test_a_second_publisher_of_fixes_and_bad_covariances_are_named(robot, space,
     robot.localizer()
     robot.sensors()
     robot.publish(robot.node("second_driver"), "fix", fix(frame_id="", variance_m2=0.0))
+    robot.start()
     status, findings = examine(space, lambda findings: says(findings, "2 publishers", "covariance of zeros"))
     texts = "\n".join(of(findings, "FAIL", "fixes"))
     assert status == 1
@@ -120,6 +123,7 @@ def test_a_second_publisher_of_fixes_and_bad_covariances_are_named(robot, space,
 def test_a_camera_that_sends_nothing_or_does_not_match_is_named(robot, space, examine):
     robot.localizer(image_qos=QoSProfile(depth=5), image_reliability="reliable")
     robot.publish(robot.node("front_camera"), "image", image, qos_profile_sensor_data)
+    robot.start()
     status, findings = examine(space, lambda findings: says(findings, "incompatible QoS"))
     (text,) = of(findings, "FAIL", "images")
     assert status == 1
@@ -132,11 +136,14 @@ def test_a_camera_that_sends_nothing_or_does_not_match_is_named(robot, space, ex
 
 def test_simulated_time_without_a_clock_and_a_mix_of_clocks_are_named(robot, space, examine):
     robot.localizer(use_sim_time=True)
+    robot.start()
     status, findings = examine(space)
     assert status == 1
     assert "nobody publishes /clock" in of(findings, "FAIL", "clock")[0]
     assert f"no publisher of sensor_msgs/msg/Image on {space}/image" in of(findings, "FAIL", "images")[0]
+    robot.stop()
     robot.fusion(odometry(), odometry(), "fix")
+    robot.start()
     _, findings = examine(space, lambda findings: says(findings, "use_sim_time is true in"))
     assert f"use_sim_time is true in {space}/visual_gps and false in" in of(findings, "FAIL", "clock")[0]
 
@@ -149,6 +156,7 @@ def test_the_localizer_itself_works_with_a_camera_and_passes(bundle_dir, examine
         try:
             # the client of the tests is a second publisher of images
             robot.sensors()
+            robot.start()
             client.wait(lambda: len(client.fixes) > 2, "fixes")
             status, findings = examine(running.namespace, lambda found: not any(item[0] == "FAIL" for item in found))
         finally:
@@ -170,6 +178,7 @@ def test_a_localizer_without_a_model_says_what_is_missing(examine):
 
 def test_without_a_localizer_there_is_one_line(monkeypatch, space, examine):
     monkeypatch.setattr(collect, "DISCOVERY_S", 0.1)
+    monkeypatch.setattr(graph, "SERVICE_TIMEOUT_S", 0.1)  # nobody spins the client
     client = Client(space, image_qos=10)
     try:
         status, findings = examine(space)

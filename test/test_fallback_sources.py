@@ -19,7 +19,11 @@ class QuietStream(Stream):
     def __init__(self):
         super().__init__()
         self.fallback = Fallback(
-            MonitorSettings(), SITE_ALTITUDE_M, self.out.append, lambda *line: self.log.append(line), lambda: WHY
+            MonitorSettings(),
+            SITE_ALTITUDE_M,
+            self.out.append,
+            lambda *line: self.log.append(line),
+            why_no_visual=lambda: WHY,
         )
 
     def run_without_visual(self, start_s: float, end_s: float, receiver) -> None:

@@ -200,9 +200,10 @@ def window_verdict(table: np.ndarray, correlation_time_s: float) -> Verdict | No
     # a view that changes its mind does not move the robot: its way is that of the pairs near the median
     moved_m = travel_m(near[:, 3:7], receiver_m2)
     factor = error_correlation(table[:, 0], moved_m, correlation_time_s)
-    squared = _mahalanobis2(*median_m.tolist(), factor * ee + receiver_m2, factor * en, factor * nn + receiver_m2)
+    joint_m2 = (factor * ee + receiver_m2, factor * en, factor * nn + receiver_m2)
+    squared = _mahalanobis2(median_m[0], median_m[1], *joint_m2)
     return Verdict(
-        distance_m=math.hypot(*median_m.tolist()),
+        distance_m=math.hypot(median_m[0], median_m[1]),
         sigmas=math.sqrt(squared),
         span_s=float(near[-1, 0] - near[0, 0]) if len(near) >= MIN_PAIRS else 0.0,
         moved=moved_m >= MIN_TRAVEL_M,

@@ -64,7 +64,7 @@ class ImageParameters:
     )
     max_age_s: float = parameter(
         0.0,
-        "Older images are dropped on arrival; 0: no limit.",
+        "Older images are dropped; 0: no limit.",
         unit="s",
         limits=(0.0, 3600.0),
         comment="The age is measured in ROS time. Off by default, because the images of a bag that is played without "

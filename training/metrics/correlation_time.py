@@ -6,6 +6,7 @@ uncertain images do not decide. The mean is not subtracted: an offset that lasts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def fit_correlation_time(
         return float(((correlations - np.exp(-lags / np.exp(log_time_s))) ** 2).sum())
 
     # one minimum lies in each of the stretches that a coarse search tells apart
-    grid = np.linspace(*np.log(LIMITS_S), 60)
+    grid = np.linspace(math.log(LIMITS_S[0]), math.log(LIMITS_S[1]), 60)
     best = grid[np.argmin([loss(value) for value in grid])]
     step = grid[1] - grid[0]
     found = minimize_scalar(loss, bounds=(best - step, best + step), method="bounded")

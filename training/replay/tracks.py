@@ -55,12 +55,12 @@ def read_odometry(bag: Bag, topic: str) -> Track:
     ]
     rows.sort(key=lambda row: row[:2])
     stamps, arrivals = (np.array([row[column] for row in rows], dtype=np.int64) for column in (0, 1))
-    measured = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 5)
+    states = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 5)
     covariances = np.array([row[3] for row in rows], dtype=np.float64).reshape(-1, 3, 3)
-    known = np.isfinite(measured).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
+    known = np.isfinite(states).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
     velocities = None
     # a driver that sets no velocities leaves zeros while its positions move on
-    moves = bool(len(measured)) and np.ptp(measured[:, :2], axis=0).max() > STANDING_M
-    if known.any() and (measured[known, 2:].any() or not moves):
-        velocities = Measurements(stamps[known], arrivals[known], measured[known, 2:], covariances[known])
-    return Track(stamps, measured[:, :2], velocities)
+    moves = bool(len(states)) and np.ptp(states[:, :2], axis=0).max() > STANDING_M
+    if known.any() and (states[known, 2:].any() or not moves):
+        velocities = Measurements(stamps[known], arrivals[known], states[known, 2:], covariances[known])
+    return Track(stamps, states[:, :2], velocities)
