@@ -37,7 +37,7 @@ MIN_TRAVEL_M = 3.0
 _CORRELATION_SPEED_MPS = 1.0
 # What images of one site have in common (a map that is displaced) does not average out.
 _MIN_CORRELATION = 1.0 / 3.0
-DEFAULT_CORRELATION_TIME_S = 4.0
+CORRELATION_TIME_S = 4.0
 # A verdict holds for this time after the last comparison.
 FORGET_S = 20.0
 # Visual fixes within this time before the return of a receiver say that there will be something to compare it with.
@@ -88,7 +88,6 @@ class VisualCheck:
         # the shortest that can hold a verdict is free of older pairs soonest
         short_s = max(SHORT_WINDOW_S, min_duration_s + 1.0)
         self._windows_s = (min_duration_s + 0.5, short_s, max(LONG_WINDOW_S, 2.0 * short_s))
-        self.correlation_time_s = DEFAULT_CORRELATION_TIME_S
         self._recent: deque[VisualFix] = deque(maxlen=REFERENCE_FIXES)
         self._visual_at_s = -math.inf
         self._pairing = FixPairing()
@@ -168,7 +167,7 @@ class VisualCheck:
         span_s = RETURN_SPAN_S if strict else self._min_duration_s
         table = np.array(self._pairs)
         firsts = np.searchsorted(table[:, 0], table[-1, 0] - np.array(self._windows_s) - 1e-6).tolist()
-        windows = [window_verdict(table[first:], self.correlation_time_s) for first in firsts]
+        windows = [window_verdict(table[first:], CORRELATION_TIME_S) for first in firsts]
         short = windows[1]
         seen_s = float(table[-1, 0] - table[firsts[1], 0])
         verdicts = [verdict for verdict in windows if verdict is not None and verdict.consistent]
