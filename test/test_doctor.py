@@ -148,7 +148,9 @@ def test_simulated_time_without_a_clock_and_a_mix_of_clocks_are_named(robot, spa
     assert f"use_sim_time is true in {space}/visual_gps and false in" in of(findings, "FAIL", "clock")[0]
 
 
-def test_the_localizer_itself_works_with_a_camera_and_passes(bundle_dir, examine):
+def test_the_localizer_itself_works_beside_a_node_that_never_answers(bundle_dir, examine, monkeypatch):
+    # the client of the tests, which nobody spins; the topics are observed for as long as asked for all the same
+    monkeypatch.setattr(graph, "SERVICE_TIMEOUT_S", 5.0)
     running = RunningNode(model_dir=str(bundle_dir), output="fallback", max_rate_hz=5.0)
     with running as client:
         client.wait(lambda: client.state() == "active", "active localizer")
@@ -161,7 +163,8 @@ def test_the_localizer_itself_works_with_a_camera_and_passes(bundle_dir, examine
             status, findings = examine(running.namespace, lambda found: not any(item[0] == "FAIL" for item in found))
         finally:
             robot.close()
-    assert (status, of(findings, "FAIL", "localizer")) == (0, [])
+    assert [finding for finding in findings if finding[0] == "FAIL"] == []
+    assert status == 0
     assert any("is active" in text for text in of(findings, "PASS", "localizer"))
     assert any("visual_gps/fix" in text for text in of(findings, "PASS", "fixes"))
     assert any("2 publishers" in text for text in of(findings, "WARN", "images"))

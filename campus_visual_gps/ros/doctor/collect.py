@@ -80,8 +80,9 @@ class _Collector:
 
     def run(self) -> Snapshot:
         self._discover()
-        end_s = monotonic() + self._options.seconds
         self._read_nodes()
+        # from here on: nodes that do not answer have taken seconds, in which no topic was subscribed to
+        end_s = monotonic() + self._options.seconds
         while True:
             self._follow()
             remaining_s = end_s - monotonic()
