@@ -136,6 +136,13 @@ def test_several_models_may_be_built_of_the_same_members():
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_model_is_built_of_members_of_which_an_engine_moved_some_to_its_device():
+    members = networks("resnet18", shared_stages=2)
+    TorchEngine(SiteModel(members[:1], image_spec("resnet18")), "cuda")
+    assert TorchEngine(SiteModel(members, image_spec("resnet18")), "cuda").run(images(1).numpy()).finite.all()
+
+
 def test_members_without_batch_norm_share_their_weights_with_the_model_and_are_not_copied():
     members = networks("convnext_tiny", shared_stages=2)
     own = {parameter.data_ptr() for member in members for parameter in member.parameters()}
