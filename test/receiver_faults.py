@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, FixArbiter
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
 from campus_visual_gps.gnss.visual_check import VisualCheck, VisualFix
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gnss.health import GpsMonitor, GpsState, MonitorSettings, Transition
+from campus_visual_gps.gnss.health import GpsMonitor, GpsState, Transition
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete, distance_m
 
 HEALTHY, DEGRADED, LOST, WAITING = GpsState.HEALTHY, GpsState.DEGRADED, GpsState.LOST, GpsState.WAITING

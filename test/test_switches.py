@@ -8,7 +8,7 @@ from helpers import ROOT
 from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, merged, metrics_of, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix
 from training.replay.bags import open_bag
 from training.replay.drive_report import drive_lines

@@ -12,7 +12,8 @@ from receiver_faults import BAD_FROM_S, CASES, Scene, run
 
 from campus_visual_gps.gnss.arbiter import RECEIVER, VISUAL, FixArbiter
 from campus_visual_gps.gnss.fix_pairs import FixPair, FixPairing, VisualFix, offset_m
-from campus_visual_gps.gnss.health import GpsState, MonitorSettings
+from campus_visual_gps.gnss.health import GpsState
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
 from campus_visual_gps.gnss.visual_check import Comparison, VisualCheck, error_correlation, window_verdict
 

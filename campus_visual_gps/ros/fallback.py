@@ -14,7 +14,8 @@ import numpy as np
 from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import GpsState, MonitorSettings
+from campus_visual_gps.gnss.health import GpsState
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
 from campus_visual_gps.gnss.visual_check import VisualFix
 from campus_visual_gps.ros.contradiction import ContradictionLog, comparison_values, contradiction_text

@@ -12,7 +12,7 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.calibration import COVARIANCES
 from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros.gate_parameters import GateParameters
 from campus_visual_gps.ros.image_parameters import ImageParameters
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter

@@ -17,7 +17,7 @@ from campus_visual_gps.estimation.correlated_errors import (
     ErrorDecorrelator,
     inflated,
 )
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import complete, position_fault
 from training.metrics.consistency import covered, nees
 from training.replay.drive import Drive

@@ -12,7 +12,7 @@ import pandas as pd
 
 from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator, inflated
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
 from campus_visual_gps.gnss.visual_check import VisualFix
 from campus_visual_gps.ros.stamps import stamp_to_ns
