@@ -15,7 +15,7 @@ from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, Tra
 from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
 from campus_visual_gps.gnss.visual_accuracy import VisualAccuracy
-from campus_visual_gps.gnss.visual_check import VisualFix
+from campus_visual_gps.gnss.visual_check import DEFAULT_CORRELATION_TIME_S, VisualFix
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
 # How often `FixArbiter.tick` has to be called, so that silence is detected in time.
@@ -123,6 +123,10 @@ class FixArbiter:
     def visual_sigma_m(self, now_s: float) -> float | None:
         """Standard deviation per axis that is usual for the visual fixes; None while none come, or after too few."""
         return self._visual_accuracy.sigma_m if self.has_visual(now_s) else None
+
+    def set_correlation_time(self, correlation_time_s: float | None) -> None:
+        """Of the visual errors, as measured with the bundle; None where it was not measured."""
+        self.monitor.visual_check.correlation_time_s = correlation_time_s or DEFAULT_CORRELATION_TIME_S
 
     def end_visual(self, now_s: float) -> SourceChange | None:
         """No visual fix will come, because the model is unloaded."""

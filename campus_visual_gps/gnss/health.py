@@ -1,9 +1,10 @@
 """Health of a GNSS receiver, judged from its stream of fixes: healthy, degraded or lost, with the reason. Without ROS.
 
 Each fix is checked by itself (status, horizontal position and covariance, see receiver_fix.py), against the last good
-fix (a jump faster than the robot can drive), against the clock (silence, delay), against the visual fixes of the same time
-(see visual_check.py) and against what these claim (see visual_accuracy.py). The state changes with hysteresis in both directions: a minimum number of consecutive
-fixes and a minimum duration. Silence has no hysteresis, because it is a duration already.
+fix (a jump faster than the robot can drive), against the clock (silence, delay), against the visual fixes of the same
+time (see visual_check.py) and against what these claim (see visual_accuracy.py). The state changes with hysteresis in
+both directions: a minimum number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it is
+a duration already.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ _NO_POSITION = frozenset(
         GnssFault.SILENT,
     }
 )
+# A receiver that is not in use must claim this part of what it may claim in use, with the default no more than the
+# visual fixes: the hysteresis.
+_RETURN_SHARE = 5.0 / 6.0
 # A receiver that is out of use for one of these is compared with the visual fixes all the same.
 _STILL_COMPARED = (GnssFault.CONTRADICTS_VISUAL, GnssFault.LESS_CERTAIN_THAN_VISUAL)
 
@@ -152,11 +156,11 @@ class GpsMonitor:
         self._good, self._sound, self._bad, self._same_state = Streak(), Streak(), Streak(), Streak()
 
     def _is_less_certain(self, fix: ReceiverFix, visual_sigma_m: float | None) -> bool:
-        """Whether a fix claims clearly more than is usual for the visual fixes; out of use, whether it claims more."""
+        """Whether a fix claims clearly more than is usual for the visual fixes."""
         ratio = self.settings.max_sigma_ratio
         if visual_sigma_m is None or ratio == 0.0:
             return False
-        limit_m = visual_sigma_m * (ratio if self._in_use else 1.0)
+        limit_m = visual_sigma_m * ratio * (1.0 if self._in_use else _RETURN_SHARE)
         return axis_sigma_m(fix, self.settings.assumed_sigma_m) > limit_m
 
     def _compare(self, fix: ReceiverFix, fault: GnssFault | None, now_s: float) -> GnssFault | None:

@@ -20,7 +20,7 @@ class MonitorSettings:
             is not synchronised.
         max_sigma_m: Largest standard deviation along the worst horizontal direction.
         max_sigma_ratio: Largest standard deviation per axis, in units of the one that is usual for the visual fixes. A
-            receiver that is not in use must come down to 1. 0 switches the check off.
+            receiver that is not in use must come down to five sixths of that. 0 switches the check off.
         max_speed_mps: Highest speed of the robot; fixes that imply more are jumps.
         assumed_sigma_m: Replaces a covariance that the receiver does not know.
         fault_min_count: Consecutive faulty fixes after which a healthy receiver counts as failed.
@@ -59,8 +59,8 @@ class MonitorSettings:
         for name in (*durations_s, "contradiction_min_duration_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise ConfigError(f"expected {name} to be 0 s or more, got {getattr(self, name)}")
-        if not (math.isfinite(self.max_sigma_ratio) and (self.max_sigma_ratio == 0.0 or self.max_sigma_ratio > 1.0)):
-            raise ConfigError(f"expected max_sigma_ratio to be 0 or above 1, got {self.max_sigma_ratio}")
+        if not (math.isfinite(self.max_sigma_ratio) and self.max_sigma_ratio >= 0.0):
+            raise ConfigError(f"expected max_sigma_ratio to be 0 or more, got {self.max_sigma_ratio}")
         for name in ("fault_min_count", "recovery_min_count"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"expected {name} to be 1 or more, got {getattr(self, name)}")

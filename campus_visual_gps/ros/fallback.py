@@ -75,6 +75,11 @@ class Fallback:
         with self._lock:
             self._site_altitude_m = altitude_m
 
+    def set_correlation_time(self, correlation_time_s: float | None) -> None:
+        """Of the errors of consecutive images, which the comparison needs; None where the bundle has none."""
+        with self._lock:
+            self._arbiter.set_correlation_time(correlation_time_s)
+
     def receiver(self, message: NavSatFix, now_s: float) -> None:
         """A message of the receiver arrived."""
         with self._lock:
@@ -147,6 +152,7 @@ class Fallback:
                 "source": arbiter.source,
                 "visual_fixes": absent or "available",
                 "source_changes": arbiter.switch_count,
+                "visual_sigma_m": arbiter.visual_sigma_m(self._now_s) or "none",
                 **comparison_values(monitor.visual_check),
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,

@@ -98,7 +98,9 @@ def _inputs(accepted: pd.DataFrame, drive: Drive, time_s: float) -> Iterator[tup
     if drive.arrivals:
         yield RECEIVER, "", _receiver_fixes(drive)
         for mode in modes:
-            run = run_fallback(drive.arrivals, visual, visual_arrivals_ns, decorrelator=_decorrelator(mode, time_s))
+            own = _decorrelator(mode, time_s)
+            measured_s = drive.correlation_time_s
+            run = run_fallback(drive.arrivals, visual, visual_arrivals_ns, None, own, measured_s)
             yield FALLBACK, mode, (run.fixes, run.arrivals_ns)
     for mode in modes:
         yield VISUAL, mode, decorrelated(visual, visual_arrivals_ns, _decorrelator(mode, time_s))
