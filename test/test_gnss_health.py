@@ -190,6 +190,7 @@ def test_an_all_zero_covariance_is_replaced_by_the_assumed_one():
     [
         {"max_age_s": 0.0},
         {"max_sigma_m": math.nan},
+        {"max_sigma_ratio": -0.1},
         {"fault_min_duration_s": -1.0},
         {"recovery_min_count": 0},
         {"max_delay_s": -1.0},

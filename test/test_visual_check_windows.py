@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from receiver_scene import METRE_DEG
 
+from campus_visual_gps.estimation import correlated_errors
+from campus_visual_gps.gnss.arbiter import FixArbiter
 from campus_visual_gps.gnss.fix_pairs import FixPair, FixPairing, VisualFix, offset_m
 from campus_visual_gps.gnss.visual_check import Comparison, VisualCheck, error_correlation, window_verdict
 
@@ -33,6 +35,22 @@ def test_the_correlation_is_the_mean_over_all_pairs_and_has_a_floor():
     assert error_correlation(stamps_s, 100.0, 4.0) == pytest.approx(expected)
     assert error_correlation(stamps_s, 1.0, 4.0) == 1.0
     assert error_correlation(np.arange(100.0), 1000.0, 0.1) == pytest.approx(1.0 / 3.0)
+
+
+def test_a_bundle_without_a_correlation_time_is_compared_with_the_time_that_filters_get():
+    arbiter = FixArbiter()
+    check = arbiter.monitor.visual_check
+    assert check.correlation_time_s == correlated_errors.DEFAULT_CORRELATION_TIME_S
+    arbiter.set_correlation_time(9.4)
+    arbiter.restart()
+    assert check.correlation_time_s == 9.4
+    arbiter.set_correlation_time(None)
+    assert check.correlation_time_s == correlated_errors.DEFAULT_CORRELATION_TIME_S
+
+
+def test_errors_that_last_longer_make_the_same_offset_a_smaller_distance_in_sigmas():
+    sigmas = [window_verdict(pairs(11, 0.5, 20.0), time_s).sigmas for time_s in (2.0, 4.0, 6.5, 20.0)]
+    assert sigmas == sorted(sigmas, reverse=True) and sigmas[0] > 1.2 * sigmas[-1]
 
 
 def test_more_images_a_second_do_not_make_a_window_more_certain():
