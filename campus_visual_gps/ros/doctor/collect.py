@@ -105,8 +105,10 @@ class _Collector:
         end_s = monotonic() + DISCOVERY_S
         while monotonic() < end_s and not any(map(self._options.is_wanted, self._graph.names())):
             self._spin(0.05)
-        # the other nodes and the endpoints of the localizer are announced in the same moments
-        self._spin_for(_LOOK_S)
+        # the other nodes, topics and services are announced in the same moments, on a loaded computer in some seconds
+        end_s, before = monotonic() + DISCOVERY_S, -1
+        while monotonic() < end_s and before != (before := self._graph.size()):
+            self._spin_for(_LOOK_S)
 
     def _read_nodes(self) -> None:
         snapshot, names = self._snapshot, self._graph.names()
@@ -139,13 +141,14 @@ class _Collector:
         for topic, kind in self._topics().items():
             self._observer.observe(topic, kind)
         nodes = [*([snapshot.localizer] if snapshot.localizer else []), *snapshot.filters, *snapshot.navsats]
-        tf = {
-            topic
+        # of a node in C++ only the publisher of /tf is seen: tf2's listener is a node of its own
+        prefixes = {
+            topic.rpartition("/")[0]
             for node in nodes
             for topic, _ in (*node.subscribed, *node.published)
             if topic.rpartition("/")[2] in ("tf", "tf_static")
         }
-        self._observer.observe_tf(tf or {"/tf", "/tf_static"})
+        self._observer.observe_tf(f"{prefix}/{name}" for prefix in prefixes or {""} for name in ("tf", "tf_static"))
 
     def _topics(self) -> dict[str, str]:
         """Topics to observe, with their types."""

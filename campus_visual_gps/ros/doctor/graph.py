@@ -42,6 +42,13 @@ class GraphReader:
         found = [full_name(name, space) for name, space in self._node.get_node_names_and_namespaces()]
         return sorted(name for name in found if name != own and not name.rpartition("/")[2].startswith("_"))
 
+    def size(self) -> int:
+        """How many nodes, and ends of topics and services, are known."""
+        node = self._node
+        topics, services = node.get_topic_names_and_types(), node.get_service_names_and_types()
+        ends = sum(node.count_publishers(topic) + node.count_subscribers(topic) for topic, _ in topics)
+        return len(node.get_node_names()) + ends + len(services)
+
     def describe(self, name: str) -> NodeInfo:
         """A node with its topics, parameters and state. What it does not answer stays unknown."""
         subscribed, published = self.topics(name)
@@ -79,7 +86,7 @@ class GraphReader:
             known = set(info.parameters or ())
             if known >= _FILTER_PARAMETERS:
                 filters.append(info)
-            elif known >= _NAVSAT_PARAMETERS:
+            elif known >= _NAVSAT_PARAMETERS or (info.parameters is None and _converts_fixes(info)):
                 navsats.append(info)
         return filters, navsats
 
@@ -137,6 +144,12 @@ class GraphReader:
             return future.result()
         finally:
             self._node.destroy_client(client)
+
+
+def _converts_fixes(info: NodeInfo) -> bool:
+    """Whether the topics of a node that does not answer are those of navsat_transform."""
+    both = info.subscribes(FIX_TYPE) and info.subscribes(ODOMETRY_TYPE)
+    return bool(both and info.publishes(ODOMETRY_TYPE))
 
 
 def endpoint(info: Any) -> str:
