@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -74,21 +74,13 @@ class GraphReader:
             found.append(tuple(sorted(pairs)))
         return found[0], found[1]
 
-    def fusion_nodes(self, names: Iterable[str]) -> tuple[list[NodeInfo], list[NodeInfo]]:
-        """The filters and the navsat_transforms of robot_localization among these nodes."""
-        filters, navsats = [], []
-        for name in names:
-            subscribed, published = self.topics(name)
-            types = {kind for _, kind in subscribed}
-            if not ({FIX_TYPE, ODOMETRY_TYPE} & types or any(kind == ODOMETRY_TYPE for _, kind in published)):
-                continue
-            info = self.describe(name)
-            known = set(info.parameters or ())
-            if known >= _FILTER_PARAMETERS:
-                filters.append(info)
-            elif known >= _NAVSAT_PARAMETERS or (info.parameters is None and _converts_fixes(info)):
-                navsats.append(info)
-        return filters, navsats
+    def fusion_node(self, name: str) -> NodeInfo | None:
+        """A node whose topics may be those of a filter or of navsat_transform; None for others."""
+        subscribed, published = self.topics(name)
+        types = {kind for _, kind in subscribed}
+        if {FIX_TYPE, ODOMETRY_TYPE} & types or any(kind == ODOMETRY_TYPE for _, kind in published):
+            return self.describe(name)
+        return None
 
     def publishers(self, topic: str, kind: str = "") -> tuple[str, ...]:
         """Full names of the nodes that publish on a topic, each publisher once; of one type, if it is given."""
@@ -146,10 +138,14 @@ class GraphReader:
             self._node.destroy_client(client)
 
 
-def _converts_fixes(info: NodeInfo) -> bool:
-    """Whether the topics of a node that does not answer are those of navsat_transform."""
-    both = info.subscribes(FIX_TYPE) and info.subscribes(ODOMETRY_TYPE)
-    return bool(both and info.publishes(ODOMETRY_TYPE))
+def is_filter(info: NodeInfo) -> bool:
+    """Whether a node is an ekf_node or ukf_node."""
+    return set(info.parameters or ()) >= _FILTER_PARAMETERS
+
+
+def is_navsat(info: NodeInfo) -> bool:
+    """Whether a node is a navsat_transform_node."""
+    return set(info.parameters or ()) >= _NAVSAT_PARAMETERS
 
 
 def endpoint(info: Any) -> str:
