@@ -74,8 +74,6 @@ def described():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_outputs_are_those_of_the_members_one_by_one(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members, batch, image = networks(backbone, shared_stages=3), images(2), image_spec(backbone)
     model = SiteModel(members, image)
     together = run(model, batch)
@@ -221,8 +219,6 @@ def test_weights_that_are_nan_give_outputs_that_are_not_finite():
 
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members = networks(backbone, shared_stages=3)
     extractor = make_reference([(1, members[0])], image_spec(backbone), CELLS).extractor
     model = SiteModel(members, image_spec(backbone), extractor)
@@ -234,8 +230,6 @@ def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_exported_it_takes_any_batch_and_gives_the_same_numbers(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members = networks(backbone, shared_stages=3)
     extractor = make_reference([(1, members[0])], image_spec(backbone), CELLS).extractor
     model = SiteModel(members, image_spec(backbone), extractor)
