@@ -31,7 +31,7 @@ def fold_batch_norms(backbone: nn.Module) -> nn.Module:
             ):
                 fused = _fused(conv, norm, norm.running_mean, norm.running_var)
                 # a batch norm of EfficientNet-Lite holds the activation
-                replaced |= {id(conv): fused, id(norm): getattr(norm, "act", nn.Identity())}
+                replaced |= {id(conv): fused, id(norm): deepcopy(getattr(norm, "act", nn.Identity()))}
     return deepcopy(backbone, replaced).eval()
 
 
