@@ -16,7 +16,7 @@ from collections import deque
 
 import numpy as np
 
-from campus_visual_gps.gnss.fix_pairs import VisualFix, offset_m
+from campus_visual_gps.gnss.fix_pairs import MIN_VISUAL_SIGMA_M, VisualFix, offset_m
 
 # So many fixes, of the last MAX_AGE_S; fewer than MIN_COUNT say nothing.
 MAX_COUNT, MIN_COUNT = 100, 10
@@ -48,5 +48,7 @@ class VisualAccuracy:
         self._fixes.append(fix)
         while self._fixes[0].stamp_s < fix.stamp_s - MAX_AGE_S:
             self._fixes.popleft()
-        enough = len(self._fixes) >= MIN_COUNT
-        self.sigma_m = float(np.median([own.axis_sigma_m for own in self._fixes])) if enough else None
+        if len(self._fixes) < MIN_COUNT:
+            self.sigma_m = None
+        else:
+            self.sigma_m = max(float(np.median([own.axis_sigma_m for own in self._fixes])), MIN_VISUAL_SIGMA_M)
