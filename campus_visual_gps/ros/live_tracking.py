@@ -19,7 +19,7 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.pipeline import Rejection
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, is_lost, is_measurement
+from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, is_lost
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -112,10 +112,11 @@ class LiveTracking:
 
     def image(self, image: StampedImage, estimate: PositionEstimate) -> TrackedEstimate:
         """The position at the time of an image. Raises EstimateError."""
-        probs = estimate.grid_probs if is_measurement(estimate.rejection_reason) else None
         start_s = perf_counter()
         with self._lock:
-            tracked = self._session.image(image.stamp_ns / NS_PER_S, probs, image.camera)
+            tracked = self._session.image(
+                image.stamp_ns / NS_PER_S, estimate.grid_probs, image.camera, estimate.rejection_reason
+            )
             latitude, longitude = map(float, self._frame.to_geodetic(tracked.mean_enu_m))
             self._contradicted_count += tracked.contradicted
             self.latest = latest = TrackedEstimate(
