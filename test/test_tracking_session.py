@@ -37,11 +37,11 @@ def along(own: TrackingSession, seconds):
 
 def test_what_comes_after_the_stamp_of_an_image_waits_for_the_next_one():
     at_once, live = session(), session()
-    drive(at_once, np.arange(1.0, 20.0, 0.1))
-    expected = along(at_once, np.arange(1.0, 20.0))
+    drive(at_once, np.arange(1.0, 8.0, 0.1))
+    expected = along(at_once, np.arange(1.0, 8.0))
     found = []
-    for second in np.arange(1.0, 20.0):
-        drive(live, np.arange(1.0, 20.0, 0.1)[round(10 * (second - 1.0)) :][:10])
+    for second in np.arange(1.0, 8.0):
+        drive(live, np.arange(1.0, 8.0, 0.1)[round(10 * (second - 1.0)) :][:10])
         found += along(live, [second])  # 0.9 s of later odometry are there
     for one, other in zip(expected, found, strict=True):
         assert np.array_equal(one.grid_probs, other.grid_probs)
@@ -49,19 +49,19 @@ def test_what_comes_after_the_stamp_of_an_image_waits_for_the_next_one():
 
 def test_odometry_aligns_itself_and_moves_the_belief_where_images_say_nothing():
     own = session()
-    drive(own, np.arange(1.0, 40.0, 0.1))
-    tracked = along(own, np.arange(1.0, 22.0, 2.0))[-1]
+    drive(own, np.arange(1.0, 44.0, 0.1))
+    tracked = along(own, np.arange(1.0, 38.0, 3.0))[-1]
     assert own.motion == ODOMETRY and tracked.heading_offset_rad is not None
     assert abs(tracked.heading_offset_rad) < 0.5
-    blind = own.image(31.0, UNIFORM)
-    assert error_m(blind, east_of_start(60.0)) < 10.0
+    blind = own.image(43.0, UNIFORM)
+    assert error_m(blind, east_of_start(84.0)) < 10.0
 
 
 def test_without_odometry_it_walks_at_random_and_what_was_driven_meanwhile_is_no_displacement():
     own = session()
     drive(own, np.arange(1.0, 16.0, 0.1))
-    along(own, np.arange(1.0, 16.0))
-    standing = [own.image(stamp_s, seen_at(east_of_start(28.0))) for stamp_s in np.arange(16.0, 40.0)]
+    along(own, [1.0, 8.0, 15.0])
+    standing = [own.image(stamp_s, seen_at(east_of_start(28.0))) for stamp_s in (20.0, 30.0, 39.0)]
     assert own.motion == RANDOM_WALK
     drive(own, np.arange(39.0, 41.0, 0.1))  # 46 m on
     back = own.image(40.9, UNIFORM)
@@ -72,11 +72,11 @@ def test_without_odometry_it_walks_at_random_and_what_was_driven_meanwhile_is_no
 def test_an_odometry_that_begins_anew_in_other_axes_is_aligned_again():
     own = session()
     drive(own, np.arange(1.0, 16.0, 0.1))
-    before = along(own, np.arange(1.0, 16.0))[-1]
+    before = along(own, [1.0, 8.0, 15.0])[-1]
     own.odometry(16.0, np.zeros(2), 1.5, None, "odom_after_restart")
     after = own.image(16.0, UNIFORM)
     assert own.odometry_faults == {"other_frame": 1}
-    assert after.heading_offset_rad is None or abs(after.heading_offset_rad - before.heading_offset_rad) > 1e-6
+    assert after.heading_offset_rad is None
     assert error_m(after, before.mean_enu_m) < 8.0
 
 
@@ -127,10 +127,10 @@ def test_stamps_that_jump_back_begin_anew_and_images_a_little_older_count_now():
 
 def test_the_memory_is_bounded_when_no_images_come():
     own = session()
-    for number in range(3 * MAX_SAMPLES):
+    for number in range(MAX_SAMPLES + 100):
         own.odometry(1.0 + 0.02 * number, np.array([0.01 * number, 0.0]))
     assert len(own._buffer._samples) == MAX_SAMPLES
-    assert np.isfinite(own.image(200.0, UNIFORM).mean_enu_m).all()
+    assert np.isfinite(own.image(50.0, UNIFORM).mean_enu_m).all()
 
 
 def test_an_unknown_mode_and_a_posterior_of_another_grid_are_errors():

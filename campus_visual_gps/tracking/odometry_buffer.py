@@ -13,7 +13,7 @@ from campus_visual_gps.estimation.correlated_errors import TIME_JUMP_S
 from campus_visual_gps.tracking.odometry import MAX_SPEED_MPS, MAX_STEP_M
 
 # More samples a second tell nothing more about a displacement from image to image.
-MIN_INTERVAL_S = 0.02
+MIN_INTERVAL_S = 0.015
 # Half a minute of samples; positions are absolute, so that what is lost at the old end is no displacement.
 MAX_SAMPLES = 1500
 
