@@ -86,6 +86,11 @@ class Tracker:
         self._images.clear()
         self._stamp_s: float | None = None
 
+    def forget_heading(self) -> None:
+        """The odometry's axes were turned: its yaw in east and north is unknown again, and the position stays."""
+        if np.isfinite(self._hypotheses.headings_rad).all():
+            self._hypotheses.restart_unknown()
+
     def move(
         self,
         stamp_s: float,
