@@ -23,10 +23,10 @@ FRAME = LocalFrame.at(31.262, 34.802)
 WEST, MIDDLE, EAST = np.array([-40.0, -20.0]), np.zeros(2), np.array([40.0, 20.0])
 POSTERIORS = [seen_at(WEST), seen_at(MIDDLE), seen_at(EAST), seen_at(WEST, EAST), np.full(len(CELLS), 1 / len(CELLS))]
 SEES_WEST, SEES_MIDDLE, SEES_EAST, SEES_WEST_OR_EAST, SEES_NOTHING = range(5)
-# from west to east in 40 s, of which the first 30 s have a clear image every 5 s
+# from west to east in 40 s, of which the first 30 s have a clear image every 3 s
 STEP_M = (EAST - WEST) / 40.0
-FIRST_ON_WAY, ON_WAY_S = len(POSTERIORS), range(0, 31, 5)
-POSTERIORS += [seen_at(WEST + second * STEP_M) for second in ON_WAY_S]
+FIRST_ON_WAY, ON_WAY_S = len(POSTERIORS), range(0, 31, 3)
+POSTERIORS += [seen_at(WEST + second * STEP_M, sigma_m=5.0) for second in ON_WAY_S]
 CALIBRATION = Calibration(5.0, tracking=TrackingCalibration(measurement_power=1.0, correlation_time_s=0.5))
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # every test plays its own bag: its stamps are far before those of the test before it, and the belief begins anew
@@ -160,13 +160,14 @@ def test_two_cameras_make_one_belief_and_their_fixes_one_topic(robot):
 
 def test_odometry_moves_the_belief_once_it_is_aligned_and_its_faults_are_counted(robot):
     start_s = robot.begin()
+    robot.see(SEES_WEST, start_s)
     for second in range(41):
         robot.drive_to(start_s + second, STEP_M[1] * second, -STEP_M[0] * second)  # its axes are turned by a quarter
-        if second in ON_WAY_S:
-            robot.see(FIRST_ON_WAY + ON_WAY_S.index(second), start_s + second + 0.01)
     robot.drive_to(start_s + 40.5, math.nan, 0.0)
     robot.drive_to(start_s + 39.0, 1.0, 1.0)
     robot.status(lambda found: found.get("odometry.stamp_not_newer") == "1", "odometry that is out of order")
+    for number, second in enumerate(ON_WAY_S, FIRST_ON_WAY):
+        robot.see(number, start_s + second + 0.01)
     tracked = robot.see(SEES_NOTHING, start_s + 40.01)
     assert np.linalg.norm(place(tracked) - EAST) < 10.0
     found = robot.status(lambda found: "heading_offset_deg" in found, "a heading")
