@@ -19,6 +19,7 @@ from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
     ImpossibleOver,
+    Sequences,
     Tta,
     TtaOriginalWeight,
     TtaViews,
@@ -115,12 +116,13 @@ def evaluate(
     tta_views: TtaViews = 5,
     tta_original_weight: TtaOriginalWeight = 2.0,
     impossible_over_m: ImpossibleOver = 20.0,
+    sequences: Sequences = False,
 ) -> None:
     """Evaluate a bundle on photos. Writes predictions.csv, report.json, report.md and plots."""
     from training.report.evaluation import evaluate as run
     from training.report.summary import summary_table
 
-    options = evaluation_options(covariance, tta or (), tta_views, tta_original_weight, impossible_over_m)
+    options = evaluation_options(covariance, tta or (), tta_views, tta_original_weight, impossible_over_m, sequences)
     summary = run(
         bundle,
         dataset_dir,
@@ -133,6 +135,8 @@ def evaluate(
         options=options,
     )
     console.print(summary_table(summary.metrics))
+    if summary.terminal:
+        console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")
 
 

@@ -26,15 +26,25 @@ ImpossibleOver = Annotated[
 ]
 
 
+Sequences = Annotated[
+    bool, typer.Option("--sequences", help="also track and smooth the photos of each session in time order")
+]
+
+
 def evaluation_options(
-    covariance: str | None, tta: Sequence[str], views: int, original_weight: float, impossible_over_m: float
+    covariance: str | None,
+    tta: Sequence[str],
+    views: int,
+    original_weight: float,
+    impossible_over_m: float,
+    sequences: bool = False,
 ) -> EvaluationOptions:
     """The options of `evaluate` as the command line gives them."""
     from training.evaluate.tta import TtaMode, TtaSettings
     from training.report.evaluation_options import EvaluationOptions
 
     modes = tuple(TtaSettings(cast(TtaMode, mode), views, original_weight) for mode in tta)
-    return EvaluationOptions(covariance, modes, impossible_over_m)
+    return EvaluationOptions(covariance, modes, impossible_over_m, sequences)
 
 
 def combine(
