@@ -47,6 +47,7 @@ class PositionEstimate:
             features of a bundle without a descriptor extractor.
         match_score: Of the reference photos near the position (retrieval.matching), NaN where retrieval is not used.
         indicators: What the gates look at.
+        grid_probs: (K,), the calibrated posterior over the cells of `Localizer.grid`; None for heads without a grid.
         modes: Possible positions by the grid, the most probable first; empty for heads without a grid.
         radius90_m: Radius of the circle about the mean that holds the truth with 90 %; NaN where not measured.
         radius95_m: Likewise with 95 %.
@@ -69,6 +70,7 @@ class PositionEstimate:
     descriptor: np.ndarray
     match_score: float
     indicators: QualityIndicators
+    grid_probs: np.ndarray | None
     modes: tuple[Mode, ...]
     radius90_m: float
     radius95_m: float
@@ -210,9 +212,8 @@ class Localizer:
         times: _Times,
     ) -> PositionEstimate:
         bundle, mean, cov = self.bundle, posterior.mean_enu_m[row], posterior.cov_enu_m2[row]
-        modes: tuple[Mode, ...] = ()
-        if self.grid is not None and posterior.grid_probs is not None:
-            modes = self.grid.modes(posterior.grid_probs[row])
+        grid_probs = None if posterior.grid_probs is None else posterior.grid_probs[row]
+        modes = () if self.grid is None or grid_probs is None else self.grid.modes(grid_probs)
         member_means = outputs.member_means_enu_m[row]
         indicators = QualityIndicators(
             ensemble_spread_m=float(ensemble_spread_m(member_means)),
@@ -241,6 +242,7 @@ class Localizer:
             descriptor=descriptors[row],
             match_score=float(posterior.match_score[row]),
             indicators=indicators,
+            grid_probs=grid_probs,
             modes=modes,
             radius90_m=float(posterior.radius90_m[row]),
             radius95_m=float(posterior.radius95_m[row]),

@@ -39,6 +39,7 @@ def estimate(mean=(10.0, -20.0), cov=((25.0, 3.0), (3.0, 16.0)), latitude=31.261
         "descriptor": np.zeros(4),
         "match_score": math.nan,
         "indicators": QualityIndicators(1.0, 5.0),
+        "grid_probs": None,
         "modes": (),
         "radius90_m": math.nan,
         "radius95_m": math.nan,

@@ -29,6 +29,7 @@ ESTIMATE = PositionEstimate(
     descriptor=np.zeros(4, np.float32),
     match_score=math.nan,
     indicators=QualityIndicators(ensemble_spread_m=1.5, sigma_m=4.5),
+    grid_probs=None,
     modes=(),
     radius90_m=math.nan,
     radius95_m=12.0,

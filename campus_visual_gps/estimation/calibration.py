@@ -10,6 +10,7 @@ import numpy as np
 from campus_visual_gps.errors import BundleError, ConfigError
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
+from campus_visual_gps.tracking.calibration import TrackingCalibration
 
 # Whatever a validation set says: no photo of a phone-labelled site is known to better than this.
 MIN_FLOOR_SIGMA_M = 1.0
@@ -100,6 +101,7 @@ class Calibration(CovarianceCalibration):
         retrieval_prior: What the reference photos add to the grid; None for nothing.
         covariance: Which covariance a fix gets, "calibrated" or "ensemble_spread"; the position is the same.
         correlation_time_s: Of the errors of consecutive images (correlated_errors.py); None where it was not measured.
+        tracking: Parameters of the tracker; None for its defaults.
         measured: The numbers that justify all of it.
     """
 
@@ -109,6 +111,7 @@ class Calibration(CovarianceCalibration):
     retrieval_prior: RetrievalPriorConfig | None = None
     covariance: str = CALIBRATED
     correlation_time_s: float | None = None
+    tracking: TrackingCalibration | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -128,10 +131,11 @@ class Calibration(CovarianceCalibration):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
         """What `dataclasses.asdict` gave. Raises BundleError, and TypeError for unknown keys."""
-        night, prior = data.get("night"), data.get("retrieval_prior")
+        night, prior, tracking = data.get("night"), data.get("retrieval_prior"), data.get("tracking")
         parsed = {
             "night": night and CovarianceCalibration(**night),
             "retrieval_prior": prior and RetrievalPriorConfig(**prior),
+            "tracking": None if tracking is None else TrackingCalibration.from_dict(tracking),
         }
         return cls(**data | parsed)
 

@@ -42,9 +42,9 @@ class LocationGrid:
         self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
         self.cell_m = float(cell_m)
         steps = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
-        self._columns, self._rows = np.round(steps).astype(int).T
-        self._raster = (self._rows.max() + 1, self._columns.max() + 1)
-        taken = set(zip(self._rows.tolist(), self._columns.tolist(), strict=True))
+        self.columns, self.rows = np.round(steps).astype(int).T
+        self.raster_shape = (int(self.rows.max()) + 1, int(self.columns.max()) + 1)
+        taken = set(zip(self.rows.tolist(), self.columns.tolist(), strict=True))
         if np.abs(steps - np.round(steps)).max() > 0.05 or len(taken) != len(steps):
             raise ValueError(f"the {len(steps)} cells do not lie on a raster of {cell_m} m")
 
@@ -57,10 +57,10 @@ class LocationGrid:
             return ()
         order = np.argsort(-grid_probs, kind="stable")
         region = order[: int(np.searchsorted(np.cumsum(grid_probs[order]), REGION_MASS)) + 1]
-        raster = np.zeros(self._raster, dtype=np.uint8)
-        raster[self._rows[region], self._columns[region]] = 1
+        raster = np.zeros(self.raster_shape, dtype=np.uint8)
+        raster[self.rows[region], self.columns[region]] = 1
         count, labels = cv2.connectedComponents(raster, connectivity=8)
-        label_of = labels[self._rows[region], self._columns[region]]
+        label_of = labels[self.rows[region], self.columns[region]]
         masses = np.bincount(label_of, weights=grid_probs[region], minlength=count)
         heavy = [label for label in np.argsort(-masses) if masses[label] >= MIN_MODE_MASS]
         found = [self._mode(grid_probs, region[label_of == label]) for label in heavy or [np.argmax(masses)]]

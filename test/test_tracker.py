@@ -1,0 +1,65 @@
+"""The tracker's belief stays a probability, follows a walk, and takes nothing from an image that says nothing."""
+
+import numpy as np
+import pytest
+from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
+
+from campus_visual_gps.errors import ConfigError, EstimateError
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.tracker import Tracker
+
+
+def new_tracker(**overrides):
+    return Tracker(GRID, TrackingCalibration(**overrides))
+
+
+def test_a_uniform_posterior_changes_nothing():
+    tracker = new_tracker()
+    tracker.update(0.0, seen_at((30.0, 30.0)))
+    before = tracker.estimate(3.0)
+    after = tracker.update(3.0, UNIFORM)
+    assert np.allclose(before.grid_probs, after.grid_probs, atol=2e-3)
+    assert after.lost_probability == pytest.approx(before.lost_probability)
+    assert not after.contradicted
+
+
+def test_silence_forgets_where_the_camera_was_evenly():
+    tracker = new_tracker()
+    tracker.update(0.0, seen_at((30.0, 30.0)))
+    assert np.allclose(tracker.estimate(1e6).grid_probs, UNIFORM)
+
+
+def test_an_ambiguous_image_is_resolved_by_the_walk_before_it():
+    tracker = new_tracker(correlation_time_s=2.0, measurement_power=1.0)
+    for second in range(0, 30, 3):
+        tracker.update(second, seen_at((10.0 + second, 30.0)))
+    position = tracker.update(30.0, seen_at((40.0, 30.0), (100.0, 30.0)))
+    assert error_m(position, (40.0, 30.0)) < 10.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_a_bad_posterior_is_one_error_and_leaves_the_belief_as_it_was(bad):
+    tracker = new_tracker()
+    before = tracker.update(0.0, seen_at((30.0, 30.0)))
+    probs = UNIFORM.copy()
+    probs[3] = bad
+    with pytest.raises(EstimateError, match="posterior"):
+        tracker.update(0.0, probs)
+    with pytest.raises(EstimateError, match="288 cells"):
+        tracker.update(0.0, UNIFORM[:-1])
+    assert np.allclose(tracker.estimate(0.0).grid_probs, before.grid_probs)
+
+
+def test_a_clock_that_jumps_back_begins_anew():
+    tracker = new_tracker()
+    tracker.update(1000.0, seen_at((30.0, 30.0)))
+    assert error_m(tracker.update(5.0, seen_at((100.0, 10.0))), (100.0, 10.0)) < 10.0
+
+
+def test_nobody_is_where_the_mask_says_that_nobody_can_be():
+    wall = np.abs(CENTRES[:, 0] - 60.0) < 6.0
+    tracker = Tracker(GRID, TrackingCalibration(), reachable=~wall)
+    tracker.update(0.0, seen_at((60.0, 30.0)))
+    assert tracker.estimate(10.0).grid_probs[wall].sum() == 0.0
+    with pytest.raises(ConfigError, match="no cell"):
+        Tracker(GRID, TrackingCalibration(), reachable=np.zeros(len(GRID), bool))
