@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from campus_visual_gps.tracking.smoother import smooth
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.smoother import smooth
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
 from training.metrics.sequences import split_sequences
 
