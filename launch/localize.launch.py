@@ -16,6 +16,9 @@ PACKAGE = "campus_visual_gps"
 # Short, because a filter has no fix meanwhile; long enough for a node that cannot start not to take a core.
 RESPAWN_DELAY_S = 0.5
 
+# Node parameters that an argument sets where it is given.
+_GIVEN = ("gps_topic", "device", "max_rate_hz", "tracking", "odometry_topic", "image_topics")
+
 ARGUMENTS = (
     DeclareLaunchArgument("model_dir", description="Directory of the model bundle."),
     DeclareLaunchArgument(
@@ -23,12 +26,19 @@ ARGUMENTS = (
         default_value=PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "localizer.yaml"]),
         description="Node parameters. The launch arguments override it, also with their default values: model_dir, "
         "image_transport, output, camera_frame, gps_frame, map_frame, use_sim_time and autostart in it have no effect; "
-        "device, max_rate_hz, gps_topic, base_frame and world_frame have none where an argument sets them.",
+        "device, max_rate_hz, gps_topic, image_topics, tracking, odometry_topic, base_frame and world_frame have none "
+        "where an argument sets them.",
     ),
     DeclareLaunchArgument(
         "image_topic",
         default_value="image",
         description="Topic of the raw images; for compressed images without the suffix /compressed.",
+    ),
+    DeclareLaunchArgument(
+        "image_topics",
+        default_value="",
+        description="Topics of several cameras in the place of image_topic, 'front/image left/image'; empty: as "
+        "params_file.",
     ),
     DeclareLaunchArgument(
         "image_transport", default_value="raw", choices=["raw", "compressed"], description="Transport of the images."
@@ -45,6 +55,17 @@ ARGUMENTS = (
     ),
     DeclareLaunchArgument(
         "max_rate_hz", default_value="", description="Maximum rate of the fixes in Hz; empty: as params_file."
+    ),
+    DeclareLaunchArgument(
+        "tracking",
+        default_value="",
+        choices=["", "off", "random_walk", "odometry"],
+        description="Joins images over time, by random walk or odometry (docs/tracking.md); empty: as params_file.",
+    ),
+    DeclareLaunchArgument(
+        "odometry_topic",
+        default_value="",
+        description="nav_msgs/Odometry for tracking:=odometry; empty: as params_file.",
     ),
     DeclareLaunchArgument("device", default_value="", description="auto, cpu, cuda or cuda:N; empty: as params_file."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and its topics."),
@@ -146,8 +167,10 @@ def fixed_parameters() -> dict[str, ParameterValue]:
 
 def given_parameters(context: LaunchContext) -> dict[str, ParameterValue]:
     """The node parameters that only an argument that is given sets. Raises RuntimeError."""
-    text = {name: argument(context, name) for name in ("gps_topic", "device", "max_rate_hz")}
-    values: dict[str, str | float] = {name: value for name, value in text.items() if value}
+    text = {name: argument(context, name) for name in _GIVEN}
+    values: dict[str, str | float | list[str]] = {name: value for name, value in text.items() if value}
+    if text["image_topics"]:
+        values["image_topics"] = text["image_topics"].replace(",", " ").split()
     if text["max_rate_hz"]:
         values["max_rate_hz"] = numbers("max_rate_hz", text["max_rate_hz"], 1, "a number such as 2.0")[0]
     is_fused = argument(context, "use_fusion") == "true"
@@ -155,7 +178,8 @@ def given_parameters(context: LaunchContext) -> dict[str, ParameterValue]:
         values["base_frame"] = argument(context, "base_frame")
     if is_fused:
         values["world_frame"] = argument(context, "map_frame")
-    return {name: ParameterValue(value, value_type=type(value)) for name, value in values.items()}
+    types = {name: list[str] if isinstance(value, list) else type(value) for name, value in values.items()}
+    return {name: ParameterValue(value, value_type=types[name]) for name, value in values.items()}
 
 
 def fusion() -> IncludeLaunchDescription:

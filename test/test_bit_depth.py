@@ -178,4 +178,4 @@ def test_the_node_keeps_the_depth_of_its_stream():
         pipeline(StampedImage(message_of(in_bits(12, exposure)), 1, 0.0))
     bright, dim = (call.args[0].mean() for call in localizer.localize.call_args_list)
     assert dim == pytest.approx(0.1 * bright, abs=1.0)
-    assert pipeline.bit_depths.known() == {"mono16": 12}
+    assert pipeline.bit_depths() == {"mono16": 12}

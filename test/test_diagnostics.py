@@ -133,7 +133,7 @@ def test_overwritten_and_stale_images_are_counted():
     statistics = NodeStatistics("/image")
     fix(statistics)
     statistics.record_overwritten()
-    statistics.record_stale()
+    statistics.record_unpublished(DropRule.BEFORE_TIME_JUMP)
     values = statistics.report().values
     assert (values["overwritten"], values["dropped.before_time_jump"]) == (1, 1)
 

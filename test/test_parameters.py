@@ -91,7 +91,8 @@ def test_the_parameter_file_lists_the_default_of_every_parameter_that_the_launch
         *("model_dir", "image_transport", "camera_frame", "gps_frame", "map_frame", "autostart")
     }
     assert list(listed) == list(defaults)
-    for name, value in defaults.items():
+    for name, default in defaults.items():
+        value = list(default) if isinstance(default, tuple) else default
         assert type(listed[name]) is type(value)
         assert listed[name] == value or (math.isnan(value) and math.isnan(listed[name])), name
 
@@ -131,7 +132,7 @@ def test_descriptors_carry_description_range_and_constraints():
     from campus_visual_gps.ros.declared_parameters import descriptor
 
     rate, altitude = descriptor(PARAMETERS["max_rate_hz"]), descriptor(PARAMETERS["altitude_m"])
-    assert rate.description == "Maximum rate of the fixes, by the images' stamps; 0: no limit. Unit: Hz."
+    assert rate.description == "Maximum rate per camera, by stamps; 0: no limit. Unit: Hz."
     assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (0.0, 1000.0)
     # a range of ROS would reject NaN
     assert list(altitude.floating_point_range) == []

@@ -32,6 +32,7 @@ class RejectionReason(str, Enum):
     BAD_ESTIMATE = "bad_estimate"
     OUT_OF_MEMORY = "out_of_memory"
     INTERNAL_ERROR = "internal_error"
+    CONTRADICTS_TRACK = "contradicts_track"
 
     def __str__(self) -> str:
         return self.value

@@ -1,6 +1,7 @@
 """The fixes for filters: the visual fixes with what the correlation of their errors calls for.
 
 `visual_gps/fix` and, with output fallback, `fix` carry them; `visual_gps/pose` has the covariance of the single image.
+`visual_gps/tracked_fix` obeys the same rule, and `visual_gps/tracked_pose` has the covariance of the tracking.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from campus_visual_gps.ros.stamps import stamp_to_ns
 
 
 class CorrelatedFixes:
-    """Of one active node. The two topics have states of their own, because a filter at `fix` has not got every fix.
+    """Of one active node. The topics have states of their own, because a filter at `fix` has not got every fix.
 
     Args:
         mode: The parameter correlated_errors.
@@ -33,6 +34,7 @@ class CorrelatedFixes:
         self._is_measured = correlation_time_s is not None
         time_s = DEFAULT_CORRELATION_TIME_S if correlation_time_s is None else correlation_time_s
         self._visual_fix, self._fix = ErrorDecorrelator(mode, time_s), ErrorDecorrelator(mode, time_s)
+        self._tracked_fix = ErrorDecorrelator(mode, time_s)
         if mode != IGNORE and not self._is_measured:
             log(
                 f"the bundle has no correlation_time_s: {time_s:g} s are assumed for the correlation of errors "
@@ -46,6 +48,10 @@ class CorrelatedFixes:
     def on_fix(self, fix: NavSatFix) -> NavSatFix | None:
         """Likewise `fix`, for a visual fix that passes to it."""
         return _for_filter(fix, self._fix)
+
+    def on_tracked_fix(self, fix: NavSatFix) -> NavSatFix | None:
+        """Likewise `visual_gps/tracked_fix`."""
+        return _for_filter(fix, self._tracked_fix)
 
     def values(self) -> dict[str, object]:
         """Key-value pairs for the diagnostics."""

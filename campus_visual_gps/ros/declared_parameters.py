@@ -67,7 +67,8 @@ class DeclaredParameters:
         return sorted(name for name in given if name not in self.names and not name.startswith(FOREIGN_PARAMETERS))
 
     def _declare(self, declared: Field) -> None:
-        name, default, described = declared.name, declared.default, descriptor(declared)
+        name, described = declared.name, descriptor(declared)
+        default = list(declared.default) if isinstance(declared.default, tuple) else declared.default
         try:
             self._node.declare_parameter(name, default, described)
         except ParameterException as error:

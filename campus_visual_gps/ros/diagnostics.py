@@ -80,7 +80,7 @@ class NodeStatistics:
         self._last_image_s: float | None = None
         self._last_age_s = 0.0
         self._last_drop: DropRule | None = None
-        self._repeat_count = 0
+        self._repeat_counts: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._rejections: Counter[str] = Counter()
         self._times: deque[StageTimes] = deque(maxlen=TIMED_FIXES)
@@ -106,15 +106,15 @@ class NodeStatistics:
         with self._lock:
             self._counts["overwritten"] += 1
 
-    def record_stale(self) -> None:
-        """A result belongs to an image from before a jump back in time, and was dropped."""
+    def record_unpublished(self, rule: DropRule) -> None:
+        """A result was dropped: BEFORE_TIME_JUMP, or BEHIND_OTHER_CAMERA for a fix older than the last published."""
         with self._lock:
-            self._counts[f"dropped.{DropRule.BEFORE_TIME_JUMP.value}"] += 1
+            self._counts[f"dropped.{rule.value}"] += 1
 
-    def record_repeat(self, repeat_count: int) -> None:
-        """An image was identical to the `repeat_count` images before it; 0 for an image that differs."""
+    def record_repeat(self, repeat_count: int, camera: str = "") -> None:
+        """An image was identical to the `repeat_count` of its camera before it; 0 for an image that differs."""
         with self._lock:
-            self._repeat_count = repeat_count
+            self._repeat_counts[camera] = repeat_count
 
     def record_fix(self, times: StageTimes, values: Mapping[str, object]) -> None:
         """A fix was published; `values` are the key-value pairs that describe it."""
@@ -139,9 +139,10 @@ class NodeStatistics:
             new = self._counts - self._reported
             self._reported = self._counts.copy()
             level, message = self._judgement = self._judge(new)
-            if level == OK and self._repeat_count >= MAX_REPEATED_IMAGES:
+            repeat_count = max(self._repeat_counts.values(), default=0)
+            if level == OK and repeat_count >= MAX_REPEATED_IMAGES:
                 level = WARN
-                message = f"the camera is frozen or covered: the last {self._repeat_count + 1} images are identical"
+                message = f"the camera is frozen or covered: the last {repeat_count + 1} images are identical"
             if idle_s > NO_IMAGE_S:
                 level, message = STALE, f"no image on {self.image_topic} for {idle_s:.1f} s"
             elapsed_s, self._reported_s = now_s - self._reported_s, now_s
@@ -149,7 +150,7 @@ class NodeStatistics:
                 "image_rate_hz": new["images"] / elapsed_s if elapsed_s > 0.0 else 0.0,
                 "image_age_s": self._last_age_s,
                 "image_silence_s": idle_s,
-                "repeated_images": self._repeat_count,
+                "repeated_images": repeat_count,
                 "processor_ratio": self._processor_ratio(elapsed_s),
             }
             return DiagnosticReport(level, message, {**self._values(), **arrivals})

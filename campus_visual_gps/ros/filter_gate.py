@@ -73,9 +73,9 @@ class FilterGate:
         self._filter_gids: set[bytes] = set()
         self._subscribed_s = float("-inf")
 
-    def watch(self, source: str, frame_id: str) -> None:
+    def watch(self, source: str, frame_id: str, topic: str = "") -> None:
         """Look for a frame before its first fix."""
-        self._monitor.watch(source, frame_id)
+        self._monitor.watch(source, frame_id, topic)
 
     def passes(self, source: str, frame_id: str) -> bool:
         """Whether a fix in this frame may go to the filter now; logs when that begins and ends."""

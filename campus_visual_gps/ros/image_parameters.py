@@ -12,7 +12,9 @@ AUTO, RELIABLE, BEST_EFFORT = "auto", "reliable", "best_effort"
 _NETWORKS = ParameterGroup(
     "Device (`auto`, `cpu`, `cuda`, `cuda:N`) and arithmetic (`auto`, `fp32`, `bf16`, `fp16`) of the networks"
 )
-_IMAGES = ParameterGroup("Images: transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)")
+_IMAGES = ParameterGroup(
+    "Images: topics, transport (`raw`, `compressed`), reliability (`auto`, `reliable`, `best_effort`)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,18 @@ class ImageParameters:
     )
     num_threads: int = parameter(
         0,
-        "Threads of a CPU for the networks; 0: one, or more where they are measured to pay.",
+        "CPU threads; 0: one, or more where measured to pay.",
         limits=(0, 1024),
         comment="More threads than one wait for each other when other processes use the cores: with 0 the node goes "
         "back to one while that is so. OpenCV and numpy always run on one.",
+    )
+    image_topics: tuple[str, ...] = parameter(
+        ("image",),
+        "Topics of the images, one for each camera.",
+        required=True,
+        group=_IMAGES,
+        comment="For compressed images without the suffix /compressed. Tracking joins the images of several cameras; "
+        "max_rate_hz holds for each, and each needs a frame_id of its own.",
     )
     image_transport: str = parameter(
         RAW,
@@ -56,7 +66,7 @@ class ImageParameters:
     )
     max_rate_hz: float = parameter(
         2.0,
-        "Maximum rate of the fixes, by the images' stamps; 0: no limit.",
+        "Maximum rate per camera, by stamps; 0: no limit.",
         unit="Hz",
         limits=(0.0, 1000.0),
         comment="More fixes tell a filter hardly more, because the errors of consecutive images are correlated (see "

@@ -1,7 +1,8 @@
 """How images pass through the node, without ROS: a filter of stamps, a buffer of one image, and the worker thread.
 
-The executor's thread filters images and puts them into the buffer; one worker thread takes the newest. Services and
-transitions are therefore answered during inference, and a slow model never builds up a queue of old images.
+The executor's thread filters images and puts them into the buffer; one worker thread takes the newest of each camera.
+Services and transitions are therefore answered during inference, and a slow model never builds up a queue of old
+images.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class DropRule(str, Enum):
     TOO_OLD = "too_old"
     FROM_FUTURE = "from_future"
     BEFORE_TIME_JUMP = "before_time_jump"
+    BEHIND_OTHER_CAMERA = "behind_other_camera"
 
     def __str__(self) -> str:
         return str(self.value)
@@ -36,14 +38,15 @@ class DropRule(str, Enum):
 class StampedImage(NamedTuple):
     """An accepted image message.
 
-    `stamp_ns` is the message's stamp, `received_s` its arrival on the monotonic clock, and `epoch` counts the jumps
-    back in time before it.
+    `stamp_ns` is the message's stamp, `received_s` its arrival on the monotonic clock, `epoch` counts the jumps back in
+    time before it, and `camera` is the topic that it came on.
     """
 
     message: Any
     stamp_ns: int
     received_s: float
     epoch: int = 0
+    camera: str = ""
 
 
 class StampFilter:
@@ -98,11 +101,11 @@ class StampFilter:
 
 
 class LatestImageBuffer:
-    """A buffer that holds only the newest image. Thread-safe."""
+    """A buffer that holds only the newest image of each camera. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._image: StampedImage | None = None
+        self._images: dict[str, StampedImage] = {}
         self._closed = False
 
     def put(self, image: StampedImage) -> bool:
@@ -110,22 +113,29 @@ class LatestImageBuffer:
         with self._changed:
             if self._closed:
                 return False
-            overwritten = self._image is not None
-            self._image = image
+            overwritten = image.camera in self._images
+            self._images[image.camera] = image
             self._changed.notify()
         return overwritten
 
     def take(self) -> StampedImage | None:
-        """Wait for an image and remove it; None once the buffer is closed."""
+        """Wait for an image and remove it; None once the buffer is closed. The oldest of several cameras comes first.
+
+        So no camera waits for ever, and the images of all go on in the order of their stamps as far as they are there.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._image is not None)
-            image, self._image = self._image, None
-            return None if self._closed else image
+            self._changed.wait_for(lambda: self._closed or bool(self._images))
+            if self._closed:
+                return None
+            # an image from before a jump back in time goes first, and its result is dropped
+            first = min(self._images.values(), key=lambda image: (image.epoch, image.stamp_ns))
+            return self._images.pop(first.camera)
 
     def close(self) -> None:
         """Discard the image and let `take` return None."""
         with self._changed:
-            self._closed, self._image = True, None
+            self._closed = True
+            self._images.clear()
             self._changed.notify_all()
 
 

@@ -54,10 +54,12 @@ LOG_AGAIN_S = 60.0
 LOSS_REPORTS = 10
 
 
-def image_topic(node: Node, settings: NodeParameters) -> str:
-    """The images' topic after remapping, named as by image_transport: remapping `image` moves both transports."""
-    base = node.resolve_topic_name("image")
-    return node.resolve_topic_name(base + SUFFIX) if settings.image_transport == COMPRESSED else base
+def image_topics(node: Node, settings: NodeParameters) -> tuple[str, ...]:
+    """The images' topics after remapping, named as by image_transport: remapping `image` moves both transports."""
+    bases = [node.resolve_topic_name(topic) for topic in settings.image_topics]
+    if settings.image_transport == COMPRESSED:
+        bases = [node.resolve_topic_name(base + SUFFIX) for base in bases]
+    return tuple(dict.fromkeys(bases))
 
 
 class ImageSubscription:
@@ -66,6 +68,7 @@ class ImageSubscription:
     Args:
         node: The node. All its callbacks run on the executor's thread.
         settings: Its parameters.
+        topic: The topic's name after remapping.
         on_image: Called with every image. It must not hold the model, since rclpy may hold it after `close`.
 
     Attributes:
@@ -73,8 +76,14 @@ class ImageSubscription:
         received: Number of images that arrived.
     """
 
-    def __init__(self, node: Node, settings: NodeParameters, on_image: Callable[[Image | CompressedImage], None]):
-        self.topic = image_topic(node, settings)
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeParameters,
+        topic: str,
+        on_image: Callable[[Image | CompressedImage], None],
+    ):
+        self.topic = topic
         self._node, self._on_image = node, on_image
         compressed = settings.image_transport == COMPRESSED
         self._message, self._type = (CompressedImage, COMPRESSED_TYPE) if compressed else (Image, RAW_TYPE)
@@ -95,6 +104,11 @@ class ImageSubscription:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer: Timer | None = node.create_timer(CHECK_PERIOD_S, self.check, clock=steady)
 
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last image, or since subscribing."""
+        return monotonic() - self._last_s
+
     def close(self) -> None:
         """Unsubscribe."""
         if self._timer is not None:
@@ -111,7 +125,7 @@ class ImageSubscription:
         if self._decided_by == BY_PUBLISHERS and wanted != self._reliability():
             self._node.get_logger().info(f"subscribing to {self.topic} as {wanted}, as its publishers offer")
             self._subscribe(wanted)
-        if monotonic() - self._last_s > NO_IMAGE_S:
+        if self.silence_s > NO_IMAGE_S:
             self._warn(self.state().silence_cause())
 
     def complete(self, report: DiagnosticReport) -> DiagnosticReport:

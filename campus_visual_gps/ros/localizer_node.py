@@ -37,6 +37,7 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.publishers import FIX_TOPIC, FixPublishers
 from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.receiver_passthrough import ReceiverPassthrough
+from campus_visual_gps.ros.relocalize import Relocalizer
 from campus_visual_gps.ros.responsive_lifecycle import ACTIVATE, CONFIGURE, ResponsiveLifecycleNode
 from campus_visual_gps.ros.spin import spin
 
@@ -69,8 +70,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         self._active: ActiveSession | None = None
         self._retired_worker: Worker | None = None
         self._loader = ModelLoader(self.get_logger())
-        self._error = ""
-        self._last_message = ""
+        self._error = self._last_message = ""
         self._enabled = True
         qos = QosOverrides(self).publisher(DIAGNOSTICS_TOPIC, 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, **qos)
@@ -80,6 +80,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         # steady time: the node starts and publishes diagnostics also while a simulated clock stands still
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._bond = Bond(self, self._steady)
+        Relocalizer(self, self._steady, lambda: self._active)
         self._passthrough = ReceiverPassthrough(self, self._steady, self._why_no_visual)
         self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
         self._start_timer = self.create_timer(0.0, self._start, clock=self._steady)
@@ -190,7 +191,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
             self, settings, publishers, localizer, self._enabled, self._out_of_memory.trigger
         )
         active.subscribe(self._on_image)
-        self.get_logger().info(f"active: {active.image_topic} -> {self.resolve_topic_name(FIX_TOPIC)}")
+        self.get_logger().info(f"active: {active.image_topics} -> {self.resolve_topic_name(FIX_TOPIC)}")
         if not settings.autostart and not self._bond.form():  # so there is a manager
             self.get_logger().info("no bond: the package bond is not installed; nav2's manager needs bond_timeout: 0.0")
 
@@ -220,9 +221,9 @@ class LocalizerNode(ResponsiveLifecycleNode):
 
     # Callbacks
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, topic: str, message: Image | CompressedImage) -> None:
         if self._active is not None:
-            self._active.on_image(message)
+            self._active.on_image(topic, message)
 
     def _on_set_parameters(self, parameters) -> SetParametersResult:
         declared = self._declared

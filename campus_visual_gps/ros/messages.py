@@ -11,18 +11,19 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.ros.diagnostics import DiagnosticReport
+from campus_visual_gps.ros.stamps import NS_PER_S
 
 if TYPE_CHECKING:
-    from builtin_interfaces.msg import Time
-
     from campus_visual_gps.geodesy import LocalFrame
     from campus_visual_gps.localizer import PositionEstimate
+    from campus_visual_gps.ros.live_tracking import TrackedEstimate
 
 # An EKF jumps to a fix with a smaller standard deviation; no single image is that accurate.
 MIN_SIGMA_M = 0.1
@@ -33,7 +34,13 @@ UNKNOWN_ORIENTATION_VAR_RAD2 = math.pi**2
 REJECTED_SIGMA_M = 1000.0
 
 
-def to_navsatfix(estimate: PositionEstimate, stamp: Time, frame_id: str) -> NavSatFix:
+def to_stamp(stamp_ns: int) -> Time:
+    """builtin_interfaces/Time of nanoseconds since the epoch."""
+    seconds, nanoseconds = divmod(stamp_ns, NS_PER_S)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def to_navsatfix(estimate: PositionEstimate | TrackedEstimate, stamp: Time, frame_id: str) -> NavSatFix:
     """NavSatFix with STATUS_FIX and COVARIANCE_TYPE_KNOWN; the covariance is east, north, up in square metres.
 
     Raises:
@@ -60,7 +67,7 @@ def to_rejected_fix(frame: LocalFrame, altitude_m: float, stamp: Time, frame_id:
     return fix
 
 
-def to_pose(estimate: PositionEstimate, stamp: Time, map_frame: str) -> PoseWithCovarianceStamped:
+def to_pose(estimate: PositionEstimate | TrackedEstimate, stamp: Time, map_frame: str) -> PoseWithCovarianceStamped:
     """Pose in `map_frame`: x east, y north, origin at the bundle's reference point, z = 0.
 
     The orientation is unknown: identity with variance UNKNOWN_ORIENTATION_VAR_RAD2.
@@ -81,7 +88,7 @@ def to_pose(estimate: PositionEstimate, stamp: Time, map_frame: str) -> PoseWith
     return pose
 
 
-def position_covariance_enu_m2(estimate: PositionEstimate) -> np.ndarray:
+def position_covariance_enu_m2(estimate: PositionEstimate | TrackedEstimate) -> np.ndarray:
     """Covariance (3, 3), east, north, up, square metres, with zero cross terms to up.
 
     Raises:

@@ -91,6 +91,8 @@ def checked(declared: Field, value: Any) -> Any:
     """
     name, spec = declared.name, spec_of(declared)
     expected: type = type(declared.default)
+    if expected is tuple:
+        return _checked_names(name, spec, value)
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
@@ -102,6 +104,18 @@ def checked(declared: Field, value: Any) -> Any:
     if spec.limits is not None:
         _check_limits(name, spec.limits, spec.allows_nan, value)
     return value
+
+
+def _checked_names(name: str, spec: ParameterSpec, value: Any) -> tuple[str, ...]:
+    """A list of different names that are not empty; empty names stand for none, because ROS has no empty list."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"parameter {name}: expected a list of strings, got {value!r}")
+    names = tuple(item for item in value if item)
+    if spec.required and not names:
+        raise ConfigError(f"parameter {name}: expected a value, got an empty list")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"parameter {name}: expected different names, got {', '.join(names)}")
+    return names
 
 
 def _check_limits(name: str, limits: tuple[float, float], allows_nan: bool, value: Any) -> None:

@@ -16,6 +16,7 @@ from campus_visual_gps.gnss.health import MonitorSettings
 from campus_visual_gps.ros.gate_parameters import GateParameters
 from campus_visual_gps.ros.image_parameters import ImageParameters
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
+from campus_visual_gps.ros.tracking_parameters import TrackingParameters
 
 VISUAL, FALLBACK = "visual", "fallback"
 CPU, INACTIVE = "cpu", "inactive"
@@ -127,7 +128,7 @@ class _Parameters(ImageParameters):
     )
     on_out_of_memory: str = parameter(
         CPU,
-        "Without free GPU memory: cpu moves the model there, inactive stops the node.",
+        "GPU memory full: cpu moves the model there, inactive stops.",
         choices=(CPU, INACTIVE),
     )
     output: str = parameter(
@@ -237,7 +238,7 @@ class _Parameters(ImageParameters):
 
 
 @dataclass(frozen=True)
-class NodeParameters(GateParameters, _Parameters):
+class NodeParameters(GateParameters, TrackingParameters, _Parameters):
     """The parameters of the node `visual_gps`, read when it is configured; those of the fallback also at its start.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -82,8 +83,12 @@ class Pipeline:
     def __init__(self, localizer: Localizer, altitude_m: float = math.nan):
         self.localizer = localizer
         self._altitude_m = altitude_m
-        self._repeats = RepeatCounter()
-        self.bit_depths = BitDepthTracker()
+        self._repeats: defaultdict[str, RepeatCounter] = defaultdict(RepeatCounter)
+        self._bit_depths: defaultdict[str, BitDepthTracker] = defaultdict(BitDepthTracker)
+
+    def bit_depths(self) -> dict[str, int]:
+        """Bit depth of every encoding with 16-bit samples whose depth is established; of several cameras the last."""
+        return {key: depth for tracker in list(self._bit_depths.values()) for key, depth in tracker.known().items()}
 
     def move_to_cpu(self) -> None:
         """Continue with the same model on the CPU."""
@@ -93,9 +98,9 @@ class Pipeline:
         """Process one image. Never raises: an image that causes an error gives a rejection."""
         start = decoded = perf_counter()
         try:
-            rgb = to_rgb(image.message, self.bit_depths)
+            rgb = to_rgb(image.message, self._bit_depths[image.camera])
             decoded = perf_counter()
-            estimate = self.localizer.localize(rgb, repeat_count=self._repeats.count(rgb))
+            estimate = self.localizer.localize(rgb, repeat_count=self._repeats[image.camera].count(rgb))
         except ImageError as error:
             rejection = Rejection(RejectionReason.BAD_IMAGE, str(error), unusable=True)
         except VisualGpsError as error:

@@ -18,11 +18,13 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.qos import QosOverrides
 from campus_visual_gps.ros.receiver_passthrough import ReceiverPassthrough
 from campus_visual_gps.ros.tf_check import CAMERA
+from campus_visual_gps.ros.tracked_publishers import TrackedPublishers
 from campus_visual_gps.ros.transform_tree import tf_name
 
 if TYPE_CHECKING:
     from campus_visual_gps.bundle import Altitude, Bundle
     from campus_visual_gps.localizer import PositionEstimate
+    from campus_visual_gps.ros.live_tracking import TrackedEstimate
 
 FIX_TOPIC, POSE_TOPIC = "visual_gps/fix", "visual_gps/pose"
 
@@ -41,6 +43,7 @@ class FixPublishers:
             self._poses = node.create_lifecycle_publisher(
                 PoseWithCovarianceStamped, POSE_TOPIC, **qos.publisher(POSE_TOPIC, 10)
             )
+        self.tracked = TrackedPublishers(node, settings)
         self._gate: FilterGate | None = None
 
     def open(self) -> None:
@@ -65,6 +68,7 @@ class FixPublishers:
         for publisher in (self._fixes, self._poses):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
+        self.tracked.destroy()
 
     def publish(self, estimate: PositionEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes) -> None:
         """Publish fix and pose. `frame_id` is the image's, `correlated` makes of the fix what a filter gets.
@@ -74,14 +78,23 @@ class FixPublishers:
         """
         fix = messages.to_navsatfix(estimate, stamp, self._frame_id(frame_id))
         pose = messages.to_pose(estimate, stamp, self._settings.map_frame)
-        gate = self._gate
-        # with output fallback the filter takes the topic fix, and this one shows what the camera says
-        passes = self._passthrough.gate is not None or gate is None or gate.passes(CAMERA, fix.header.frame_id)
-        if passes and (published := correlated.on_visual_fix(fix)) is not None:
+        if self._passes(fix.header.frame_id) and (published := correlated.on_visual_fix(fix)) is not None:
             self._fixes.publish(published)
         if self._poses is not None:
             self._poses.publish(pose)
         self._passthrough.visual(fix, correlated.on_fix)
+
+    def publish_tracked(
+        self, tracked: TrackedEstimate, stamp: Time, frame_id: str, correlated: CorrelatedFixes
+    ) -> None:
+        """Publish the tracked fix and pose; `frame_id` is the image's. Raises EstimateError."""
+        frame_id = self._frame_id(frame_id)
+        self.tracked.publish(tracked, stamp, frame_id, correlated if self._passes(frame_id) else None)
+
+    def _passes(self, frame_id: str) -> bool:
+        """Whether fixes go to a filter now; with output fallback it takes the topic fix, and the others only show."""
+        gate = self._gate
+        return self._passthrough.gate is not None or gate is None or gate.passes(CAMERA, frame_id)
 
     def publish_rejected(self, bundle: Bundle, stamp: Time, frame_id: str) -> None:
         """Publish a fix with STATUS_NO_FIX for a rejected image, if the parameters ask for it."""
@@ -90,10 +103,10 @@ class FixPublishers:
             frame_id = self._frame_id(frame_id)
             self._fixes.publish(messages.to_rejected_fix(bundle.frame, altitude_m, stamp, frame_id))
 
-    def watch_frame(self, image_frame_id: str) -> None:
-        """Images with this frame_id come: their frame is looked for in TF before the first fix."""
+    def watch_frame(self, image_frame_id: str, topic: str) -> None:
+        """Images with this frame_id come on a topic: their frame is looked for in TF before the first fix."""
         if self._gate is not None:
-            self._gate.watch(CAMERA, self._frame_id(image_frame_id))
+            self._gate.watch(CAMERA, self._frame_id(image_frame_id), topic)
 
     def with_frame(self, report: DiagnosticReport) -> DiagnosticReport:
         """The node's diagnostic with the frame of the visual fixes, and whether TF connects it."""

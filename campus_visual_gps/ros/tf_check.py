@@ -105,7 +105,7 @@ class TfFrameMonitor:
         self._changed_s = -math.inf
         self._lock = threading.Lock()
         self._watches: dict[tuple[str, str], _Watch] = {}
-        self._newest: dict[str, str] = {}
+        self._newest: dict[str, dict[str, str]] = {}
         self._subscriptions: list[Subscription] = []
         self._message = transform_message()
         self._closed = False
@@ -122,13 +122,17 @@ class TfFrameMonitor:
                 self.watch(WORLD, self._base_frame)
             self._wake.trigger()
 
-    def watch(self, source: str, frame_id: str) -> None:
-        """A fix of the source has this frame. Any thread may call this."""
+    def watch(self, source: str, frame_id: str, topic: str = "") -> None:
+        """A fix of the source has this frame. Any thread may call this. `topic` tells several cameras apart."""
         if self._message is None or self._closed:
             return
         frame = tf_name(frame_id)
-        self._newest[source] = frame
         with self._lock:
+            newest = self._newest.get(source, {})
+            if topic:
+                self._newest[source] = {**{name: own for name, own in newest.items() if name}, topic: frame}
+            elif not any(newest):
+                self._newest[source] = {topic: frame}
             if (source, frame) in self._watches:
                 return
             if len(self._watches) >= _MAX_FRAMES:
@@ -157,17 +161,18 @@ class TfFrameMonitor:
     def check(self, source: str) -> dict[str, object]:
         """Key-value pairs for the diagnostics of a source; call it about once a second. Warns once of each frame."""
         self._update()
-        frame = self._newest.get(source)
-        if frame is None:
+        frames = self._frames(source)
+        if not frames:
             return {}
-        values: dict[str, object] = {"frame_id": frame, "frame_in_tf": self._state(source, frame)}
+        states = [self._state(source, frame) for frame in frames]
+        values: dict[str, object] = {"frame_id": ", ".join(frames), "frame_in_tf": ", ".join(states)}
         if self._base_frame and self._world_frame:
             values["world_frame_in_tf"] = self._state(WORLD, self._base_frame)
         return values
 
     def problem(self, source: str) -> str:
-        """What TF lacks for the newest frame of the source, after TF_TIMEOUT_S and in one line; empty: nothing."""
-        keys = [(source, self._newest.get(source, "")), (WORLD, self._base_frame)]
+        """What TF lacks for the newest frames of the source, after TF_TIMEOUT_S and in one line; empty: nothing."""
+        keys = [*((source, frame) for frame in self._frames(source)), (WORLD, self._base_frame)]
         missing = [watch for key in keys if (watch := self._watches.get(key)) is not None and watch.state == MISSING]
         return self._lack(missing[0]) if missing else ""
 
@@ -187,6 +192,10 @@ class TfFrameMonitor:
             self._closed = True
             self._unsubscribe()
             self._node.destroy_guard_condition(self._wake)
+
+    def _frames(self, source: str) -> list[str]:
+        """The newest frame of each topic of a source."""
+        return list(dict.fromkeys(self._newest.get(source, {}).values()))
 
     def _state(self, source: str, frame_id: str) -> str:
         watch = self._watches.get((source, tf_name(frame_id)))

@@ -20,14 +20,17 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from campus_visual_gps.engines.torch_engine import choose_device
 from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.models.backbones import IMAGENET
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.threads import limit_threads, usable_cores
 from training.config import AugmentSettings
 from training.data.array_cache import read_array, write_array
 from training.data.augment import AUGMENTATION_VERSION, EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset, weights_tensor
+from training.data.epoch_sampler import SeededDataset, combined_seed
 
 log = logging.getLogger(__name__)
 
@@ -103,24 +106,39 @@ def _write(file: Path, recipe: FeatureRecipe, paths: Sequence[Path], frozen: Fro
     count = 1 + recipe.views
     log.info("computing frozen features of %d views of %d photos, once", count, len(paths))
     table = None
-    # the same views whatever the member's seed
+    device = choose_device("auto")
+    frozen.to(device)
+    # forked: the views' random numbers are the same whatever the member's seed, and change nothing that it draws
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         for view in track(range(count), "views", console=Console(stderr=True)):
-            torch.manual_seed(view)
             for index, (images, _, _) in enumerate(_view_loader(view, recipe, paths)):
-                features = frozen(images.contiguous(memory_format=torch.channels_last)).half().numpy()
+                features = frozen(images.to(device, memory_format=torch.channels_last)).half().cpu().numpy()
                 if table is None:
                     shape = (count, len(paths), *features.shape[1:])
                     table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
                 table[view, index * _BATCH : index * _BATCH + len(features)] = features
+    frozen.cpu()
     if table is not None:
         table.flush()
+
+
+def default_workers() -> int:
+    """Processes of a data loader: on a small CPU machine they only take the cores that the networks need."""
+    cores = usable_cores()
+    return min(8, cores) if cores > 4 else 0
+
+
+def start_worker(worker: int) -> None:
+    """In a process of a data loader, one of several: one thread."""
+    limit_threads(1)
 
 
 def _view_loader(view: int, recipe: FeatureRecipe, paths: Sequence[Path]) -> DataLoader:
     image = recipe.image
     transform = EvaluationTransform(image) if view == _NOT_AUGMENTED else TrainTransform(recipe.augment, image)
-    return DataLoader(PhotoDataset(paths, np.zeros((len(paths), 2)), image, transform), batch_size=_BATCH)
+    photos = SeededDataset(PhotoDataset(paths, np.zeros((len(paths), 2)), image, transform))
+    seeded = [(row, combined_seed(view, row)) for row in range(len(paths))]
+    return DataLoader(photos, _BATCH, sampler=seeded, num_workers=default_workers(), worker_init_fn=start_worker)
 
 
 class CachedFeatureDataset(Dataset):

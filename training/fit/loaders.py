@@ -8,13 +8,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from campus_visual_gps.models.stages import FrozenStages
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.threads import limit_threads, usable_cores
 from training.config import AugmentSettings, TrainConfig, TrainerSettings
 from training.data.augment import EvaluationTransform, TrainTransform
 from training.data.dataset import PhotoDataset, collate_channels_last
 from training.data.epoch_sampler import EpochSampler, SeededDataset
 from training.data.photo_cache import cached_pixels
-from training.fit.feature_cache import CachedFeatureDataset, FeatureRecipe, cached_features, weights_key
+from training.fit.feature_cache import (
+    CachedFeatureDataset,
+    FeatureRecipe,
+    cached_features,
+    default_workers,
+    start_worker,
+    weights_key,
+)
 from training.fit.site_data import TrainingSet
 
 
@@ -58,9 +64,7 @@ def loaders(
     train: Dataset, val: Dataset, settings: TrainerSettings, sampler: EpochSampler
 ) -> tuple[DataLoader, DataLoader | None]:
     """Of batches for the training, in the order of the sampler, and for the validation; None without its photos."""
-    cores = usable_cores()
-    # On a small CPU machine worker processes only take the cores that the networks need.
-    workers = settings.workers if settings.workers is not None else (min(8, cores) if cores > 4 else 0)
+    workers = settings.workers if settings.workers is not None else default_workers()
 
     def loader(photos: Dataset, order: EpochSampler | None, drop_last: bool) -> DataLoader:
         return DataLoader(
@@ -71,7 +75,7 @@ def loaders(
             collate_fn=collate_channels_last,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -79,8 +83,3 @@ def loaders(
     # batch norm cannot learn from a last batch of one photo
     drop_last = train_photos % settings.batch_size == 1 and train_photos > 1
     return loader(SeededDataset(train), sampler, drop_last), loader(val, None, False) if val_photos else None
-
-
-def _start_worker(worker: int) -> None:
-    """In a process of the data loader, one of several: one thread."""
-    limit_threads(1)

@@ -140,6 +140,8 @@ def _yaml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isnan(value):
         return ".nan"
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
     return str(value) if value != "" else '""'
 
 
