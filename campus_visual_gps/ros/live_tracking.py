@@ -23,7 +23,7 @@ from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, i
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
-    from campus_visual_gps.ros.odometry_input import OdometryMessage
+    from campus_visual_gps.ros.odometry_message import OdometryMessage
     from campus_visual_gps.tracking.tracker import TrackedPosition
 
 

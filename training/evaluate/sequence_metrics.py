@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from training.evaluate.predict import covariances_m2, positions_m
-from training.evaluate.sequence_table import COLD_START, KIDNAP, METHODS, SINGLE, SequenceRun
+from training.evaluate.sequence_table import COLD_START, KIDNAP, SINGLE, SequenceRun
 from training.metrics.bootstrap import BlockBootstrap, walk_blocks
 from training.metrics.consistency import ConsistencyMetrics, consistency_metrics
 from training.metrics.errors import ErrorMetrics, error_metrics, mean_error_ratio, share_of
@@ -72,7 +72,9 @@ def sequence_metrics(run: SequenceRun, n_photos: int) -> SequenceMetrics:
     blocks, _ = walk_blocks(table["session"].tolist(), capture_times_s(table["captured_at"]))
 
     def group(rows: np.ndarray) -> SequenceGroup:
-        return _group(table[rows], blocks[rows], run.trials[run.trials["session"].isin(table["session"][rows])])
+        return _group(
+            run.methods, table[rows], blocks[rows], run.trials[run.trials["session"].isin(table["session"][rows])]
+        )
 
     lights = {
         light: (table["night"] == night).fillna(False).to_numpy(dtype=bool)
@@ -86,13 +88,13 @@ def sequence_metrics(run: SequenceRun, n_photos: int) -> SequenceMetrics:
     )
 
 
-def _group(rows: pd.DataFrame, blocks: np.ndarray, trials: pd.DataFrame) -> SequenceGroup:
+def _group(names: Sequence[str], rows: pd.DataFrame, blocks: np.ndarray, trials: pd.DataFrame) -> SequenceGroup:
     starts, jumps = (trials[trials["kind"] == kind] for kind in (COLD_START, KIDNAP))
     by_sequence = rows.groupby(["session", "sequence"])["time_s"]
     return SequenceGroup(
         n_sequences=len(by_sequence),
         duration_s=float((by_sequence.max() - by_sequence.min()).sum()),
-        methods={name: _method(name, rows, blocks) for name in METHODS},
+        methods={name: _method(name, rows, blocks) for name in names},
         lost_mean=float(rows["lost_probability"].mean()),
         contradicted_share=float(rows["contradicts_track"].mean()),
         convergence=delay_metrics(starts["tracked_s"], starts["tracked_images"]),

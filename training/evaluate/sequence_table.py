@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
-from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.tracker import Tracker
 
+from campus_visual_gps.tracking.calibration import TrackingCalibration
 from training.evaluate.posteriors import Posteriors
 from training.evaluate.predict import covariance_columns, covariances_m2, positions_m
-from training.evaluate.sequence_trials import Delay, cold_starts, kidnaps
-from training.fit.image_sequences import ImageSequence, TrackedImages, image_sequences, smooth_sequence, track
+from training.evaluate.sequence_trials import Delay, Trials
+from training.fit.image_sequences import (
+    ImageSequence,
+    Pose,
+    TrackedImages,
+    image_sequences,
+    smooth_sequence,
+    track,
+)
 from training.metrics.errors import position_errors_m
 from training.photos.manifest import capture_times_s
 
 SEQUENCES_CSV, TRIALS_CSV = "sequences.csv", "sequence_trials.csv"
 COLD_START, KIDNAP = "cold_start", "kidnap"
-SINGLE, TRACKED, SMOOTHED = "single", "tracked", "smoothed"
-METHODS = (SINGLE, TRACKED, SMOOTHED)
-# Gates of the image itself: what it shows is not to be used, by a tracker as little as alone.
-IMAGE_GATES = ("not_finite", "too_dark", "too_bright", "too_blurred", "repeated_image", "out_of_distribution")
+# Ways to a position; with odometry only where there is some.
+SINGLE, TRACKED, WITH_ODOMETRY, SMOOTHED = "single", "tracked", "tracked_odometry", "smoothed"
+METHODS = (SINGLE, TRACKED, WITH_ODOMETRY, SMOOTHED)
 TRIAL_COLUMNS = ["session", "kind", *(item.name for item in fields(Delay))]
-_COPIED = ["photo_id", "file", "session", "captured_at", "night", "area", "rejection_reason"]
+_COPIED = ["photo_id", "file", "session", "captured_at", "stamp_ns", "night", "area", "rejection_reason"]
 
 
 @dataclass(frozen=True)
@@ -42,38 +47,54 @@ class SequenceRun:
     table: pd.DataFrame
     trials: pd.DataFrame
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The ways to a position that the table has."""
+        return tuple(name for name in METHODS if f"{name}_error_m" in self.table)
 
-def run_sequences(predictions: pd.DataFrame, bundles: Sequence[TrackedBundle]) -> SequenceRun:
+
+def run_sequences(
+    predictions: pd.DataFrame,
+    bundles: Sequence[TrackedBundle],
+    times_s: np.ndarray | None = None,
+    odometry: Sequence[Pose] = (),
+) -> SequenceRun:
     """Track and smooth the photos of predictions.csv in time order. Photos without a time or posterior are left out.
 
     Args:
         predictions: As `read_predictions` returns them.
         bundles: With the posteriors of every photo in one of them.
+        times_s: (N,) seconds of the photos; None for their times of capture.
+        odometry: Poses on the same clock, of a drive.
     """
-    times_s = capture_times_s(predictions["captured_at"])
+    times_s = capture_times_s(predictions["captured_at"]) if times_s is None else times_s
+    truth, single = positions_m(predictions, "true_"), positions_m(predictions)
+    single_errors_m = position_errors_m(single, truth)
     parts: list[pd.DataFrame] = []
     trials: list[tuple[str, str, Delay]] = []
     for bundle in bundles:
-        grid, known = bundle.posteriors.grid, set(bundle.posteriors.photo_ids)
-        own_photos = predictions["photo_id"].isin(known).to_numpy()
+        grid, calibration = bundle.posteriors.grid, bundle.calibration
+        known = predictions["photo_id"].isin(set(bundle.posteriors.photo_ids)).to_numpy()
         probs = bundle.posteriors.rows(predictions["photo_id"].tolist())
-        probs[predictions["rejection_reason"].isin(IMAGE_GATES).to_numpy()] = np.nan
-        tracker = Tracker(grid, bundle.calibration)
-        truth = positions_m(predictions, "true_")
-        single_m = position_errors_m(positions_m(predictions), truth)
         sessions = predictions["session"].to_numpy(dtype=object)
-        for sequence in image_sequences(sessions, np.where(own_photos, times_s, np.nan), probs, truth):
-            answers = {
-                TRACKED: track(tracker, sequence),
-                SMOOTHED: smooth_sequence(grid, bundle.calibration, sequence),
-            }
+        for plain in image_sequences(sessions, np.where(known, times_s, np.nan), probs, truth):
+            sequence = _with_odometry(plain, odometry)
+            answers = {TRACKED: track(grid, calibration, sequence)}
+            if odometry:
+                answers[WITH_ODOMETRY] = track(grid, calibration, sequence, with_odometry=True)
+            answers[SMOOTHED] = smooth_sequence(grid, calibration, sequence)
             parts.append(_rows(predictions, sequence, answers))
-            errors_m = single_m[sequence.rows]
-            trials += [(sequence.session, COLD_START, own) for own in cold_starts(tracker, sequence, errors_m)]
-            trials += [(sequence.session, KIDNAP, own) for own in kidnaps(tracker, sequence, errors_m)]
+            trial = Trials(grid, calibration, sequence, single_errors_m[sequence.rows], bool(odometry))
+            trials += [(sequence.session, COLD_START, own) for own in trial.cold_starts()]
+            trials += [(sequence.session, KIDNAP, own) for own in trial.kidnaps()]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     rows = [{"session": session, "kind": kind, **asdict(own)} for session, kind, own in trials]
     return SequenceRun(table, pd.DataFrame(rows, columns=TRIAL_COLUMNS))
+
+
+def _with_odometry(sequence: ImageSequence, odometry: Sequence[Pose]) -> ImageSequence:
+    last_s = sequence.times_s[-1]
+    return replace(sequence, odometry=tuple(pose for pose in odometry if pose.stamp_s <= last_s))
 
 
 def _rows(predictions: pd.DataFrame, sequence: ImageSequence, answers: Mapping[str, TrackedImages]) -> pd.DataFrame:
@@ -82,12 +103,12 @@ def _rows(predictions: pd.DataFrame, sequence: ImageSequence, answers: Mapping[s
     rows.insert(3, "sequence", sequence.number)
     rows["time_s"] = np.round(sequence.times_s - sequence.times_s[0], 3)
     truth = sequence.truth_enu_m
-    rows[["true_east_m", "true_north_m"]] = truth
-    columns = dict(_answer(SINGLE, truth, positions_m(own), covariances_m2(own)))
+    columns = {"true_east_m": truth[:, 0], "true_north_m": truth[:, 1]}
+    columns |= _answer(SINGLE, truth, positions_m(own), covariances_m2(own))
     for name, answer in answers.items():
         columns |= _answer(name, truth, answer.mean_enu_m, answer.cov_enu_m2)
-    tracked = answers[TRACKED]
-    columns |= {"lost_probability": tracked.lost_probability, "contradicts_track": tracked.contradicted.astype(int)}
+    main = answers.get(WITH_ODOMETRY, answers[TRACKED])
+    columns |= {"lost_probability": main.lost_probability, "contradicts_track": main.contradicted.astype(int)}
     return rows.assign(**columns)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from campus_visual_gps.tracking.tracker import Tracker
-from training.fit.image_sequences import ImageSequence, step
+from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from training.fit.image_sequences import ImageSequence, tracked_positions
 from training.metrics.errors import position_errors_m
 from training.metrics.sequences import FOUND_IMAGES, first_found
 
@@ -33,29 +34,55 @@ class Delay:
     single_images: float
 
 
-def cold_starts(tracker: Tracker, sequence: ImageSequence, single_errors_m: np.ndarray) -> Iterator[Delay]:
-    """From no knowledge, at a place of the sequence every minute."""
-    for start in _trial_starts(sequence, 0):
-        part = sequence.part(np.arange(start, min(len(sequence), start + _TRIAL_END)))
-        yield _delay(_errors_until_found(tracker, part), single_errors_m[start : start + len(part)], part.times_s)
+@dataclass(frozen=True)
+class Trials:
+    """The tracker as it is put to trials on one sequence: with its odometry or without.
 
+    `single_errors_m` (N,) are the errors of the images alone.
+    """
 
-def kidnaps(tracker: Tracker, sequence: ImageSequence, single_errors_m: np.ndarray) -> Iterator[Delay]:
-    """The sequence is cut every minute and goes on at another place of the site, where it was at another time."""
-    rng = np.random.default_rng(_SEED)
-    step_s = float(np.median(np.diff(sequence.times_s))) if len(sequence) > 1 else 0.0
-    for cut in _trial_starts(sequence, FOUND_IMAGES):
-        distances_m = position_errors_m(sequence.truth_enu_m, sequence.truth_enu_m[cut - 1][None])
-        far = distances_m >= max(_KIDNAP_M, _KIDNAP_SHARE * float(distances_m.max()))
-        places = np.flatnonzero(far)[np.flatnonzero(far) <= len(sequence) - TRIAL_IMAGES]
-        if not len(places):
-            continue
-        place = int(rng.choice(places))
-        after = np.arange(place, min(len(sequence), place + _TRIAL_END))
-        times_s = sequence.times_s[after] - sequence.times_s[after[0]] + sequence.times_s[cut - 1] + step_s
-        before = sequence.part(np.arange(max(0, cut - _IMAGES_BEFORE), cut))
-        errors_m = _errors_until_found(tracker, sequence.part(after, times_s), before)
-        yield _delay(errors_m, single_errors_m[after], times_s)
+    grid: LocationGrid
+    calibration: TrackingCalibration
+    sequence: ImageSequence
+    single_errors_m: np.ndarray
+    with_odometry: bool = False
+
+    def cold_starts(self) -> Iterator[Delay]:
+        """From no knowledge, at a place of the sequence every minute."""
+        for start in _trial_starts(self.sequence, 0):
+            stop = min(len(self.sequence), start + _TRIAL_END)
+            yield self._delay(self.sequence.part(start, stop), 0, self.single_errors_m[start:stop])
+
+    def kidnaps(self) -> Iterator[Delay]:
+        """The sequence is cut every minute and goes on at another place of the site, where it was at another time."""
+        sequence, rng = self.sequence, np.random.default_rng(_SEED)
+        step_s = float(np.median(np.diff(sequence.times_s))) if len(sequence) > 1 else 0.0
+        for cut in _trial_starts(sequence, FOUND_IMAGES):
+            distances_m = position_errors_m(sequence.truth_enu_m, sequence.truth_enu_m[cut - 1][None])
+            far = distances_m >= max(_KIDNAP_M, _KIDNAP_SHARE * float(distances_m.max()))
+            places = np.flatnonzero(far[: len(sequence) - TRIAL_IMAGES + 1])
+            if not len(places):
+                continue
+            place = int(rng.choice(places))
+            stop = min(len(sequence), place + _TRIAL_END)
+            before = sequence.part(max(0, cut - _IMAGES_BEFORE), cut)
+            moved = before.followed_by(sequence.part(place, stop), step_s)
+            yield self._delay(moved, len(before), self.single_errors_m[place:stop])
+
+    def _delay(self, trial: ImageSequence, first: int, single_errors_m: np.ndarray) -> Delay:
+        """From the image `first` of a trial on."""
+        errors_m: list[float] = []
+        positions = tracked_positions(self.grid, self.calibration, trial, self.with_odometry)
+        for position, truth_m in zip(positions, trial.truth_enu_m, strict=True):
+            errors_m.append(float(np.hypot(*(position.mean_enu_m - truth_m))))
+            if len(errors_m) >= first + FOUND_IMAGES and first_found(np.array(errors_m[-FOUND_IMAGES:])) is not None:
+                break
+        values = []
+        for errors in (np.array(errors_m[first:]), single_errors_m):
+            found = first_found(errors)
+            delay_s = np.inf if found is None else float(trial.times_s[first + found] - trial.times_s[first])
+            values += [delay_s, np.inf if found is None else float(found)]
+        return Delay(*values)
 
 
 def _trial_starts(sequence: ImageSequence, first: int) -> list[int]:
@@ -65,26 +92,3 @@ def _trial_starts(sequence: ImageSequence, first: int) -> list[int]:
         if not starts or sequence.times_s[index] - sequence.times_s[starts[-1]] >= TRIAL_EVERY_S:
             starts.append(index)
     return starts
-
-
-def _errors_until_found(tracker: Tracker, part: ImageSequence, before: ImageSequence | None = None) -> np.ndarray:
-    """Errors of the tracked positions, up to where the place is found."""
-    tracker.reset()
-    if before is not None:
-        for index in range(len(before)):
-            step(tracker, before, index)
-    errors_m: list[float] = []
-    for index in range(len(part)):
-        position = step(tracker, part, index)
-        errors_m.append(float(np.hypot(*(position.mean_enu_m - part.truth_enu_m[index]))))
-        if first_found(np.array(errors_m[-FOUND_IMAGES:])) is not None:
-            break
-    return np.array(errors_m)
-
-
-def _delay(tracked_errors_m: np.ndarray, single_errors_m: np.ndarray, times_s: np.ndarray) -> Delay:
-    values = []
-    for errors_m in (tracked_errors_m, single_errors_m):
-        found = first_found(errors_m)
-        values += [np.inf, np.inf] if found is None else [float(times_s[found] - times_s[0]), float(found)]
-    return Delay(*values)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from campus_visual_gps.tracking.smoother import smooth
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
+from campus_visual_gps.tracking.session import ODOMETRY, RANDOM_WALK, TrackingSession
+from campus_visual_gps.tracking.tracker import TrackedPosition
 from training.metrics.sequences import split_sequences
+
+
+class Pose(NamedTuple):
+    """A pose of the odometry, as `TrackingSession.odometry` takes it."""
+
+    stamp_s: float
+    position_odom_m: np.ndarray
+    yaw_odom_rad: float | None
+    cov_odom_m2: np.ndarray | None
+    frame: str
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class ImageSequence:
     """N images of one session in time order, without a long pause.
 
     `rows` (N,) index the table that they are of, `times_s` (N,) rise strictly, `grid_probs` (N, K) are NaN for images
-    that must not be used, `truth_enu_m` is (N, 2) metres.
+    that must not be used, `truth_enu_m` is (N, 2) metres. `odometry` has poses in the order of their stamps.
     """
 
     session: str
@@ -29,20 +41,46 @@ class ImageSequence:
     grid_probs: np.ndarray
     truth_enu_m: np.ndarray
     cameras: tuple[str, ...]
+    odometry: tuple[Pose, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def part(self, chosen: np.ndarray, times_s: np.ndarray | None = None) -> ImageSequence:
-        """Some of its images, in the order of `chosen`, at other times where they are given."""
-        return ImageSequence(
-            self.session,
-            self.number,
-            self.rows[chosen],
-            self.times_s[chosen] if times_s is None else times_s,
-            self.grid_probs[chosen],
-            self.truth_enu_m[chosen],
-            tuple(self.cameras[index] for index in chosen),
+    def part(self, start: int, stop: int) -> ImageSequence:
+        """The images from `start` to before `stop`, with the odometry between them."""
+        chosen = slice(start, stop)
+        first_s, last_s = self.times_s[start], self.times_s[stop - 1]
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            times_s=self.times_s[chosen],
+            grid_probs=self.grid_probs[chosen],
+            truth_enu_m=self.truth_enu_m[chosen],
+            cameras=self.cameras[chosen],
+            odometry=tuple(pose for pose in self.odometry if first_s <= pose.stamp_s <= last_s),
+        )
+
+    def followed_by(self, other: ImageSequence, pause_s: float) -> ImageSequence:
+        """This one and then another, as if nothing had happened between: times and odometry go on where this one ends.
+
+        The odometry's frame stays, so that what is in the odometry is the motion within both alone.
+        """
+        shift_s = self.times_s[-1] + pause_s - other.times_s[0]
+        odometry = self.odometry
+        if odometry and other.odometry:
+            shift_m = odometry[-1].position_odom_m - other.odometry[0].position_odom_m
+            odometry += tuple(
+                pose._replace(stamp_s=pose.stamp_s + shift_s, position_odom_m=pose.position_odom_m + shift_m)
+                for pose in other.odometry
+            )
+        return replace(
+            self,
+            rows=np.concatenate([self.rows, other.rows]),
+            times_s=np.concatenate([self.times_s, other.times_s + shift_s]),
+            grid_probs=np.concatenate([self.grid_probs, other.grid_probs]),
+            truth_enu_m=np.concatenate([self.truth_enu_m, other.truth_enu_m]),
+            cameras=self.cameras + other.cameras,
+            odometry=odometry,
         )
 
 
@@ -94,18 +132,32 @@ def spread_times_s(times_s: np.ndarray) -> np.ndarray:
     return np.repeat(values, counts) + place / np.repeat(counts, counts) * np.repeat(room_s, counts)
 
 
-def track(tracker: Tracker, sequence: ImageSequence) -> TrackedImages:
-    """The tracker from no knowledge over a sequence; an image without a posterior is predicted only."""
-    tracker.reset()
-    return TrackedImages.of([step(tracker, sequence, index) for index in range(len(sequence))])
+def tracked_positions(
+    grid: LocationGrid, calibration: TrackingCalibration, sequence: ImageSequence, with_odometry: bool = False
+) -> Iterator[TrackedPosition]:
+    """One position for each image of a sequence, as the node would give it, from no knowledge on.
+
+    Args:
+        grid: Of the posteriors.
+        calibration: Of the tracker.
+        sequence: An image without a posterior is predicted only.
+        with_odometry: Whether the sequence's odometry moves the belief; else it walks at random.
+    """
+    session = TrackingSession(grid, calibration, ODOMETRY if with_odometry else RANDOM_WALK)
+    poses = iter(sequence.odometry if with_odometry else ())
+    waiting = next(poses, None)
+    for time_s, probs, camera in zip(sequence.times_s, sequence.grid_probs, sequence.cameras, strict=True):
+        while waiting is not None and waiting.stamp_s <= time_s:
+            session.odometry(*waiting)
+            waiting = next(poses, None)
+        yield session.image(float(time_s), probs if np.isfinite(probs).all() else None, camera)
 
 
-def step(tracker: Tracker, sequence: ImageSequence, index: int) -> TrackedPosition:
-    """One image of a sequence into the tracker."""
-    time_s, probs = float(sequence.times_s[index]), sequence.grid_probs[index]
-    if not np.isfinite(probs).all():
-        return tracker.estimate(time_s)
-    return tracker.update(time_s, probs, sequence.cameras[index])
+def track(
+    grid: LocationGrid, calibration: TrackingCalibration, sequence: ImageSequence, with_odometry: bool = False
+) -> TrackedImages:
+    """As `tracked_positions`, all images at once."""
+    return TrackedImages.of(list(tracked_positions(grid, calibration, sequence, with_odometry)))
 
 
 def smooth_sequence(grid: LocationGrid, calibration: TrackingCalibration, sequence: ImageSequence) -> TrackedImages:

@@ -23,7 +23,7 @@ from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
 from training.fit.calibration import conformal_quantile, fit_scale_and_floor
 from training.fit.calibration_set import CalibrationSet
-from training.fit.image_sequences import ImageSequence, image_sequences, step
+from training.fit.image_sequences import ImageSequence, image_sequences
 from training.metrics.consistency import covered, gaussian_nll, nees
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,8 @@ class _Fit:
         offsets, covs = [], []
         for walk in self.walks:
             tracker = _BeliefTracker(walk.grid, own)
-            beliefs = np.stack([step(tracker, walk.sequence, index).grid_probs for index in range(len(walk.sequence))])
+            images = zip(walk.sequence.times_s, walk.sequence.grid_probs, strict=True)
+            beliefs = np.stack([_belief(tracker, float(time_s), probs) for time_s, probs in images])
             points_m, moments_m2 = point_and_covariance(beliefs, walk.grid.centres_enu_m, walk.grid.cell_m)
             offsets.append(points_m - walk.sequence.truth_enu_m)
             covs.append(moments_m2)
@@ -152,6 +153,11 @@ class _BeliefTracker(Tracker):
         unknown = np.full((2, 2), np.nan)
         total = probs.sum() or 1.0
         return TrackedPosition(stamp_s, unknown[0], unknown, probs / total, (), self._lost, contradicted, None)
+
+
+def _belief(tracker: _BeliefTracker, time_s: float, probs: np.ndarray) -> np.ndarray:
+    known = np.isfinite(probs).all()
+    return (tracker.update(time_s, probs) if known else tracker.estimate(time_s)).grid_probs
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:

@@ -17,7 +17,7 @@ from campus_visual_gps.localizer import Localizer
 from training.evaluate.baselines import Baseline, Query, compute_baselines
 from training.evaluate.comparisons import read_comparisons
 from training.evaluate.covariance_baselines import covariance_baselines
-from training.evaluate.posteriors import POSTERIORS, Posteriors, write_posteriors
+from training.evaluate.posteriors import POSTERIORS, Posteriors, posteriors_of, write_posteriors
 from training.evaluate.predict import (
     PREDICTIONS,
     covariance_columns,
@@ -207,7 +207,7 @@ def _predictions(
         localizer = subject.localizer
         table, descriptors, grid_probs = predict(localizer, subject.photos, subject.paths, progress)
         if grid_probs is not None and localizer.grid is not None:
-            posteriors.append(Posteriors(tuple(table["photo_id"]), grid_probs, localizer.grid))
+            posteriors.append(posteriors_of(table, grid_probs, localizer.grid))
         table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)

@@ -11,13 +11,18 @@ from matplotlib.figure import Figure
 from campus_visual_gps.errors import printable
 from training.evaluate.predict import positions_m
 from training.evaluate.report_metrics import SiteOutline
-from training.evaluate.sequence_table import SINGLE, SMOOTHED, TRACKED
+from training.evaluate.sequence_table import SINGLE, SMOOTHED, TRACKED, WITH_ODOMETRY
 from training.metrics.sequences import FOUND_M
 from training.report.palette import DPI, OURS, THRESHOLD, plain
 
 # Beyond, a picture is too tall to look at; the tables have all sessions.
 _MOST_SESSIONS = 12
-_STYLES = {SINGLE: ("#b4b4b4", 1.2), SMOOTHED: ("#1b9e77", 1.4), TRACKED: (OURS, 1.8)}
+_STYLES = {
+    SINGLE: ("#b4b4b4", 1.2),
+    SMOOTHED: ("#1b9e77", 1.4),
+    TRACKED: (OURS, 1.8),
+    WITH_ODOMETRY: ("#e08214", 1.8),
+}
 _GAP_S = 20.0  # shown between two sequences of a session
 
 
@@ -36,11 +41,12 @@ def errors_over_time(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(len(sessions), 1, squeeze=False)[:, 0]
     for axes, session in zip(panels, sessions, strict=True):
         own, start_s = table[table["session"] == session], 0.0
-        means = {name: own[f"{name}_error_m"].mean() for name in _STYLES}
+        styles = {name: style for name, style in _STYLES.items() if f"{name}_error_m" in own}
+        means = {name: own[f"{name}_error_m"].mean() for name in styles}
         for index, (_, part) in enumerate(own.groupby("sequence")):
             times_s = start_s + part["time_s"].to_numpy()
-            for name, (colour, width) in _STYLES.items():
-                label = f"{name} (mean {means[name]:.1f} m)" if index == 0 else None
+            for name, (colour, width) in styles.items():
+                label = f"{name.replace('_', ' with ')} (mean {means[name]:.1f} m)" if index == 0 else None
                 axes.plot(times_s, part[f"{name}_error_m"], color=colour, lw=width, marker=".", ms=3, label=label)
             start_s = times_s[-1] + _GAP_S
             if start_s - _GAP_S > times_s[0] and index + 1 < own["sequence"].nunique():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from training.evaluate.sequence_metrics import SequenceGroup, SequenceMetrics
-from training.evaluate.sequence_table import METHODS, SINGLE, SMOOTHED, TRACKED
+from training.evaluate.sequence_table import SINGLE, SMOOTHED, TRACKED, WITH_ODOMETRY
 from training.metrics.estimate import UNKNOWN
 from training.metrics.sequences import FOUND_IMAGES, FOUND_M, PAUSE_S, DelayMetrics
 from training.report.flatten import FlatJson, flat_consistency, flat_errors, flat_estimate, prefixed
@@ -37,7 +37,12 @@ _DELAY_COLUMNS = [
     "by single images: found",
     "median, s",
 ]
-_TITLES = {SINGLE: "single image", TRACKED: "tracked", SMOOTHED: "smoothed"}
+_TITLES = {
+    SINGLE: "single image",
+    TRACKED: "tracked",
+    WITH_ODOMETRY: "tracked with odometry",
+    SMOOTHED: "smoothed",
+}
 
 
 def sequence_section(metrics: SequenceMetrics, pictures: dict[str, str], calibration_text: str) -> str:
@@ -74,12 +79,13 @@ def sequence_lines(metrics: SequenceMetrics) -> str:
 def worse_lines(metrics: SequenceMetrics) -> list[str]:
     """In words, each session that tracking or smoothing makes worse; one line that says so where there is none."""
     lines = []
-    for method in (TRACKED, SMOOTHED):
+    for method in _besides_single(metrics):
         for name in metrics.worse(method):
             own = metrics.by_session[name].methods
+            ours, single = (number(own[key].errors.mean_error_m.value, 2) for key in (method, SINGLE))
             lines.append(
-                f"**Session {name} is worse {method}: mean error {number(own[method].errors.mean_error_m.value, 2)} m "
-                f"instead of {number(own[SINGLE].errors.mean_error_m.value, 2)} m by single images.**"
+                f"**Session {name} is worse {_TITLES[method]}: mean error {ours} m instead of {single} m by single "
+                "images.**"
             )
     return lines or ["No session has a greater mean error tracked or smoothed than by single images."]
 
@@ -91,7 +97,11 @@ def sequences_to_flat_json(metrics: SequenceMetrics) -> FlatJson:
     groups |= {f"session.{name}.": own for name, own in metrics.by_session.items()}
     for prefix, group in groups.items():
         flat |= prefixed(f"sequences.{prefix}", _flat_group(group))
-    return flat | {f"sequences.worse_{method}": metrics.worse(method) for method in (TRACKED, SMOOTHED)}
+    return flat | {f"sequences.worse_{method}": metrics.worse(method) for method in _besides_single(metrics)}
+
+
+def _besides_single(metrics: SequenceMetrics) -> list[str]:
+    return [name for name in metrics.all.methods if name != SINGLE]
 
 
 def _flat_group(group: SequenceGroup) -> FlatJson:
@@ -123,8 +133,8 @@ def _groups(metrics: SequenceMetrics) -> Iterator[tuple[str, SequenceGroup]]:
 
 
 def _method_cells(title: str, group: SequenceGroup) -> Iterator[list[str]]:
-    for name in METHODS:
-        own, ratio = group.methods[name], UNKNOWN if name == SINGLE else group.methods[name].ratio
+    for name, own in group.methods.items():
+        ratio = UNKNOWN if name == SINGLE else own.ratio
         coverage = own.consistency.coverage
         yield [
             title,
