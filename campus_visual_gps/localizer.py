@@ -139,7 +139,7 @@ class Localizer:
             device: auto, cpu, cuda or cuda:N.
             precision: auto, fp32, bf16 or fp16.
             warm_up: Run on grey images first. Without it the number of threads is not measured.
-            num_threads: Threads of a CPU for one image; 0 measures whether more than one pays.
+            num_threads: Threads of a CPU for one image; 0 measures with the first images whether more than one pays.
             covariance: calibrated or ensemble_spread; None for the bundle's choice.
 
         Raises:

@@ -15,6 +15,8 @@ PACKAGE = "campus_visual_gps"
 
 # Short, because a filter has no fix meanwhile; long enough for a node that cannot start not to take a core.
 RESPAWN_DELAY_S = 0.5
+# The node waits up to 10 s for the image that it processes, or the model that it loads; launch would wait 5 s.
+END_TIMEOUT_S = "12"
 
 # Node parameters that an argument sets where it is given.
 _GIVEN = ("gps_topic", "device", "max_rate_hz", "tracking", "odometry_topic", "image_topics")
@@ -151,6 +153,7 @@ def localizer(context: LaunchContext) -> list[LifecycleNode]:
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             respawn=LaunchConfiguration("respawn"),
             respawn_delay=RESPAWN_DELAY_S,
+            sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=END_TIMEOUT_S),
         )
     ]
 

@@ -1,6 +1,6 @@
 """Stand-ins for the executables of robot_localization and tf2_ros, which need not be installed, for launch tests.
 
-They declare every parameter that they are given and subscribe as the real ones, and are inspected over DDS.
+Their nodes are those of stand_in_nodes. They are inspected over DDS.
 """
 
 import os
@@ -8,37 +8,18 @@ import sys
 import textwrap
 from pathlib import Path
 
+from helpers import ROOT
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from ros_helpers import Client
 
-STAND_IN = f"#!{sys.executable}\n" + textwrap.dedent("""
+STAND_IN = f"#!{sys.executable}\n" + textwrap.dedent(f"""
     import sys
-    import rclpy
-    from nav_msgs.msg import Odometry
-    from rclpy.executors import ExternalShutdownException
-    from sensor_msgs.msg import Imu, NavSatFix
 
-    SUBSCRIPTIONS = {
-        "ekf_node": {"odom": Odometry, "imu": Imu},
-        "navsat_transform_node": {"gps/fix": NavSatFix, "odometry/filtered": Odometry},
-        "static_transform_publisher": {},
-    }
-    executable = sys.argv[0].rsplit("/", 1)[-1]
-    rclpy.init()
-    node = rclpy.create_node("stand_in", automatically_declare_parameters_from_overrides=True)
-    node.declare_parameter("argv", sys.argv[1:])
-    for topic, kind in SUBSCRIPTIONS[executable].items():
-        node.create_subscription(kind, topic, print, 1)
-    # the names that tf2 uses; the type is not looked at
-    for topic in ("/tf", "/tf_static"):
-        node.create_subscription(Odometry, topic, print, 1)
-    if executable == "ekf_node":
-        node.create_publisher(Odometry, "odometry/filtered", 1)
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    sys.path[:0] = {[str(ROOT / "test"), str(ROOT)]}
+    from stand_in_nodes import main
+
+    main()
 """)
 EXECUTABLES = {
     "robot_localization": ("ekf_node", "navsat_transform_node"),

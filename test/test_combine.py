@@ -35,7 +35,6 @@ def resnets(tmp_path_factory, dataset_dir):
 @pytest.fixture(scope="module")
 def lite(tmp_path_factory, dataset_dir):
     """A run of another backbone with a seed that the other has too."""
-    pytest.importorskip("timm", reason="timm is not installed")
     return write_run(tmp_path_factory.mktemp("runs") / "lite", config_of(dataset_dir, model=LITE))
 
 

@@ -5,7 +5,8 @@ import pytest
 from test_drive import fixes_at
 from test_switches import arrivals_of, visual_at
 
-from campus_visual_gps.gnss.health import GpsMonitor, MonitorSettings
+from campus_visual_gps.gnss.health import GpsMonitor
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.visual_check import Comparison, Verdict
 from campus_visual_gps.ros.contradiction import ContradictionLog, contradiction_text
 from training.replay.switches import run_fallback

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ros_helpers import RunningNode, image_message, to_seconds, to_stamp
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros.diagnostics import OK, WARN
 from campus_visual_gps.ros.fallback import Fallback
 

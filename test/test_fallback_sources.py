@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_fallback import RECEIVER_FRAME, SITE_ALTITUDE_M, VISUAL_FRAME, Stream, message, no_fix
 
 from campus_visual_gps.gnss.arbiter import NEITHER, VISUAL_MAX_AGE_S, FixArbiter
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros.diagnostics import ERROR, OK, WARN
 from campus_visual_gps.ros.fallback import Fallback
 

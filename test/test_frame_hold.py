@@ -5,7 +5,7 @@ import pytest
 from ros_helpers import to_stamp
 from sensor_msgs.msg import NavSatFix
 
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros import filter_gate
 from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.fallback import Fallback

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.gnss.health import GpsMonitor, GpsState, MonitorSettings, Transition
+from campus_visual_gps.gnss.health import GpsMonitor, GpsState, Transition
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete, distance_m
 
 HEALTHY, DEGRADED, LOST, WAITING = GpsState.HEALTHY, GpsState.DEGRADED, GpsState.LOST, GpsState.WAITING
@@ -189,6 +190,7 @@ def test_an_all_zero_covariance_is_replaced_by_the_assumed_one():
     [
         {"max_age_s": 0.0},
         {"max_sigma_m": math.nan},
+        {"max_sigma_ratio": -0.1},
         {"fault_min_duration_s": -1.0},
         {"recovery_min_count": 0},
         {"max_delay_s": -1.0},

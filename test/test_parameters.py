@@ -9,7 +9,7 @@ from helpers import ROOT
 
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros.parameter_spec import spec_of
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.tools import parameter_docs

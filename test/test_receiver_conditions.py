@@ -10,7 +10,7 @@ from helpers import ROOT
 from sensor_msgs.msg import NavSatFix
 from test_fallback import RECEIVER_FRAME, SITE_ALTITUDE_M, VISUAL_FRAME, Stream, message
 
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import MISSING_VERTICAL_SIGMA_M, GnssFault, Replacement
 
 NAN, INF = math.nan, math.inf

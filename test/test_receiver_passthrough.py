@@ -8,10 +8,13 @@ import pytest
 import torch
 from compatibility import Area, condition
 from diagnostic_msgs.msg import DiagnosticStatus
+from helpers import make_bundle
 from lifecycle_msgs.msg import Transition
 from receiver_helpers import Receiver
 from ros_helpers import RunningNode, values
 
+from campus_visual_gps.estimation.calibration import Calibration
+from campus_visual_gps.estimation.correlated_errors import DEFAULT_CORRELATION_TIME_S
 from campus_visual_gps.ros import model_loader
 
 pytestmark = pytest.mark.ros
@@ -74,7 +77,8 @@ def test_a_receiver_passes_although_the_model_cannot_be_loaded(fault, reason, bu
 
 
 @node_row("output fallback while the model is loaded", "receiver passes; visual fixes join when the node is active")
-def test_a_receiver_passes_while_the_model_is_loaded_and_visual_fixes_join(bundle_dir, monkeypatch):
+def test_a_receiver_passes_while_the_model_is_loaded_and_visual_fixes_join(tmp_path, monkeypatch):
+    bundle_dir = make_bundle(tmp_path / "bundle", seeds=(42,), calibration=Calibration(5.0, correlation_time_s=7.5))
     load, may_load = model_loader.load_localizer, threading.Event()
 
     def slow(settings, logger):
@@ -91,12 +95,14 @@ def test_a_receiver_passes_while_the_model_is_loaded_and_visual_fixes_join(bundl
         receiver.sends = False
         status = receiver.wait_source("none")
         assert status.level == DiagnosticStatus.ERROR and "loading the model" in status.message
+        assert values(status)["visual_check.correlation_time_s"] == f"{DEFAULT_CORRELATION_TIME_S:g}"
         may_load.set()
         receiver.with_images = True
         receiver.wait_visual()
         receiver.sends = True
         receiver.wait(lambda: receiver.fixes[-1].header.frame_id != "front_camera", "receiver after the outage")
         assert receiver.fixes[-1].altitude == 300.0
+        receiver.wait_status(lambda own: values(own)["visual_check.correlation_time_s"] == "7.5", "the bundle's time")
 
 
 @node_row("output fallback, node unconfigured, inactive or cleaned up", "receiver passes until shutdown")

@@ -74,8 +74,6 @@ def described():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_outputs_are_those_of_the_members_one_by_one(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members, batch, image = networks(backbone, shared_stages=3), images(2), image_spec(backbone)
     model = SiteModel(members, image)
     together = run(model, batch)
@@ -134,6 +132,13 @@ def test_several_models_may_be_built_of_the_same_members():
     assert greatest_difference(run(first, images(1)), expected) == 0.0
     after = members[1].state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_model_is_built_of_members_of_which_an_engine_moved_some_to_its_device():
+    members = networks("resnet18", shared_stages=2)
+    TorchEngine(SiteModel(members[:1], image_spec("resnet18")), "cuda")
+    assert TorchEngine(SiteModel(members, image_spec("resnet18")), "cuda").run(images(1).numpy()).finite.all()
 
 
 def test_members_without_batch_norm_share_their_weights_with_the_model_and_are_not_copied():
@@ -214,8 +219,6 @@ def test_weights_that_are_nan_give_outputs_that_are_not_finite():
 
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members = networks(backbone, shared_stages=3)
     extractor = make_reference([(1, members[0])], image_spec(backbone), CELLS).extractor
     model = SiteModel(members, image_spec(backbone), extractor)
@@ -227,8 +230,6 @@ def test_compiled_as_one_graph_it_gives_the_same_numbers(backbone):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_exported_it_takes_any_batch_and_gives_the_same_numbers(backbone):
-    if backbone.startswith("efficientnet_lite"):
-        pytest.importorskip("timm", reason="timm is not installed")
     members = networks(backbone, shared_stages=3)
     extractor = make_reference([(1, members[0])], image_spec(backbone), CELLS).extractor
     model = SiteModel(members, image_spec(backbone), extractor)

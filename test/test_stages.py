@@ -6,7 +6,7 @@ import torch
 from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.models.backbones import BACKBONES, build_backbone
 from campus_visual_gps.models.stages import (
-    feature_map_extractor,
+    StagedBackbone,
     merge_frozen_stages,
     shared_stage_count,
     split_frozen_stages,
@@ -25,7 +25,7 @@ def test_frozen_stages_and_the_rest_are_the_whole(name):
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         whole = backbone(images)
-        feature_map = feature_map_extractor(backbone, [2], skip=0, with_output=False)(images)["stage_2"]
+        feature_map = StagedBackbone(backbone, [2], skip=0, with_output=False)(images)["stage_2"]
         names, weights = list(backbone.state_dict()), {id(tensor) for tensor in backbone.parameters()}
         rest = without_stages(backbone, 3)
         torch.testing.assert_close(rest(feature_map), whole)

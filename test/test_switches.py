@@ -1,6 +1,7 @@
 """The fallback along a recorded drive: it switches in and out once, within the configured time, as the node would."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from helpers import ROOT
 from test_drive import FRAME, ODOMETRY, RECEIVER, drive_at, fixes_at, merged, metrics_of, predictions_at, stamps, way_m
 
 from campus_visual_gps.geodesy import LocalFrame
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix
 from training.replay.bags import open_bag
 from training.replay.drive_report import drive_lines
@@ -41,14 +42,19 @@ def sources(run) -> list[tuple[str, str]]:
     return [(switch.before, switch.after) for switch in run.switches]
 
 
+def run_on_sample(arrivals, truth: Fixes, sigma_m: float):
+    """The fallback, with the truth as visual fixes that claim `sigma_m`."""
+    visual = replace(truth, covariances_enu_m2=np.tile(sigma_m**2 * np.eye(3), (len(truth), 1, 1)))
+    return run_fallback(arrivals, visual, visual.stamps_ns + VISUAL_DELAY_NS), visual
+
+
 @pytest.fixture(scope="module")
 def sample():
-    """The sample drive's receiver, and the truth in the place of visual fixes."""
+    """The sample drive's receiver, and the truth in the place of visual fixes, less certain than the receiver."""
     with open_bag(SAMPLE) as bag:
         receiver, truth = read_fixes(bag, "/gps/fix"), read_fixes(bag, "/ground_truth/fix")
         arrivals = read_arrivals(bag, "/gps/fix")
-    visual = truth.where(np.arange(len(truth)) % 5 == 0)
-    run = run_fallback(arrivals, visual, visual.stamps_ns + VISUAL_DELAY_NS)
+    run, visual = run_on_sample(arrivals, truth.where(np.arange(len(truth)) % 5 == 0), 10.0)
     return run, receiver, arrivals, visual
 
 
@@ -67,6 +73,17 @@ def test_on_the_sample_drive_it_switches_in_and_out_once_within_the_configured_t
     assert switches.events[1].reason.startswith("no_fix_status: 3 bad fixes")
     assert "each within the configured time" in switch_line(switches, [own])
     assert "| receiver -> visual |" in switch_table(switches)
+
+
+def test_a_receiver_that_becomes_less_certain_than_the_camera_is_left_before_its_outage_and_the_report_says_so(sample):
+    _, receiver, arrivals, truth = sample
+    run, visual = run_on_sample(arrivals, truth, 5.0)
+    (own,) = outage_switches(run, find_outages(receiver, int(visual.stamps_ns[0]), int(visual.stamps_ns[-1])), {})
+    left = run.switches[1]
+    assert left.reason.startswith("less_certain_than_visual: 3 bad fixes") and left.latency_s <= left.deadline_s
+    assert -3.0 < own.in_s < 0.0
+    words = switch_line(SwitchMetrics(run.switches, int(visual.stamps_ns[0])), [own])
+    assert f"visual fix {-own.in_s:.1f} s before its begin" in words
 
 
 def test_on_the_sample_drive_the_topic_fix_stays_near_the_truth_when_the_visual_fix_is_right(sample):

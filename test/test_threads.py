@@ -11,8 +11,7 @@ from compatibility import Area, condition
 from helpers import textured_rgb
 
 from campus_visual_gps import threads
-from campus_visual_gps.engines import thread_count
-from campus_visual_gps.engines.thread_count import ThreadCount, candidates, choose, measure
+from campus_visual_gps.engines.thread_count import ThreadCount, candidates, choose
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.threads import max_threads, torch_threads, wait_passively
 
@@ -118,21 +117,30 @@ def test_more_threads_are_chosen_only_for_a_clear_gain(seconds, expected):
     assert choose(seconds) == expected
 
 
-def test_a_measurement_takes_its_counts_in_turns_and_ends_in_time(monkeypatch):
-    clock, runs = [0.0], []
+def measured(seconds: dict[int, float], **options) -> tuple[ThreadCount, list[int]]:
+    """The numbers of threads of the first images, which take so long, until one is chosen."""
+    count, runs = ThreadCount(list(seconds), **options), []
+    while count.measures:
+        runs.append(count.current)
+        count.record(seconds[count.current])
+    return count, runs
 
-    def run(count: int) -> None:
-        runs.append(count)
-        clock[0] += 1.0 / count
 
-    monkeypatch.setattr(thread_count, "perf_counter", lambda: clock[0])
-    assert measure(run, [1, 2]) == pytest.approx({1: 1.0, 2: 0.5})
-    assert runs == [1, 2, 1]
+def test_the_first_images_take_the_counts_in_turns():
+    count, runs = measured({1: 0.1, 2: 0.06})
+    assert runs == [1, 2] * 10 and count.current == 2
+    count, runs = measured({1: 0.1, 2: 0.09})
+    assert runs == [1, 2] * 10 and count.current == 1
+
+
+def test_a_measurement_with_slow_images_ends_after_whole_turns():
+    assert measured({1: 0.6, 2: 0.7})[1] == [1, 2, 1, 2]
+    assert measured({1: 1.0, 2: 5.0})[1] == [1, 2]
 
 
 def test_threads_that_other_processes_delay_are_given_up_and_tried_again_later():
     now = [0.0]
-    count = ThreadCount(4, single_s=0.1, clock=lambda: now[0])
+    count, _ = measured({1: 0.1, 4: 0.03}, clock=lambda: now[0])
     for _ in range(100):
         count.record(0.03)
     assert count.current == 4
@@ -152,7 +160,7 @@ def test_threads_that_other_processes_delay_are_given_up_and_tried_again_later()
 
 
 def test_a_given_number_of_threads_is_kept_however_slow_they_are():
-    count = ThreadCount(4)
+    count = ThreadCount([4])
     for _ in range(100):
         count.record(10.0)
     assert count.current == 4
@@ -173,10 +181,13 @@ def test_one_image_runs_with_the_given_threads_and_a_large_batch_with_as_many(bu
 
 
 @pytest.mark.slow
-def test_the_number_of_threads_is_measured_at_warm_up_and_changes_no_answer(bundle_dir, monkeypatch):
+def test_the_first_images_measure_the_number_of_threads_and_it_changes_no_answer(bundle_dir, monkeypatch):
     monkeypatch.setattr("campus_visual_gps.engines.torch_engine.max_threads", lambda: 4)
-    monkeypatch.setattr(thread_count, "measure", lambda run, counts: {count: 1.0 / count for count in counts})
-    measured, single = (Localizer.load(bundle_dir, device="cpu", num_threads=count) for count in (0, 1))
-    assert (measured.engine.threads.current, single.engine.threads.current) == (4, 1)
-    rgb = textured_rgb(48, 64)
-    np.testing.assert_allclose(measured.localize(rgb).mean_enu_m, single.localize(rgb).mean_enu_m, atol=1e-3)
+    measuring, single = (Localizer.load(bundle_dir, device="cpu", num_threads=count) for count in (0, 1))
+    assert measuring.engine.threads.measures and not single.engine.threads.measures
+    rgb, seen = textured_rgb(48, 64), []
+    expected = single.localize(rgb).mean_enu_m
+    for _ in range(3):
+        seen.append(measuring.engine.threads.current)
+        np.testing.assert_allclose(measuring.localize(rgb).mean_enu_m, expected, atol=1e-3)
+    assert seen == [1, 2, 4]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from time import monotonic, perf_counter
+from collections.abc import Callable, Sequence
+from time import monotonic
 
 import numpy as np
 
@@ -23,28 +23,11 @@ def candidates(cores: int) -> list[int]:
     return sorted({1, cores, *(2**power for power in range(1, 5) if 2**power < cores)})
 
 
-def measure(run: Callable[[int], object], counts: list[int]) -> dict[int, float]:
-    """Seconds of `run(count)` for each count: the 80th percentile of up to 10 turns, about 2 s in all.
-
-    The counts run in turns, so that all meet the same neighbours. Where those delay a run by seconds, one turn is all.
-    """
-    seconds: dict[int, list[float]] = {count: [] for count in counts}
-    end_s = perf_counter() + _BUDGET_S
-    for turn in range(_MAX_TURNS):
-        for count in counts:
-            start_s = perf_counter()
-            if turn and start_s > end_s:
-                break
-            run(count)
-            seconds[count].append(perf_counter() - start_s)
-    return {count: float(np.percentile(own, _SLOW_PERCENTILE)) for count, own in seconds.items()}
-
-
 def choose(seconds: dict[int, float]) -> int:
     """The largest count up to which every step from a smaller one gained MIN_GAIN for twice the threads.
 
     Args:
-        seconds: As of `measure`, with the count 1.
+        seconds: Of slow runs with each count, with the count 1.
     """
     best = 1
     for count in sorted(seconds):
@@ -57,30 +40,51 @@ def choose(seconds: dict[int, float]) -> int:
 class ThreadCount:
     """The number of threads for one image. Not thread-safe.
 
-    A fixed number, or one that was measured. The latter goes back to one thread when other processes make more threads
-    slower than one was at the measurement, and is tried again later.
+    A fixed number, or the one that pays: the first images run with each of `counts` in turns, so that all meet the same
+    neighbours and no image waits for a measurement. Afterwards it goes back to one thread when other processes make
+    more threads slower than one was at the measurement, and is tried again later.
 
     Args:
-        count: The number.
-        single_s: Seconds of a run with one thread, where the number was measured; None fixes it.
+        counts: The numbers to choose from, the first one 1; a single number is fixed.
     """
 
-    def __init__(self, count: int, single_s: float | None = None, clock: Callable[[], float] = monotonic):
-        self.current = self._chosen = count
-        self._single_s, self._clock = single_s, clock
+    def __init__(self, counts: Sequence[int], clock: Callable[[], float] = monotonic):
+        self.current = self._chosen = counts[0]
+        self._measured: dict[int, list[float]] = {count: [] for count in counts} if len(counts) > 1 else {}
+        self._single_s: float | None = None
+        self._clock = clock
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._pause_s, self._retry_at_s = _PAUSE_S, 0.0
 
+    @property
+    def measures(self) -> bool:
+        """Whether the number is still being chosen."""
+        return bool(self._measured)
+
     def record(self, seconds: float) -> None:
         """A run with `current` threads took so long."""
-        if self._single_s is None or self._chosen == 1:
-            return
+        if self._measured:
+            self._measure(seconds)
+        elif self._single_s is not None and self._chosen > 1:
+            self._watch(seconds, self._single_s)
+
+    def _measure(self, seconds: float) -> None:
+        """The 80th percentile of up to 10 turns, about 2 s in all. With runs of seconds, one turn is all."""
+        self._measured[self.current].append(seconds)
+        turns, counts = [len(own) for own in self._measured.values()], list(self._measured)
+        self.current = counts[(counts.index(self.current) + 1) % len(counts)]
+        if min(turns) == max(turns) and (turns[0] == _MAX_TURNS or sum(map(sum, self._measured.values())) > _BUDGET_S):
+            slow = {count: float(np.percentile(own, _SLOW_PERCENTILE)) for count, own in self._measured.items()}
+            self.current = self._chosen = choose(slow)
+            self._single_s, self._measured = slow[1], {}
+
+    def _watch(self, seconds: float, single_s: float) -> None:
         if self.current == 1:
             if self._clock() >= self._retry_at_s:
                 self.current = self._chosen
             return
         self._recent.append(seconds)
-        if len(self._recent) == _WINDOW and np.median(self._recent) > self._single_s:
+        if len(self._recent) == _WINDOW and np.median(self._recent) > single_s:
             self.current = 1
             self._recent.clear()
             self._retry_at_s = self._clock() + self._pause_s

@@ -60,8 +60,8 @@ class TorchEngine:
         model: Is moved to the device.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, bf16 or fp16.
-        num_threads: Threads of a CPU for fewer than LARGE_BATCH images; 0 takes one, or what `warm_up` measures to be
-            better. Larger batches take all usable cores.
+        num_threads: Threads of a CPU for fewer than LARGE_BATCH images; 0 takes one, or after `warm_up` what the first
+            runs show to be better. Larger batches take all usable cores.
 
     Raises:
         ConfigError: the device does not exist, or the precision is unknown.
@@ -72,7 +72,7 @@ class TorchEngine:
         self.precision = choose_precision(precision, self.device)
         model.autocast_dtype = PRECISIONS[self.precision]
         self.num_threads = num_threads
-        self.threads = ThreadCount(num_threads or 1)
+        self.threads = ThreadCount([num_threads or 1])
         self._measures_threads = num_threads == 0 and self.device.type == "cpu"
         self._batch_threads = num_threads or max_threads()
         self.model = model.eval().to(memory_format=torch.channels_last).to(self.device)
@@ -94,16 +94,14 @@ class TorchEngine:
     def warm_up(self, runs: int = 2) -> None:
         """Run on a grey image, so that the first real one does not pay for memory plans and kernels.
 
-        Also measures how many threads one image takes, unless the number was given.
+        From then on the number of threads is measured, unless it was given.
         """
         size = self.model.image.size_px
         image = np.full((1, size, size, 3), 127, dtype=np.uint8)
         for _ in range(runs):
-            self.run(image)
-        counts = thread_count.candidates(self._batch_threads)
-        if self._measures_threads and len(counts) > 1:
-            seconds = thread_count.measure(lambda count: self._run(image, count), counts)
-            self.threads = ThreadCount(thread_count.choose(seconds), single_s=seconds[1])
+            self._run(image, self.threads.current)
+        if self._measures_threads:
+            self.threads = ThreadCount(thread_count.candidates(self._batch_threads))
 
     @torch.inference_mode()
     def _run(self, images: np.ndarray, threads: int) -> ModelOutputs:

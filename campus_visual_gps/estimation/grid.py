@@ -64,7 +64,7 @@ class LocationGrid:
         masses = np.bincount(label_of, weights=grid_probs[region], minlength=count)
         heavy = [label for label in np.argsort(-masses) if masses[label] >= MIN_MODE_MASS]
         found = [self._mode(grid_probs, region[label_of == label]) for label in heavy or [np.argmax(masses)]]
-        return _merge_near(found)
+        return merge_near(found)
 
     def mode_separations_m(self, grid_probs: np.ndarray) -> np.ndarray:
         """`mode_separation_m` (N,) of grid probabilities (N, K)."""
@@ -153,7 +153,7 @@ def _solve(a: np.ndarray, b: np.ndarray, c: np.ndarray, right: np.ndarray) -> np
     return solution * inverse[..., None]
 
 
-def _merge_near(modes: list[Mode]) -> tuple[Mode, ...]:
+def merge_near(modes: list[Mode]) -> tuple[Mode, ...]:
     """Modes, heaviest first, with those nearer than MIN_SEPARATION_M to a heavier one merged into it."""
     kept: list[Mode] = []
     for mode in modes:

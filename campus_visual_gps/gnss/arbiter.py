@@ -11,9 +11,11 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, MonitorSettings, Transition
+from campus_visual_gps.gnss.health import TIME_JUMP_S, GpsMonitor, GpsState, Transition
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix
-from campus_visual_gps.gnss.visual_check import VisualFix
+from campus_visual_gps.gnss.visual_accuracy import VisualAccuracy
+from campus_visual_gps.gnss.visual_check import DEFAULT_CORRELATION_TIME_S, VisualFix
 
 RECEIVER, VISUAL, NEITHER = "receiver", "visual", "none"
 # How often `FixArbiter.tick` has to be called, so that silence is detected in time.
@@ -74,10 +76,11 @@ class FixArbiter:
         self._receiver_ns = 0
         self._visual_s: float | None = None
         self._visual_interval_s = 0.0
+        self._visual_accuracy = VisualAccuracy()
 
     def receiver(self, fix: ReceiverFix, stamp_ns: int, now_s: float, is_held: bool = False) -> Decision:
         """A fix of the receiver arrived at `now_s`. One that is held back counts for its state, but does not pass."""
-        change = self._update_source(self.monitor.fix(fix, now_s), now_s)
+        change = self._update_source(self.monitor.fix(fix, now_s, self.visual_sigma_m(now_s)), now_s)
         if self.monitor.fault not in _WRONG_STAMPS:
             if stamp_ns < self._receiver_ns - _TIME_JUMP_NS:
                 self._newest_ns = 0
@@ -97,6 +100,7 @@ class FixArbiter:
             if 0.0 < interval_s <= _VISUAL_MAX_INTERVAL_S:
                 self._visual_interval_s = interval_s
             self._visual_s = now_s
+            self._visual_accuracy.add(fix)
         change = self.tick(now_s)
         self.monitor.visual(fix, now_s)
         return Decision(self.source == VISUAL and not is_held and self._is_newer(stamp_ns), change)
@@ -116,6 +120,14 @@ class FixArbiter:
         max_age_s = max(VISUAL_MAX_AGE_S, _VISUAL_MAX_INTERVALS * self._visual_interval_s)
         return -TIME_JUMP_S <= now_s - self._visual_s <= max_age_s
 
+    def visual_sigma_m(self, now_s: float) -> float | None:
+        """Standard deviation per axis that is usual for the visual fixes; None while none come, or after too few."""
+        return self._visual_accuracy.sigma_m if self.has_visual(now_s) else None
+
+    def set_correlation_time(self, correlation_time_s: float | None) -> None:
+        """Of the visual errors, as measured with the bundle; None where it was not measured."""
+        self.monitor.visual_check.correlation_time_s = correlation_time_s or DEFAULT_CORRELATION_TIME_S
+
     def end_visual(self, now_s: float) -> SourceChange | None:
         """No visual fix will come, because the model is unloaded."""
         self._visual_s = None
@@ -126,11 +138,13 @@ class FixArbiter:
         self.monitor.reset()
         self._newest_ns = self._receiver_ns = 0
         self._visual_s = None
+        self._visual_accuracy.restart()
 
     def restart_stamps(self) -> None:
         """The stamps of the visual fixes jumped back, as in a looping bag: accept older stamps."""
         self._newest_ns = 0
         self.monitor.visual_check.restart()
+        self._visual_accuracy.restart()
 
     def _update_source(self, transition: Transition | None, now_s: float) -> SourceChange | None:
         # from the state and not from the transition: a reset of the monitor has no transition

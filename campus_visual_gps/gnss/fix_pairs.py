@@ -43,6 +43,11 @@ class VisualFix(NamedTuple):
         """An upper bound of the standard deviation along the worst direction."""
         return math.sqrt(float(self.cov_enu_m2[0, 0] + self.cov_enu_m2[1, 1]))
 
+    @property
+    def axis_sigma_m(self) -> float:
+        """Standard deviation per axis, from the mean of both variances."""
+        return self.sigma_m / math.sqrt(2.0)
+
     def is_sound(self) -> bool:
         """Whether all numbers are finite and the covariance is positive definite."""
         (east_m2, cross_m2), (other_m2, north_m2) = self.cov_enu_m2.tolist()

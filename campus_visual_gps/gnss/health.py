@@ -1,22 +1,23 @@
 """Health of a GNSS receiver, judged from its stream of fixes: healthy, degraded or lost, with the reason. Without ROS.
 
 Each fix is checked by itself (status, horizontal position and covariance, see receiver_fix.py), against the last good
-fix (a jump faster than the robot can drive), against the clock (silence, delay) and against the visual fixes of the
-same time (see visual_check.py). The state changes with hysteresis in both directions: a minimum number of consecutive
-fixes and a minimum duration. Silence has no hysteresis, because it is a duration already.
+fix (a jump faster than the robot can drive), against the clock (silence, delay), against the visual fixes of the same
+time (see visual_check.py) and against what these claim (see visual_accuracy.py). The state changes with hysteresis in
+both directions: a minimum number of consecutive fixes and a minimum duration. Silence has no hysteresis, because it is
+a duration already.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import (
     GnssFault,
     ReceiverFix,
+    axis_sigma_m,
     covariance_fault,
     distance_m,
     horizontal_sigma_m,
@@ -54,59 +55,11 @@ _NO_POSITION = frozenset(
         GnssFault.SILENT,
     }
 )
-
-
-@dataclass(frozen=True)
-class MonitorSettings:
-    """Limits of a healthy receiver, and the hysteresis. Times are on the clock that `fix` and `tick` are given.
-
-    Args:
-        startup_grace_s: Until this time after the first call the receiver is waited for: neither faults nor silence
-            make it lost.
-        max_age_s: The receiver is lost after this time without a new fix.
-        max_delay_s: Longest time from a fix's stamp to its arrival. 0 switches the check off, for receivers whose clock
-            is not synchronised.
-        max_sigma_m: Largest standard deviation along the worst horizontal direction.
-        max_speed_mps: Highest speed of the robot; fixes that imply more are jumps.
-        assumed_sigma_m: Replaces a covariance that the receiver does not know.
-        fault_min_count: Consecutive faulty fixes after which a healthy receiver counts as failed.
-        fault_min_duration_s: Time over which these faulty fixes must extend.
-        recovery_min_count: Consecutive good fixes after which a failed receiver counts as healthy.
-        recovery_min_duration_s: Time over which these good fixes must extend.
-        check_against_visual: Whether a receiver that contradicts the visual fixes is faulty.
-        contradiction_sigmas: Distance from the visual fixes, in standard deviations of a window's median, from which on
-            a receiver in use contradicts them. One that returns must agree within 0.55 of it.
-        contradiction_min_duration_s: Time over which the contradicting pairs of fixes must extend.
-
-    Raises:
-        ConfigError: A value is not finite or is outside its range.
-    """
-
-    startup_grace_s: float = 3.0
-    max_age_s: float = 2.0
-    max_delay_s: float = 0.0
-    max_sigma_m: float = 10.0
-    max_speed_mps: float = 15.0
-    assumed_sigma_m: float = 5.0
-    fault_min_count: int = 3
-    fault_min_duration_s: float = 0.5
-    recovery_min_count: int = 5
-    recovery_min_duration_s: float = 3.0
-    check_against_visual: bool = True
-    contradiction_sigmas: float = 4.5
-    contradiction_min_duration_s: float = 3.0
-
-    def __post_init__(self):
-        for name in ("max_age_s", "max_sigma_m", "max_speed_mps", "assumed_sigma_m", "contradiction_sigmas"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                raise ConfigError(f"expected {name} to be a positive number, got {getattr(self, name)}")
-        durations_s = ("startup_grace_s", "max_delay_s", "fault_min_duration_s", "recovery_min_duration_s")
-        for name in (*durations_s, "contradiction_min_duration_s"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
-                raise ConfigError(f"expected {name} to be 0 s or more, got {getattr(self, name)}")
-        for name in ("fault_min_count", "recovery_min_count"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"expected {name} to be 1 or more, got {getattr(self, name)}")
+# A receiver that is not in use must claim this part of what it may claim in use, with the default no more than the
+# visual fixes: the hysteresis.
+_RETURN_SHARE = 5.0 / 6.0
+# A receiver that is out of use for one of these is compared with the visual fixes all the same.
+_STILL_COMPARED = (GnssFault.CONTRADICTS_VISUAL, GnssFault.LESS_CERTAIN_THAN_VISUAL)
 
 
 class Transition(NamedTuple):
@@ -141,10 +94,15 @@ class GpsMonitor:
         self.visual_check.restart()
         # of the consecutive faulty fixes that lead to the same state, which state that is
         self._failed_state = GpsState.WAITING
-        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
+        # nothing has been wrong with the receiver but that it is less certain than the camera
+        self._is_trusted = False
+        self._visual_sigma_m: float | None = None
+        self._clear_streaks()
 
-    def fix(self, fix: ReceiverFix, now_s: float) -> Transition | None:
+    def fix(self, fix: ReceiverFix, now_s: float, visual_sigma_m: float | None = None) -> Transition | None:
         """Check a fix that arrives at `now_s`; afterwards `fault` names what is wrong with it, None for a good fix.
+
+        `visual_sigma_m` is the standard deviation per axis that is usual for the visual fixes, None while none come.
 
         A fix whose stamp is not newer than the last does not count as new: a receiver that repeats its fixes becomes
         SILENT. A stamp more than TIME_JUMP_S older resets the monitor.
@@ -161,14 +119,16 @@ class GpsMonitor:
         if fault is None:  # otherwise one wrong stamp would make those that follow look old
             self._newest_stamp_s = fix.stamp_s
             fault = self._compare(fix, self._check(fix, now_s), now_s)
-        self.fault = fault
+            if fault is None and self._is_less_certain(fix, visual_sigma_m):
+                fault = GnssFault.LESS_CERTAIN_THAN_VISUAL
+        self.fault, self._visual_sigma_m = fault, visual_sigma_m
         if fault is None:
             self._last_good, self._last_good_sigma_m = fix, self._sigma_m
         return self._update_state(now_s) or transition
 
     def visual(self, fix: VisualFix, now_s: float) -> None:
         """An accepted visual fix arrived: compare the receiver with it. The next fix of the receiver has the result."""
-        self.visual_check.visual(fix, now_s, in_use=self._in_use)
+        self.visual_check.visual(fix, now_s, in_use=self._is_trusted)
 
     def tick(self, now_s: float) -> Transition | None:
         """Detect silence. A clock that jumps back by more than TIME_JUMP_S resets the monitor."""
@@ -180,7 +140,7 @@ class GpsMonitor:
         if self._is_in_grace(now_s) or (self._heard_s is not None and age_s <= self.settings.max_age_s):
             return None
         self.fault = GnssFault.SILENT
-        self._good, self._bad, self._same_state = Streak(), Streak(), Streak()
+        self._clear_streaks()
         return self._change(GpsState.LOST, f"{GnssFault.SILENT}: no new fix for {age_s:.1f} s")
 
     def sigma_m(self, fix: ReceiverFix) -> float:
@@ -191,6 +151,18 @@ class GpsMonitor:
     def _in_use(self) -> bool:
         return self.state is GpsState.HEALTHY
 
+    def _clear_streaks(self) -> None:
+        # `_sound` are those without a fault but that they are less certain than the visual fixes
+        self._good, self._sound, self._bad, self._same_state = Streak(), Streak(), Streak(), Streak()
+
+    def _is_less_certain(self, fix: ReceiverFix, visual_sigma_m: float | None) -> bool:
+        """Whether a fix claims clearly more than is usual for the visual fixes."""
+        ratio = self.settings.max_sigma_ratio
+        if visual_sigma_m is None or ratio == 0.0:
+            return False
+        limit_m = visual_sigma_m * ratio * (1.0 if self._in_use else _RETURN_SHARE)
+        return axis_sigma_m(fix, self.settings.assumed_sigma_m) > limit_m
+
     def _compare(self, fix: ReceiverFix, fault: GnssFault | None, now_s: float) -> GnssFault | None:
         """The fault of a fix, after its comparison with the visual fixes.
 
@@ -200,12 +172,12 @@ class GpsMonitor:
         if fault not in (None, GnssFault.JUMP) or (fault is GnssFault.JUMP and self._in_use):
             return fault
         check, position = self.visual_check, (fix.stamp_s, fix.latitude_deg, fix.longitude_deg, self._sigma_m)
-        check.receiver(*position, now_s, in_use=self._in_use)
+        check.receiver(*position, now_s, in_use=self._is_trusted)
         if not self.settings.check_against_visual:
             return fault
         if check.contradicts:
             return GnssFault.CONTRADICTS_VISUAL
-        is_known = self._in_use or self.state is GpsState.WAITING
+        is_known = self._is_trusted or self.state is GpsState.WAITING
         return (
             fault if is_known or not check.is_beyond_reach(*position, self.settings.max_speed_mps) else GnssFault.JUMP
         )
@@ -252,17 +224,24 @@ class GpsMonitor:
         if self.fault is None:
             self._bad, self._same_state = Streak(), Streak()
             self._good.add(now_s)
+            self._sound.add(now_s)
             # before the first failure there is nothing to recover from
             if self.state is GpsState.WAITING:
                 return self._change(GpsState.HEALTHY, "first good fix")
-            if not self._good.reaches(settings.recovery_min_count, settings.recovery_min_duration_s, now_s):
+            # what a receiver is less certain than has gone: it does not have to become good
+            good = self._good if self._visual_sigma_m is not None else self._sound
+            if not good.reaches(settings.recovery_min_count, settings.recovery_min_duration_s, now_s):
                 return None
-            elapsed_s = now_s - self._good.since_s
+            elapsed_s = now_s - good.since_s
             if self._awaits_comparison(elapsed_s, now_s):
                 return None
-            return self._change(GpsState.HEALTHY, f"{self._good.count} good fixes in {elapsed_s:.1f} s")
+            return self._change(GpsState.HEALTHY, f"{good.count} good fixes in {elapsed_s:.1f} s")
         failed = GpsState.LOST if self.fault in _NO_POSITION else GpsState.DEGRADED
         self._good = Streak()
+        if self.fault is GnssFault.LESS_CERTAIN_THAN_VISUAL:
+            self._sound.add(now_s)
+        else:
+            self._sound = Streak()
         self._bad.add(now_s)
         if failed is not self._failed_state:
             self._same_state, self._failed_state = Streak(), failed
@@ -276,6 +255,8 @@ class GpsMonitor:
         reason = f"{self.fault}: {streak.count} bad fixes in {now_s - streak.since_s:.1f} s"
         if self.fault is GnssFault.CONTRADICTS_VISUAL:
             reason = f"{self.fault}: {self.visual_check.verdict}"
+        elif self.fault is GnssFault.LESS_CERTAIN_THAN_VISUAL:
+            reason = f"{reason}, visual fixes claim {self._visual_sigma_m:.1f} m"
         return self._change(failed, reason)
 
     def _awaits_comparison(self, good_s: float, now_s: float) -> bool:
@@ -288,8 +269,10 @@ class GpsMonitor:
     def _change(self, state: GpsState, reason: str) -> Transition | None:
         if state is self.state:
             return None
-        if state is not GpsState.HEALTHY and self.fault is not GnssFault.CONTRADICTS_VISUAL:
+        if state is not GpsState.HEALTHY and self.fault not in _STILL_COMPARED:
             self.visual_check.clear()
+        less_certain = self._is_trusted and self.fault is GnssFault.LESS_CERTAIN_THAN_VISUAL
+        self._is_trusted = state is GpsState.HEALTHY or less_certain
         transition = Transition(self.state, state, reason)
         self.state, self.reason = state, reason
         return transition

@@ -55,6 +55,7 @@ class GnssFault(str, Enum):
     STAMP_NOT_NEWER = "stamp_not_newer"
     SILENT = "silent"
     CONTRADICTS_VISUAL = "contradicts_visual"
+    LESS_CERTAIN_THAN_VISUAL = "less_certain_than_visual"
 
     def __str__(self) -> str:
         return str(self.value)
@@ -144,6 +145,13 @@ def horizontal_sigma_m(fix: ReceiverFix, assumed_sigma_m: float) -> float:
     if covariance_fault(fix) is not None:
         return math.nan
     return math.sqrt(np.linalg.eigvalsh(_horizontal_block(fix))[-1])
+
+
+def axis_sigma_m(fix: ReceiverFix, assumed_sigma_m: float) -> float:
+    """Standard deviation per horizontal axis, from the mean of both variances, metres; of a fix without a fault."""
+    if is_covariance_unknown(fix):
+        return assumed_sigma_m
+    return math.hypot(math.sqrt(fix.cov_enu_m2[0, 0]), math.sqrt(fix.cov_enu_m2[1, 1])) / math.sqrt(2.0)
 
 
 def complete(

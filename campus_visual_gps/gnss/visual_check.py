@@ -37,7 +37,8 @@ MIN_TRAVEL_M = 3.0
 _CORRELATION_SPEED_MPS = 1.0
 # What images of one site have in common (a map that is displaced) does not average out.
 _MIN_CORRELATION = 1.0 / 3.0
-CORRELATION_TIME_S = 4.0
+# For a bundle in which it was not measured, as for filters (estimation/correlated_errors.py).
+DEFAULT_CORRELATION_TIME_S = 6.0
 # A verdict holds for this time after the last comparison.
 FORGET_S = 20.0
 # Visual fixes within this time before the return of a receiver say that there will be something to compare it with.
@@ -81,10 +82,14 @@ class VisualCheck:
     Args:
         limit_sigmas: A receiver in use contradicts beyond this distance.
         min_duration_s: Time that the pairs must span for it.
+
+    Attributes:
+        correlation_time_s: Of the errors of consecutive images; the bundle's once it is known.
     """
 
     def __init__(self, limit_sigmas: float, min_duration_s: float):
         self._limit_sigmas, self._min_duration_s = limit_sigmas, min_duration_s
+        self.correlation_time_s = DEFAULT_CORRELATION_TIME_S
         # the shortest that can hold a verdict is free of older pairs soonest
         short_s = max(SHORT_WINDOW_S, min_duration_s + 1.0)
         self._windows_s = (min_duration_s + 0.5, short_s, max(LONG_WINDOW_S, 2.0 * short_s))
@@ -167,7 +172,7 @@ class VisualCheck:
         span_s = RETURN_SPAN_S if strict else self._min_duration_s
         table = np.array(self._pairs)
         firsts = np.searchsorted(table[:, 0], table[-1, 0] - np.array(self._windows_s) - 1e-6).tolist()
-        windows = [window_verdict(table[first:], CORRELATION_TIME_S) for first in firsts]
+        windows = [window_verdict(table[first:], self.correlation_time_s) for first in firsts]
         short = windows[1]
         seen_s = float(table[-1, 0] - table[firsts[1], 0])
         verdicts = [verdict for verdict in windows if verdict is not None and verdict.consistent]

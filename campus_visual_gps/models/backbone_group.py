@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from campus_visual_gps.models.folding import fold_batch_norms
-from campus_visual_gps.models.stages import feature_map_extractor, shared_stage_count, without_stages
+from campus_visual_gps.models.stages import StagedBackbone, shared_stage_count
 from campus_visual_gps.preprocess import ImageSpec, standardise
 
 
@@ -50,16 +50,19 @@ class BackboneGroup(nn.Module):
             found = self.shared(images)
             images = found[f"stage_{self.shared_stages - 1}"]
         found = found | self.first(images)
-        features = [found["features"], *(other(images) for other in self.others)]
+        features = [found["features"], *(other(images)["features"] for other in self.others)]
         return [found[f"stage_{index}"] for index in self._stages], features
 
     def _split(self, backbones: list[nn.Module]) -> tuple[nn.Module | None, nn.Module, nn.ModuleList]:
         """The shared stages, the rest of the first backbone with its feature maps, and the rest of the others."""
-        count, first = self.shared_stages, backbones[0]
+        count = self.shared_stages
         later = [index for index in self._stages if index >= count]
-        rest = feature_map_extractor(first, later, skip=count, with_output=True)
-        if not count:
-            return None, rest, nn.ModuleList(backbones[1:])
-        earlier = sorted({*(index for index in self._stages if index < count), count - 1})
-        shared = feature_map_extractor(first, earlier, skip=0, with_output=False)
-        return shared, rest, nn.ModuleList(without_stages(backbone, count) for backbone in backbones[1:])
+        first, *others = (
+            StagedBackbone(backbone, later if row == 0 else (), skip=count, with_output=True)
+            for row, backbone in enumerate(backbones)
+        )
+        shared = None
+        if count:
+            earlier = {*(index for index in self._stages if index < count), count - 1}
+            shared = StagedBackbone(backbones[0], sorted(earlier), skip=0, with_output=False)
+        return shared, first, nn.ModuleList(others)

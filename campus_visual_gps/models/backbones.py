@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from campus_visual_gps.errors import ConfigError
+from campus_visual_gps.models.efficientnet_lite import FEATURE_DIM, EfficientNetLite
 from campus_visual_gps.models.initial_weights import load_initial_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -77,24 +78,18 @@ def _torchvision_weights(name: str, weights_name: str, download: bool) -> Path:
     return path
 
 
-def _efficientnet_lite(name: str, feature_dim: int) -> Backbone:
+def _efficientnet_lite(name: str, width: float, depth: float) -> Backbone:
     classifier = "classifier"
 
     def build() -> nn.Module:
-        try:
-            import timm
-        except ImportError as error:
-            raise ConfigError(f"backbone {name} needs timm: pip install timm") from error
-        module = timm.create_model(f"tf_{name}", pretrained=False)
-        module.reset_classifier(0)  # type: ignore[operator]  # torch types every attribute as a Tensor
-        return module
+        return EfficientNetLite(width, depth)
 
     def load_imagenet(module: nn.Module, download: bool) -> None:
         load_initial_weights(module, _packaged_weights(name), name, classifier, any_names_in_order=True)
 
-    # EfficientNet-Lite was trained on images scaled to -1..1. The package has timm's tensors in timm's order, under the
+    # EfficientNet-Lite was trained on images scaled to -1..1. The package has the tensors in the same order, under the
     # names of another implementation.
-    return Backbone(name, feature_dim, HALF, HALF, classifier, build, load_imagenet, any_names_in_order=True)
+    return Backbone(name, FEATURE_DIM, HALF, HALF, classifier, build, load_imagenet, any_names_in_order=True)
 
 
 def _packaged_weights(name: str) -> Path:
@@ -115,8 +110,8 @@ BACKBONES: dict[str, Backbone] = {
         _torchvision("efficientnet_b3", 1536, "IMAGENET1K_V1", "classifier"),
         _torchvision("efficientnet_v2_s", 1280, "IMAGENET1K_V1", "classifier"),
         _torchvision("swin_t", 768, "IMAGENET1K_V1", "head"),
-        _efficientnet_lite("efficientnet_lite0", 1280),
-        _efficientnet_lite("efficientnet_lite2", 1280),
+        _efficientnet_lite("efficientnet_lite0", width=1.0, depth=1.0),
+        _efficientnet_lite("efficientnet_lite2", width=1.1, depth=1.2),
     )
 }
 

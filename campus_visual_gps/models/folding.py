@@ -5,8 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from itertools import pairwise
 
+import torch
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_eval
+from torch.nn.utils import fuse_conv_bn_weights
 
 
 def fold_batch_norms(backbone: nn.Module) -> nn.Module:
@@ -18,15 +19,24 @@ def fold_batch_norms(backbone: nn.Module) -> nn.Module:
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules()):
         return backbone
-    folded = deepcopy(backbone).eval()
-    for module in list(folded.modules()):
-        for (conv_name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+    replaced: dict[int, object] = {}
+    for module in backbone.modules():
+        for (_, conv), (_, norm) in pairwise(module.named_children()):
             if (
                 isinstance(conv, nn.Conv2d)
                 and isinstance(norm, nn.BatchNorm2d)
                 and conv.out_channels == norm.num_features
             ):
-                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
-                # timm's batch norm holds the activation
-                setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
-    return folded
+                # a batch norm of EfficientNet-Lite holds the activation
+                replaced |= {id(conv): _fused(conv, norm), id(norm): getattr(norm, "act", nn.Identity())}
+    return deepcopy(backbone, replaced).eval()
+
+
+@torch.no_grad()
+def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    fused = deepcopy(conv, {id(conv.weight): weight})
+    fused.bias = bias
+    return fused

@@ -66,7 +66,14 @@ def build_model(config: ModelConfig, weights: str = "none", cells_enu_m: Tensor 
 
 
 def build_from_state(config: ModelConfig, state: dict[str, Tensor]) -> PositionModel:
-    """The network that saved this state. Raises ConfigError, and RuntimeError if the tensors do not fit."""
-    model = build_model(config, cells_enu_m=state.get("head.cells_enu_m"))
-    model.load_state_dict(state)
+    """The network that saved this state, of whose tensors it makes no copies.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+        RuntimeError: The tensors do not fit.
+    """
+    with torch.device("meta"):  # no random weights are made only to be replaced
+        model = build_model(config, cells_enu_m=state.get("head.cells_enu_m"))
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor.to(dtypes.get(name)) for name, tensor in state.items()}, assign=True)
     return model

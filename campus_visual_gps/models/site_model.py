@@ -51,6 +51,8 @@ class SiteModel(nn.Module):
     ):
         super().__init__()
         self.image = image
+        for member in members:
+            member.cpu()  # an engine may have moved some of them to its device
         self.cells_enu_m = common_cells(members)
         self.heads = nn.ModuleList(member.head for member in members)
         self.extractor = extractor

@@ -29,7 +29,7 @@ def stage_names(backbone: nn.Module) -> list[tuple[str, ...]]:
         return [(f"features.{index}",) for index in range(len(features))]
     if layer4 is not None:  # ResNet
         return [("conv1", "bn1", "relu", "maxpool"), *((f"layer{index}",) for index in range(1, 5))]
-    if isinstance(blocks, nn.Sequential):  # timm's EfficientNet
+    if isinstance(blocks, nn.Sequential):  # EfficientNet-Lite
         return [("conv_stem", "bn1"), *((f"blocks.{index}",) for index in range(len(blocks)))]
     raise ConfigError(f"the stages of {type(backbone).__name__} are not known")
 
@@ -109,34 +109,36 @@ def feature_stages(backbone: nn.Module) -> list[int]:
     return list(range(count // 2, count - 1))
 
 
-def feature_map_extractor(backbone: nn.Module, stages: Sequence[int], skip: int, with_output: bool) -> nn.Module:
-    """A module that returns the feature maps of some stages, {"stage_<index>": tensor}, and nothing set per image.
+class StagedBackbone(nn.Module):
+    """A backbone stage by stage, with the same weights (not copied): the feature maps of some stages, and its output.
 
     Args:
-        backbone: The whole backbone.
-        stages: Indices of the stages.
+        backbone: The whole backbone. It is not changed, but set to evaluation mode.
+        stages: Indices of the stages whose feature maps are returned.
         skip: So many leading stages are left out: the module takes their feature map.
         with_output: Also return the backbone's output as "features" (B, d).
     """
-    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    rest = without_stages(backbone, skip) if skip else backbone
-    names = stage_names(backbone)
-    nodes = {names[index][-1]: f"stage_{index}" for index in stages}
-    rest.eval()
-    if with_output:
-        # the backbone's output is what its last node returns
-        nodes[get_graph_node_names(rest, tracer_kwargs=_tracer_options(rest))[1][-1]] = "features"
-    return create_feature_extractor(rest, return_nodes=nodes, tracer_kwargs=_tracer_options(rest)).eval()
+    def __init__(self, backbone: nn.Module, stages: Sequence[int], skip: int, with_output: bool):
+        super().__init__()
+        names = stage_names(backbone.eval())
+        count = len(names) if with_output else max(stages) + 1
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(backbone.get_submodule(name) for name in names[index])) for index in range(skip, count)
+        )
+        self.rest = without_stages(backbone, len(names)) if with_output else None
+        self._returned = [f"stage_{index}" if index in stages else None for index in range(skip, count)]
 
-
-def _tracer_options(backbone: nn.Module) -> dict[str, list]:
-    """What torch.fx must not look into: timm's padding depends on the size of the image."""
-    if not type(backbone).__module__.startswith("timm."):
-        return {}
-    from timm.models import get_notrace_functions, get_notrace_modules
-
-    return {"leaf_modules": get_notrace_modules(), "autowrap_functions": get_notrace_functions()}
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, 3, S, S), or a feature map -> {"stage_<index>": feature map, "features": (B, d)}."""
+        found: dict[str, Tensor] = {}
+        for stage, name in zip(self.stages, self._returned, strict=True):
+            images = stage(images)
+            if name is not None:
+                found[name] = images
+        if self.rest is not None:
+            found["features"] = self.rest(images)
+        return found
 
 
 def has_channels_last(backbone: nn.Module) -> bool:

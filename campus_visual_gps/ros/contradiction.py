@@ -38,7 +38,10 @@ def contradiction_text(monitor: GpsMonitor) -> str:
 
 def comparison_values(check: VisualCheck) -> dict[str, object]:
     """Key-value pairs for the diagnostics: the last comparison."""
-    values: dict[str, object] = {"visual_check": str(check.result)}
+    values: dict[str, object] = {
+        "visual_check": str(check.result),
+        "visual_check.correlation_time_s": check.correlation_time_s,
+    }
     if check.verdict is not None:
         values["visual_check.distance_m"] = check.verdict.distance_m
         values["visual_check.sigmas"] = check.verdict.sigmas

@@ -14,7 +14,8 @@ import numpy as np
 from sensor_msgs.msg import NavSatFix
 
 from campus_visual_gps.gnss.arbiter import NEITHER, RECEIVER, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import GpsState, MonitorSettings
+from campus_visual_gps.gnss.health import GpsState
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import ReceiverFix, Replacement, complete
 from campus_visual_gps.gnss.visual_check import VisualFix
 from campus_visual_gps.ros.contradiction import ContradictionLog, comparison_values, contradiction_text
@@ -73,6 +74,11 @@ class Fallback:
         """The altitude of the site became known, or another one."""
         with self._lock:
             self._site_altitude_m = altitude_m
+
+    def set_correlation_time(self, correlation_time_s: float | None) -> None:
+        """Of the errors of consecutive images, which the comparison needs; None where the bundle has none."""
+        with self._lock:
+            self._arbiter.set_correlation_time(correlation_time_s)
 
     def receiver(self, message: NavSatFix, now_s: float) -> None:
         """A message of the receiver arrived."""
@@ -146,6 +152,7 @@ class Fallback:
                 "source": arbiter.source,
                 "visual_fixes": absent or "available",
                 "source_changes": arbiter.switch_count,
+                "visual_sigma_m": arbiter.visual_sigma_m(self._now_s) or "none",
                 **comparison_values(monitor.visual_check),
                 **{f"published.{name}": count for name, count in sorted(arbiter.published_counts.items())},
                 "dropped.stamp_not_newer": arbiter.not_newer_count,

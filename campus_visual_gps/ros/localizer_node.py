@@ -176,7 +176,7 @@ class LocalizerNode(ResponsiveLifecycleNode):
         check_qos(self, settings)
         image_conversion.bridge()
         localizer = self._loader.take(settings)
-        self._passthrough.set_bundle_altitude(localizer.bundle.altitude.altitude_m)
+        self._passthrough.set_bundle(localizer.bundle)
         self._configured = _Configured(settings, FixPublishers(self, settings, self._passthrough), localizer)
 
     def _activate(self) -> None:

@@ -12,7 +12,7 @@ from campus_visual_gps.errors import ConfigError
 from campus_visual_gps.estimation.calibration import COVARIANCES
 from campus_visual_gps.estimation.correlated_errors import CORRELATED_ERRORS, INFLATE
 from campus_visual_gps.estimation.integrity import Gates
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.ros.gate_parameters import GateParameters
 from campus_visual_gps.ros.image_parameters import ImageParameters
 from campus_visual_gps.ros.parameter_spec import ParameterGroup, checked, parameter
@@ -37,10 +37,10 @@ _FRAMES = ParameterGroup(
 )
 _POSE = ParameterGroup("Publish `visual_gps/pose`, and its frame")
 _RECEIVER = ParameterGroup(
-    "Receiver (`output: fallback`): topic and limits",
+    "Receiver (`output: fallback`): topic, limits",
     comment="The receiver, with output fallback.",
 )
-_HYSTERESIS = ParameterGroup("Faulty fixes to leave, good ones to return")
+_HYSTERESIS = ParameterGroup("Faulty fixes to leave, good to return")
 
 
 def is_of_fallback(name: str) -> bool:
@@ -168,6 +168,14 @@ class _Parameters(ImageParameters):
         unit="m",
         limits=_POSITIVE,
         group=_RECEIVER,
+    )
+    gps_max_sigma_ratio: float = parameter(
+        _GPS.max_sigma_ratio,
+        "A fix is faulty beyond this multiple of the recent visual fixes' standard deviation; 0: no check.",
+        limits=(0.0, 100.0),
+        group=_RECEIVER,
+        comment="Only while visual fixes come. The receiver is used again at five sixths of that, with "
+        "1.2 when it claims no more than they do.",
     )
     gps_max_speed_mps: float = parameter(
         _GPS.max_speed_mps,

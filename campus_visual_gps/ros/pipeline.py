@@ -137,10 +137,11 @@ def load_localizer(settings: NodeParameters, logger) -> Localizer:
         localizer = load(device=CPU, precision="auto")
     localizer.gates = settings.gates(localizer.bundle.gates)
     engine = localizer.engine
+    threads = "1 to" if engine.threads.measures else f"{engine.threads.current} of"
     logger.info(
         f"model {localizer.bundle.model_id}: {engine.member_count} members on {engine.device} in {engine.precision}, "
         f"covariance {localizer.covariance}, "
-        f"{engine.threads.current} of {max_threads()} threads, loaded in {perf_counter() - start:.1f} s"
+        f"{threads} {max_threads()} threads, loaded in {perf_counter() - start:.1f} s"
     )
     return localizer
 

@@ -30,6 +30,7 @@ from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.ros.tf_check import RECEIVER
 
 if TYPE_CHECKING:
+    from campus_visual_gps.bundle import Bundle
     from campus_visual_gps.ros.declared_parameters import DeclaredParameters
 
 FALLBACK_TOPIC = "fix"
@@ -62,6 +63,7 @@ class ReceiverPassthrough:
         self._wiring: _Wiring | None = None
         self._takes_visual = False
         self._bundle_altitude_m = math.nan
+        self._correlation_time_s: float | None = None
         self.error = ""
 
     @property
@@ -100,11 +102,13 @@ class ReceiverPassthrough:
             self._node.destroy_publisher(wiring.publisher)
             wiring.gate.close()
 
-    def set_bundle_altitude(self, altitude_m: float) -> None:
-        """The bundle was read."""
-        self._bundle_altitude_m = altitude_m
+    def set_bundle(self, bundle: Bundle) -> None:
+        """The bundle was read: its altitude and its correlation time hold from now on."""
+        self._bundle_altitude_m = bundle.altitude.altitude_m
+        self._correlation_time_s = bundle.calibration.correlation_time_s
         if self._wiring is not None:
             self._wiring.fallback.set_site_altitude(self._site_altitude_m(self._wiring.settings))
+            self._wiring.fallback.set_correlation_time(self._correlation_time_s)
 
     def begin_visual(self) -> None:
         """The node is active: `visual` takes fixes from now on."""
@@ -154,6 +158,7 @@ class ReceiverPassthrough:
             gate,
             self._why_no_visual,
         )
+        fallback.set_correlation_time(self._correlation_time_s)
         timer = node.create_timer(TICK_S, self._tick, clock=self._steady_clock)
         qos = overrides.subscription(topic, qos_profile_sensor_data)
         receiver = node.create_subscription(NavSatFix, topic, self._on_receiver, **qos)

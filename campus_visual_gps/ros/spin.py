@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 from threading import Event
@@ -48,3 +49,6 @@ def spin(make_node: Callable[[], Any], args: list[str] | None = None) -> None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+        # torch's modules hold millions of objects: without this the interpreter searches them for cycles as it ends,
+        # a second of processor time, which on a loaded robot is longer than launch waits
+        gc.freeze()

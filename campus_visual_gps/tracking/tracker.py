@@ -9,12 +9,24 @@ import numpy as np
 
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.correlated_errors import TIME_JUMP_S
-from campus_visual_gps.estimation.grid import LocationGrid, Mode, point_and_covariance
+from campus_visual_gps.estimation.grid import LocationGrid, Mode
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.hypotheses import HeadingHypotheses
+from campus_visual_gps.tracking.information import ImageInformation
+from campus_visual_gps.tracking.odometry import OdometryPath, PathState
 from campus_visual_gps.tracking.raster import BeliefRaster
+from campus_visual_gps.tracking.summary import modes, point_and_moment
 
 # A random walk with this speed keeps its direction for so long: its variance an axis grows by speed^2 * this a second.
 DIRECTION_TIME_S = 3.0
+# Without odometry for so long, the camera is taken to walk.
+ODOMETRY_TIMEOUT_S = 1.0
+# The yaw of the odometry cannot be found before the robot has moved so far; a given one is the same within this.
+FIRST_WAY_M, HEADING_TOLERANCE_RAD = 1.0, 0.002
+# Between the cells of the grid no photo was taken: a robot that drives there is off the site after so many seconds.
+OFF_SITE_TIME_S = 10.0
+# A robot that is lost with more than this may have been carried and turned: its yaw is unknown again.
+LOST_HEADING = 0.5
 
 
 class TrackedPosition(NamedTuple):
@@ -58,14 +70,19 @@ class Tracker:
         self.grid = grid
         self.calibration = calibration
         self.raster = BeliefRaster(grid, reachable)
+        self._path = OdometryPath()
+        self._images = ImageInformation(calibration)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the camera is anywhere on the site."""
-        self._belief = self.raster.uniform()
-        self._lost = self._stationary_lost
+        own = self.calibration
+        self._lost = own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
+        self._hypotheses = HeadingHypotheses(self.raster, self.raster.uniform() * (1.0 - self._lost))
+        self._path.clear()
+        self._anchor: PathState | None = None
+        self._images.clear()
         self._stamp_s: float | None = None
-        self._image_stamps_s: dict[str, float] = {}
 
     def move(
         self,
@@ -75,45 +92,68 @@ class Tracker:
         yaw_enu_rad: float | None = None,
         yaw_odom_rad: float | None = None,
     ) -> None:
-        """A sample of odometry."""
+        """Take a sample of odometry; one that cannot be used is left out.
 
-    def update(self, stamp_s: float, grid_probs: np.ndarray, camera: str = "") -> TrackedPosition:
+        Args:
+            stamp_s: Seconds. One more than a second older than the newest is a clock that jumped: all is forgotten.
+            position_odom_m: (2,) metres in the odometry's axes, whose origin and yaw may be any.
+            cov_odom_m2: (2, 2) square metres of this position; None where it is not known.
+            yaw_enu_rad: Absolute yaw of the robot from east, where it is known; then the yaw of the odometry's axes is.
+            yaw_odom_rad: Yaw of the robot in the odometry's axes. Without it, `yaw_enu_rad` is the odometry's own, and
+                its axes are east and north.
+        """
+        if not math.isfinite(stamp_s):
+            return
+        newest_s = self._path.newest_s
+        if newest_s is not None and stamp_s < newest_s - TIME_JUMP_S:
+            self.reset()
+        yaw = yaw_enu_rad if yaw_odom_rad is None else yaw_odom_rad
+        if not self._path.add(stamp_s, position_odom_m, cov_odom_m2, yaw):
+            return
+        self._anchor = self._anchor or self._path.at(stamp_s)
+        if yaw_enu_rad is not None and yaw is not None and math.isfinite(yaw_enu_rad - yaw):
+            self._set_heading(stamp_s, yaw_enu_rad - yaw)
+
+    def update(
+        self, stamp_s: float, grid_probs: np.ndarray, camera: str = "", off_site_ratio: float = 1.0
+    ) -> TrackedPosition:
         """Predict to an image's stamp and weigh the belief with its posterior.
 
         Args:
             stamp_s: Seconds. One more than a second older than the newest is a clock that jumped: all is forgotten.
             grid_probs: (K,), the image's calibrated posterior.
             camera: Its name, where there are several.
+            off_site_ratio: How much more probable such an image is off the site than on it, as an out-of-distribution
+                score may say; 1 says nothing.
 
         Raises:
             EstimateError: the posterior or the stamp cannot be used; the belief stays as it was.
         """
         posterior = self._checked(grid_probs)
-        self._predict(stamp_s)
-        information = self._information(stamp_s, camera)
-        full = self._likelihood(posterior, self.calibration.measurement_power)
-        agreement = float((self._belief * full).sum() / self._belief.sum())
-        likelihood = full**information
-        likelihood /= likelihood[self.raster.site].mean()
-        inflow = self._found * (full * self.raster.site)
-        self._belief = (
-            self._belief * likelihood + inflow / inflow.sum() * self._found
-            if self._found
-            else (self._belief * likelihood)
-        )
+        dt_s = self._predict(stamp_s)
+        own, raster, bank = self.calibration, self.raster, self._hypotheses
+        state = self._path.at(stamp_s)
+        information = self._images.share(stamp_s, camera, state)
+        displacement = self._displacement(state)
+        log_ratio = own.measurement_power * self._log_ratio(posterior)
+        alone, added = (self._likelihood(power * log_ratio) for power in (1.0, information))
+        before = bank.beliefs.sum(axis=0)
+        agreement = float(np.vdot(before, alone) / max(before.sum(), 1e-300))
+        if self._anchor is not None:
+            added = np.where(raster.site, added, added * math.exp(-dt_s / OFF_SITE_TIME_S))
+        bank.weigh(added, displacement)
+        found = self._lost * -math.expm1(-own.found_rate_hz * dt_s)
+        if found > 0.0:
+            bank.add(alone * raster.site * (found / max((alone * raster.site).sum(), 1e-300)))
+        self._lost = (self._lost - found) * min(max(off_site_ratio, 1e-3), 1e3) ** information
         self._normalise()
-        return self._position(stamp_s, agreement < self.calibration.contradiction_level)
+        return self._position(stamp_s, displacement, agreement < own.contradiction_level)
 
     def estimate(self, stamp_s: float) -> TrackedPosition:
         """The position at a time without an image. Raises EstimateError for a stamp that is not finite."""
         self._predict(stamp_s)
         self._normalise()
-        return self._position(stamp_s, False)
-
-    @property
-    def _stationary_lost(self) -> float:
-        own = self.calibration
-        return own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
+        return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False)
 
     def _checked(self, grid_probs: np.ndarray) -> np.ndarray:
         probs = np.asarray(grid_probs, dtype=np.float64)
@@ -124,58 +164,84 @@ class Tracker:
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
         return probs / total
 
-    def _predict(self, stamp_s: float) -> None:
+    def _predict(self, stamp_s: float) -> float:
+        """Move the belief to a time, and return the seconds since the belief's own."""
         if not math.isfinite(stamp_s):
             raise EstimateError(f"expected a stamp in seconds, got {stamp_s}")
         if self._stamp_s is not None and stamp_s < self._stamp_s - TIME_JUMP_S:
             self.reset()
-        dt_s = 0.0 if self._stamp_s is None else max(stamp_s - self._stamp_s, 0.0)
-        self._stamp_s = stamp_s if self._stamp_s is None else max(stamp_s, self._stamp_s)
-        self._found = 0.0
+        if self._stamp_s is None:
+            self._stamp_s = stamp_s
+            self._follow(stamp_s)
+            return 0.0
+        dt_s = stamp_s - self._stamp_s
         if dt_s <= 0.0:
+            return 0.0
+        self._follow(stamp_s)
+        newest_s = self._path.newest_s
+        covered_s = self._stamp_s if newest_s is None else max(self._stamp_s, newest_s + ODOMETRY_TIMEOUT_S)
+        own = self.calibration
+        if stamp_s > covered_s:
+            self._hypotheses.random_walk(own.speed_mps**2 * DIRECTION_TIME_S * (stamp_s - covered_s))
+        stays = math.exp(-own.lost_rate_hz * dt_s)
+        self._lost += (1.0 - self._lost) * (1.0 - stays)
+        self._hypotheses.scale(stays)
+        self._stamp_s = stamp_s
+        return dt_s
+
+    def _follow(self, stamp_s: float) -> None:
+        """Move the hypotheses to where the odometry was at a time."""
+        state, anchor = self._path.at(stamp_s), self._anchor
+        if state is None or anchor is None or state.way_m < anchor.way_m:
             return
-        own = self.calibration
-        self._belief = self.raster.random_walk(self._belief, own.speed_mps**2 * DIRECTION_TIME_S * dt_s)
-        becomes_lost = -math.expm1(-own.lost_rate_hz * dt_s)
-        self._found = self._lost * -math.expm1(-own.found_rate_hz * dt_s)
-        newly_lost = (1.0 - self._lost) * becomes_lost
-        self._belief *= 1.0 - becomes_lost
-        self._lost += newly_lost - self._found
+        displacement, bank = state.position_m - anchor.position_m, self._hypotheses
+        if not np.isfinite(bank.headings_rad).all():
+            if math.hypot(*displacement) < FIRST_WAY_M:
+                return
+            bank.restart_unknown()
+        bank.move(displacement, state.way_m - anchor.way_m, state.variance_m2 - anchor.variance_m2)
+        self._anchor = state
 
-    def _information(self, stamp_s: float, camera: str) -> float:
-        """Share of an independent image, 0 to 1, that this one adds to those before it."""
-        own = self.calibration
+    def _set_heading(self, stamp_s: float, heading_rad: float) -> None:
+        bank = self._hypotheses
+        turned = (heading_rad - bank.headings_rad[0] + math.pi) % (2.0 * math.pi) - math.pi
+        if len(bank) > 1 or not abs(turned) < HEADING_TOLERANCE_RAD:
+            self._follow(stamp_s)
+            bank.set_heading(heading_rad)
 
-        def since(stamps: list[float]) -> float:
-            return math.tanh((stamp_s - max(stamps)) / (2.0 * own.correlation_time_s)) if stamps else 1.0
+    def _displacement(self, state: PathState | None) -> np.ndarray:
+        """(2,) metres in the odometry's axes from where the hypotheses are to a state."""
+        if state is None or self._anchor is None or not np.isfinite(self._hypotheses.headings_rad).all():
+            return np.zeros(2)
+        return state.position_m - self._anchor.position_m
 
-        newest = self._image_stamps_s
-        any_camera = max(since(list(newest.values())), 0.0)
-        same_camera = max(since([newest[camera]] if camera in newest else []), 0.0)
-        newest[camera] = max(stamp_s, newest.get(camera, stamp_s))
-        return any_camera + own.simultaneous_power * max(same_camera - any_camera, 0.0)
-
-    def _likelihood(self, posterior: np.ndarray, power: float) -> np.ndarray:
-        """(R, C), mean 1 over the site: (posterior / uniform, with a share of outliers)^power."""
-        reachable = self.raster.reachable
-        ratio = posterior / max(posterior[reachable].mean(), 1e-300)
+    def _log_ratio(self, posterior: np.ndarray) -> np.ndarray:
+        """(R, C) logarithm of the posterior over a uniform one, as if it were uniform for the share of outliers."""
+        ratio = posterior / max(float(posterior[self.raster.reachable].mean()), 1e-300)
         outliers = self.calibration.outlier_share
-        weighted = ((1.0 - outliers) * ratio + outliers) ** power
-        return self.raster.spread(weighted / weighted[reachable].mean())
+        return self.raster.spread(np.log((1.0 - outliers) * ratio + outliers))
+
+    def _likelihood(self, log_likelihood: np.ndarray) -> np.ndarray:
+        """(R, C) with mean 1 over the site: what a camera that is anywhere would say of the same image is 1."""
+        likelihood = np.exp(log_likelihood - log_likelihood.max())
+        return likelihood / likelihood[self.raster.site].mean()
 
     def _normalise(self) -> None:
-        if self._found and self._belief.sum() == 0.0:
-            self._belief = self.raster.uniform() * self._found
-        total = self._belief.sum() + self._lost
-        self._belief /= total
+        bank = self._hypotheses
+        total = float(bank.beliefs.sum()) + self._lost
+        bank.scale(1.0 / total)
         self._lost /= total
-        self._found = 0.0
+        if self._lost > LOST_HEADING and len(bank) > 1 and bank.is_fine:
+            bank.restart_unknown()
+        bank.refine()
 
-    def _position(self, stamp_s: float, contradicted: bool) -> TrackedPosition:
-        own = self.calibration
-        mass = self._belief.sum()
-        belief = self._belief / mass if mass > 1e-12 else self.raster.uniform()
-        probs = self.raster.gather(belief)
-        mean, moment = point_and_covariance(probs, self.grid.centres_enu_m, self.grid.cell_m)
+    def _position(self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool) -> TrackedPosition:
+        own, bank = self.calibration, self._hypotheses
+        belief = bank.marginal(displacement_m)
+        mass = float(belief.sum())
+        probs = self.raster.gather(belief / mass if mass > 1e-12 else self.raster.uniform())
+        mean, moment = point_and_moment(probs, self.grid)
         cov = own.scale * moment + own.floor_sigma_m**2 * np.eye(2)
-        return TrackedPosition(stamp_s, mean, cov, probs, self.grid.modes(probs), self._lost, contradicted, None)
+        return TrackedPosition(
+            stamp_s, mean, cov, probs, modes(probs, self.grid), float(self._lost), contradicted, bank.heading_rad()
+        )

@@ -125,7 +125,7 @@ def _write(file: Path, recipe: FeatureRecipe, paths: Sequence[Path], frozen: Fro
 def default_workers() -> int:
     """Processes of a data loader: on a small CPU machine they only take the cores that the networks need."""
     cores = usable_cores()
-    return min(8, cores) if cores > 4 else 0
+    return min(16, cores - 1) if cores > 4 else 0
 
 
 def start_worker(worker: int) -> None:

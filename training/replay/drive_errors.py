@@ -65,7 +65,7 @@ def compute_drive_errors(predictions: pd.DataFrame, drive: Drive) -> DriveErrors
     receiver = None
     if drive.receiver is not None:
         visual = visual_fixes(predictions[accepted], drive.image_delays_s, drive.fix_delays_s)
-        run = run_fallback(drive.arrivals, *visual)
+        run = run_fallback(drive.arrivals, *visual, correlation_time_s=drive.correlation_time_s)
         receiver = _receiver_errors(drive, drive.receiver, run, stamps_ns, positions_m(predictions, "true_"))
     return DriveErrors(stamps_ns, accepted, visual_m, receiver)
 

@@ -17,7 +17,7 @@ from campus_visual_gps.estimation.correlated_errors import (
     ErrorDecorrelator,
     inflated,
 )
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import complete, position_fault
 from training.metrics.consistency import covered, nees
 from training.replay.drive import Drive
@@ -98,7 +98,9 @@ def _inputs(accepted: pd.DataFrame, drive: Drive, time_s: float) -> Iterator[tup
     if drive.arrivals:
         yield RECEIVER, "", _receiver_fixes(drive)
         for mode in modes:
-            run = run_fallback(drive.arrivals, visual, visual_arrivals_ns, decorrelator=_decorrelator(mode, time_s))
+            own = _decorrelator(mode, time_s)
+            measured_s = drive.correlation_time_s
+            run = run_fallback(drive.arrivals, visual, visual_arrivals_ns, None, own, measured_s)
             yield FALLBACK, mode, (run.fixes, run.arrivals_ns)
     for mode in modes:
         yield VISUAL, mode, decorrelated(visual, visual_arrivals_ns, _decorrelator(mode, time_s))

@@ -46,7 +46,8 @@ class SwitchMetrics:
 class OutageSwitches:
     """Switches of one outage: how many to the visual fix, and how long after its begin the first; likewise back.
 
-    `out_s` counts from the outage's end. None where there was no such switch.
+    `in_s` is negative where the visual fix was in use when the outage began. `out_s` counts from the outage's end. None
+    where there was no such switch.
     """
 
     in_count: int
@@ -76,11 +77,12 @@ def outage_switches(run: FallbackRun, outages: list[Outage], received_ns: dict[i
 
 def _switches_between(events: list[SwitchEvent], begin_ns: float, end_ns: float, until_ns: float) -> OutageSwitches:
     mine = [event for event in events if begin_ns <= event.time_ns < until_ns]
+    before = [event for event in events if event.time_ns < begin_ns][-1:]
     ins = [event for event in mine if event.after == VISUAL]
     outs = [event for event in mine if event.after == RECEIVER]
     return OutageSwitches(
         in_count=len(ins),
-        in_s=(ins[0].time_ns - begin_ns) / 1e9 if ins else None,
+        in_s=next(((event.time_ns - begin_ns) / 1e9 for event in before + ins if event.after == VISUAL), None),
         out_count=len(outs),
         out_s=(outs[0].time_ns - end_ns) / 1e9 if outs else None,
     )

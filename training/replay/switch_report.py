@@ -20,7 +20,7 @@ def switch_line(switches: SwitchMetrics, by_outage: list[OutageSwitches]) -> str
 def _outage_words(index: int, switches: OutageSwitches) -> str:
     spans = []
     if switches.in_s is not None:
-        spans.append(f"visual fix {switches.in_s:.1f} s after its begin")
+        spans.append(f"visual fix {abs(switches.in_s):.1f} s {'after' if switches.in_s >= 0.0 else 'before'} its begin")
     if switches.out_s is not None:
         spans.append(f"receiver {switches.out_s:.1f} s after its end")
     return f"Outage {index}: {', '.join(spans) or 'no switch'}"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from campus_visual_gps.estimation.correlated_errors import ErrorDecorrelator, inflated
 from campus_visual_gps.gnss.arbiter import RECEIVER, TICK_S, FixArbiter, SourceChange
-from campus_visual_gps.gnss.health import MonitorSettings
+from campus_visual_gps.gnss.monitor_settings import MonitorSettings
 from campus_visual_gps.gnss.receiver_fix import GnssFault, ReceiverFix, complete
 from campus_visual_gps.gnss.visual_check import VisualFix
 from campus_visual_gps.ros.stamps import stamp_to_ns
@@ -95,22 +95,32 @@ def run_fallback(
     visual_arrivals_ns: np.ndarray,
     settings: MonitorSettings | None = None,
     decorrelator: ErrorDecorrelator | None = None,
+    correlation_time_s: float | None = None,
 ) -> FallbackRun:
     """What the node would have done from the first arrival to the last.
 
-    Settings are by default the node's. Without a decorrelator visual fixes pass with the covariance of their image.
+    Settings are by default the node's. Without a decorrelator visual fixes pass with the covariance of their image. The
+    correlation time is the bundle's, None where it was not measured.
     """
     times_ns = np.array([arrival.time_ns for arrival in receiver], dtype=np.int64)
     period_s = float(np.median(np.diff(times_ns))) / 1e9 if len(times_ns) > 1 else 0.0
-    return _Run(settings or MonitorSettings(), period_s, decorrelator).of(receiver, visual, visual_arrivals_ns)
+    run = _Run(settings or MonitorSettings(), period_s, decorrelator, correlation_time_s)
+    return run.of(receiver, visual, visual_arrivals_ns)
 
 
 class _Run:
     """One pass through the events."""
 
-    def __init__(self, settings: MonitorSettings, period_s: float, decorrelator: ErrorDecorrelator | None):
+    def __init__(
+        self,
+        settings: MonitorSettings,
+        period_s: float,
+        decorrelator: ErrorDecorrelator | None,
+        correlation_time_s: float | None,
+    ):
         self._decorrelator = decorrelator
         self._arbiter = FixArbiter(settings)
+        self._arbiter.set_correlation_time(correlation_time_s)
         self._settings = settings
         self._period_s = period_s
         self._switches: list[SwitchEvent] = []

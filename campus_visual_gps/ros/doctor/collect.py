@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -11,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 
-from campus_visual_gps.ros.doctor.graph import GraphReader, endpoint
+from campus_visual_gps.ros.doctor.graph import GraphReader, endpoint, is_filter, is_navsat
 from campus_visual_gps.ros.doctor.observer import Observer, log_name
 from campus_visual_gps.ros.doctor.snapshot import IMAGE_TYPES, NodeInfo, Snapshot, Topic
 from campus_visual_gps.ros.transport_state import (
@@ -33,6 +34,8 @@ DISCOVERY_S = 3.0
 # The graph is read again this often: a localizer may become active, a camera may start.
 _LOOK_S = 0.5
 DEFAULT_BASE_FRAME = "base_link"
+# The first answer of a node may be lost, while its end of the service does not know this end yet.
+MAX_QUESTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Collector:
         self._graph = GraphReader(node, self._spin)
         self._observer = Observer(node)
         self._snapshot = Snapshot(options.seconds, options.node)
+        self._asked: Counter[str] = Counter()
 
     def run(self) -> Snapshot:
         self._discover()
@@ -85,6 +89,9 @@ class _Collector:
         end_s = monotonic() + self._options.seconds
         while True:
             self._follow()
+            if self._read_fusion():  # nodes in C++ are often found seconds after those in Python
+                self._follow()
+                end_s = monotonic() + self._options.seconds
             remaining_s = end_s - monotonic()
             if remaining_s <= 0.0:
                 break
@@ -105,19 +112,37 @@ class _Collector:
         end_s = monotonic() + DISCOVERY_S
         while monotonic() < end_s and not any(map(self._options.is_wanted, self._graph.names())):
             self._spin(0.05)
-        # the other nodes and the endpoints of the localizer are announced in the same moments
-        self._spin_for(_LOOK_S)
+        # the other nodes, topics and services are announced in the same moments, on a loaded computer in some seconds
+        end_s, before = monotonic() + DISCOVERY_S, -1
+        while monotonic() < end_s and before != (before := self._graph.size()):
+            self._spin_for(_LOOK_S)
 
     def _read_nodes(self) -> None:
         snapshot, names = self._snapshot, self._graph.names()
-        snapshot.node_count = len(names)
         # two nodes of one name are one entry each: the list has both
         snapshot.localizers = tuple(name for name in names if self._options.is_wanted(name))
         if len(snapshot.localizers) == 1:
             snapshot.localizer = self._graph.describe(snapshot.localizers[0])
-        others = [name for name in names if name not in snapshot.localizers]
-        filters, navsats = self._graph.fusion_nodes(self._nearest(others))
-        snapshot.filters, snapshot.navsats = tuple(filters), tuple(navsats)
+        self._read_fusion()
+
+    def _read_fusion(self) -> bool:
+        """Whether a node of robot_localization was found among those that are new, or have not answered yet."""
+        snapshot, names = self._snapshot, self._graph.names()
+        snapshot.node_count, before = len(names), len(snapshot.filters) + len(snapshot.navsats)
+        known = {*snapshot.localizers, *(node.name for node in (*snapshot.filters, *snapshot.navsats))}
+        asked = [name for name in self._nearest(names) if name not in known and self._asked[name] < MAX_QUESTIONS]
+        for name in asked:
+            info = self._graph.fusion_node(name)
+            if info is None:
+                continue
+            self._asked[name] += 1
+            if is_filter(info):
+                snapshot.filters += (info,)
+            elif is_navsat(info):
+                snapshot.navsats += (info,)
+            elif info.parameters is not None:
+                self._asked[name] = MAX_QUESTIONS  # something else
+        return len(snapshot.filters) + len(snapshot.navsats) > before
 
     def _nearest(self, names: list[str]) -> list[str]:
         """The nodes of the localizer's namespace or of the one that is asked for; all, without either."""
@@ -139,13 +164,14 @@ class _Collector:
         for topic, kind in self._topics().items():
             self._observer.observe(topic, kind)
         nodes = [*([snapshot.localizer] if snapshot.localizer else []), *snapshot.filters, *snapshot.navsats]
-        tf = {
-            topic
+        # of a node in C++ only the publisher of /tf is seen: tf2's listener is a node of its own
+        prefixes = {
+            topic.rpartition("/")[0]
             for node in nodes
             for topic, _ in (*node.subscribed, *node.published)
             if topic.rpartition("/")[2] in ("tf", "tf_static")
         }
-        self._observer.observe_tf(tf or {"/tf", "/tf_static"})
+        self._observer.observe_tf(f"{prefix}/{name}" for prefix in prefixes or {""} for name in ("tf", "tf_static"))
 
     def _topics(self) -> dict[str, str]:
         """Topics to observe, with their types."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -42,6 +42,13 @@ class GraphReader:
         found = [full_name(name, space) for name, space in self._node.get_node_names_and_namespaces()]
         return sorted(name for name in found if name != own and not name.rpartition("/")[2].startswith("_"))
 
+    def size(self) -> int:
+        """How many nodes, and ends of topics and services, are known."""
+        node = self._node
+        topics, services = node.get_topic_names_and_types(), node.get_service_names_and_types()
+        ends = sum(node.count_publishers(topic) + node.count_subscribers(topic) for topic, _ in topics)
+        return len(node.get_node_names()) + ends + len(services)
+
     def describe(self, name: str) -> NodeInfo:
         """A node with its topics, parameters and state. What it does not answer stays unknown."""
         subscribed, published = self.topics(name)
@@ -67,21 +74,13 @@ class GraphReader:
             found.append(tuple(sorted(pairs)))
         return found[0], found[1]
 
-    def fusion_nodes(self, names: Iterable[str]) -> tuple[list[NodeInfo], list[NodeInfo]]:
-        """The filters and the navsat_transforms of robot_localization among these nodes."""
-        filters, navsats = [], []
-        for name in names:
-            subscribed, published = self.topics(name)
-            types = {kind for _, kind in subscribed}
-            if not ({FIX_TYPE, ODOMETRY_TYPE} & types or any(kind == ODOMETRY_TYPE for _, kind in published)):
-                continue
-            info = self.describe(name)
-            known = set(info.parameters or ())
-            if known >= _FILTER_PARAMETERS:
-                filters.append(info)
-            elif known >= _NAVSAT_PARAMETERS:
-                navsats.append(info)
-        return filters, navsats
+    def fusion_node(self, name: str) -> NodeInfo | None:
+        """A node whose topics may be those of a filter or of navsat_transform; None for others."""
+        subscribed, published = self.topics(name)
+        types = {kind for _, kind in subscribed}
+        if {FIX_TYPE, ODOMETRY_TYPE} & types or any(kind == ODOMETRY_TYPE for _, kind in published):
+            return self.describe(name)
+        return None
 
     def publishers(self, topic: str, kind: str = "") -> tuple[str, ...]:
         """Full names of the nodes that publish on a topic, each publisher once; of one type, if it is given."""
@@ -137,6 +136,16 @@ class GraphReader:
             return future.result()
         finally:
             self._node.destroy_client(client)
+
+
+def is_filter(info: NodeInfo) -> bool:
+    """Whether a node is an ekf_node or ukf_node."""
+    return set(info.parameters or ()) >= _FILTER_PARAMETERS
+
+
+def is_navsat(info: NodeInfo) -> bool:
+    """Whether a node is a navsat_transform_node."""
+    return set(info.parameters or ()) >= _NAVSAT_PARAMETERS
 
 
 def endpoint(info: Any) -> str:

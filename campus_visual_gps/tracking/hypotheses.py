@@ -1,0 +1,262 @@
+"""HeadingHypotheses: beliefs over the raster, one for each possible yaw of the odometry's axes.
+
+A hypothesis does not move its belief as the odometry moves: it moves the raster under it. The offset of the raster is a
+number of metres, and whole cells are moved at once, so that the belief is not blurred by being moved in fractions of a
+cell. What is blurred is only the likelihood of each image, once, by interpolation at the offset.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from campus_visual_gps.tracking.raster import BeliefRaster
+
+# Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these.
+COARSE_COUNT = 20
+FINE_RAD = math.radians(3.0)
+_FINE_PER_COARSE = 6
+_SPLIT_COUNT, _SPLIT_MASS = 4, 0.98
+# The yaw of odometry drifts: variance that a metre of driving adds, 3 degrees after 100 m.
+YAW_DRIFT_RAD2_PER_M = math.radians(3.0) ** 2 / 100.0
+# Hypotheses with less than this share end; drift lets this share flow to both neighbours at once.
+_MIN_SHARE, _DRIFT_SHARE = 1e-4, 0.05
+# A yaw within a coarse step is as good as another: their difference displaces by its sine. It is taken as independent
+# every so many metres, by which evidence has corrected it.
+_YAW_RANGE_M = 20.0
+# Below this share, an offset of less than half a cell is not worth an interpolation.
+_INTERPOLATED_SHARE = 0.02
+# A blur is due when its variance is worth it, in square cells.
+_BLUR_CELLS2 = 0.05
+
+
+class HeadingHypotheses:
+    """Beliefs (H, R, C), their sum is the probability of the site.
+
+    Attributes:
+        headings_rad: (H,) yaw of the odometry's axes in east and north; NaN for one belief that has none.
+        step_rad: Between neighbours; 0 for one hypothesis.
+        beliefs: (H, R, C).
+
+    Args:
+        raster: Of the site.
+        belief: (R, C), of the one hypothesis that there is at first.
+        heading_rad: Its yaw.
+    """
+
+    def __init__(self, raster: BeliefRaster, belief: np.ndarray, heading_rad: float = math.nan):
+        self.raster = raster
+        self.headings_rad = np.array([heading_rad])
+        self.step_rad = 0.0
+        self.beliefs = belief[None].copy()
+        self._offsets_m = np.zeros((1, 2))
+        self._drifted_m = 0.0
+        self._blur_cells2 = 0.0
+        self._shares: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.beliefs)
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(H,) probabilities of the hypotheses, sum 1."""
+        if self._shares is None or len(self._shares) != len(self):
+            masses = self.beliefs.sum(axis=(1, 2))
+            total = masses.sum()
+            self._shares = masses / total if total > 0.0 else np.full(len(self), 1.0 / len(self))
+        return self._shares
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the yaw has been found: the steps are fine ones."""
+        return len(self) > 1 and self.step_rad < 2.0 * FINE_RAD
+
+    def heading_rad(self) -> float | None:
+        """Mean yaw where it is known to about ten degrees, else None."""
+        if not np.isfinite(self.headings_rad).all():
+            return None
+        mean = self.shares @ np.exp(1j * self.headings_rad)
+        return float(np.angle(mean)) if abs(mean) > 0.98 else None
+
+    def restart(self, headings_rad: np.ndarray, step_rad: float) -> None:
+        """New hypotheses, all with the present belief about the position."""
+        belief = self.marginal()
+        count = len(headings_rad)
+        self.headings_rad, self.step_rad = np.asarray(headings_rad, dtype=np.float64), step_rad
+        self.beliefs = np.repeat(belief[None] / count, count, axis=0)
+        self._offsets_m = np.zeros((count, 2))
+        self._drifted_m = 0.0
+        self._shares = None
+
+    def restart_unknown(self) -> None:
+        """All directions, equally probable."""
+        step = 2.0 * math.pi / COARSE_COUNT
+        self.restart(np.arange(COARSE_COUNT) * step - math.pi, step)
+
+    def set_heading(self, heading_rad: float) -> None:
+        """One hypothesis, with a yaw that is known."""
+        if len(self) > 1:
+            self.restart(np.array([heading_rad]), 0.0)
+        self.headings_rad = np.array([heading_rad])
+
+    def scale(self, factor: float) -> None:
+        """Multiply all beliefs."""
+        self.beliefs *= factor
+
+    def move(self, displacement_m: np.ndarray, way_m: float, variance_m2: float) -> None:
+        """Move all hypotheses by a displacement (2,) in the odometry's axes; `way_m` is the length of the way to it."""
+        cos, sin = np.cos(self.headings_rad), np.sin(self.headings_rad)
+        east, north = displacement_m
+        self._offsets_m += np.stack([cos * east - sin * north, sin * east + cos * north], axis=1)
+        self._move_whole_cells()
+        variance_m2 += self.step_rad**2 / 12.0 * _YAW_RANGE_M * way_m
+        self._blur_cells2 += variance_m2 / self.raster.cell_m**2
+        if self._blur_cells2 >= _BLUR_CELLS2:
+            self._blur()
+        if len(self) > 1:
+            self._drifted_m += way_m
+            share = YAW_DRIFT_RAD2_PER_M * self._drifted_m / (2.0 * self.step_rad**2)
+            if share >= _DRIFT_SHARE:
+                self._drift(min(share, 0.25))
+                self._drifted_m = 0.0
+
+    def random_walk(self, variance_m2: float) -> None:
+        """Spread all hypotheses as `BeliefRaster.random_walk`."""
+        for index, belief in enumerate(self.beliefs):
+            self.beliefs[index] = self.raster.random_walk(belief, variance_m2)
+
+    def weigh(self, likelihood: np.ndarray, displacement_m: np.ndarray) -> None:
+        """Multiply with a likelihood (R, C) of positions that the odometry was displaced from the present one (2,)."""
+        for index, share in enumerate(self.shares):
+            self.beliefs[index] *= self._seen_from(index, share, likelihood, displacement_m)
+        self._shares = None
+
+    def add(self, mass: np.ndarray) -> None:
+        """Add (R, C) to the hypotheses by their shares."""
+        shares = self.shares
+        for index, share in enumerate(shares):
+            self.beliefs[index] += share * self._seen_from(index, share, mass, np.zeros(2))
+
+    def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
+        """(R, C) belief about the position, at a displacement (2,) of the odometry from the present one."""
+        shares = self.shares
+        displacement = np.zeros(2) if displacement_m is None else displacement_m
+        total = np.zeros(self.raster.shape)
+        for index, share in enumerate(shares):
+            offset = (self._offsets_m[index] + self._turned(index, displacement)) / self.raster.cell_m
+            total += self.beliefs[index] if _negligible(share, offset) else _shifted(self.beliefs[index], offset)
+        return total
+
+    def refine(self) -> None:
+        """End hypotheses without mass; replace the coarse ones by fine ones where few hold nearly all of it."""
+        if len(self) == 1:
+            return
+        shares = self.shares
+        self._keep(shares >= _MIN_SHARE)
+        ranked = np.sort(shares)[::-1]
+        if not self.is_fine and ranked[:_SPLIT_COUNT].sum() >= _SPLIT_MASS:
+            self._split()
+
+    def _split(self) -> None:
+        count, step = _FINE_PER_COARSE, self.step_rad / _FINE_PER_COARSE
+        self._keep(self.shares >= 0.5 * (1.0 - _SPLIT_MASS) / _SPLIT_COUNT)
+        within = (np.arange(count) - (count - 1) / 2.0) * step
+        self.headings_rad = (self.headings_rad[:, None] + within).ravel()
+        self.beliefs = np.repeat(self.beliefs / count, count, axis=0)
+        self._offsets_m = np.repeat(self._offsets_m, count, axis=0)
+        self.step_rad = step
+        self._shares = None
+
+    def _keep(self, kept: np.ndarray) -> None:
+        if kept.all() or not kept.any():
+            return
+        total = self.beliefs.sum()
+        self.headings_rad, self.beliefs = self.headings_rad[kept], self.beliefs[kept]
+        self._offsets_m = self._offsets_m[kept]
+        self._shares = None
+        self.beliefs *= total / max(self.beliefs.sum(), 1e-300)
+
+    def _drift(self, share: float) -> None:
+        """Let a share of each hypothesis flow to each of its two neighbours, which are made where there are none."""
+        every = np.round((self.headings_rad - self.headings_rad[0]) / self.step_rad).astype(int)
+        around = round(2.0 * math.pi / self.step_rad)
+        sources: dict[int, list[tuple[int, float]]] = {}
+        for index, own in enumerate(every.tolist()):
+            for neighbour, part in ((own, 1.0 - 2.0 * share), (own - 1, share), (own + 1, share)):
+                sources.setdefault(neighbour % around, []).append((index, part))
+        beliefs, offsets, headings = [], [], []
+        shares = self.shares
+        for neighbour, parts in sorted(sources.items()):
+            main = max(parts, key=lambda own: own[1] * shares[own[0]])[0]
+            offset = self._offsets_m[main]
+            total = np.zeros(self.raster.shape)
+            for index, part in parts:
+                moved = (self._offsets_m[index] - offset) / self.raster.cell_m
+                total += part * (self.beliefs[index] if index == main else _shifted(self.beliefs[index], moved))
+            beliefs.append(total)
+            offsets.append(offset)
+            headings.append(self.headings_rad[0] + neighbour * self.step_rad)
+        self.headings_rad, self.beliefs, self._offsets_m = np.array(headings), np.array(beliefs), np.array(offsets)
+        self._shares = None
+        self._keep(self.shares >= _MIN_SHARE)
+
+    def _move_whole_cells(self) -> None:
+        cell_m = self.raster.cell_m
+        whole = np.round(self._offsets_m / cell_m)
+        for index in np.flatnonzero(whole.any(axis=1)):
+            columns, rows = (int(own) for own in np.clip(whole[index], -1e6, 1e6))
+            self.beliefs[index] = _moved(self.beliefs[index], rows, columns)
+            self._shares = None
+        self._offsets_m -= whole * cell_m
+
+    def _blur(self) -> None:
+        remaining = self._blur_cells2
+        while remaining > 1e-9:
+            variance = min(remaining, 0.8)
+            kernel = np.array([variance / 2.0, 1.0 - variance, variance / 2.0])
+            for belief in self.beliefs:
+                belief[:] = cv2.sepFilter2D(belief, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+            remaining -= variance
+        self._blur_cells2 = 0.0
+
+    def _turned(self, index: int, displacement_m: np.ndarray) -> np.ndarray:
+        if not displacement_m.any():
+            return np.zeros(2)
+        cos, sin = math.cos(self.headings_rad[index]), math.sin(self.headings_rad[index])
+        east, north = displacement_m
+        return np.array([cos * east - sin * north, sin * east + cos * north])
+
+    def _seen_from(self, index: int, share: float, values: np.ndarray, displacement_m: np.ndarray) -> np.ndarray:
+        """Values (R, C) of the site at the cells of a hypothesis, which lie its offset away."""
+        offset = (self._offsets_m[index] + self._turned(index, displacement_m)) / self.raster.cell_m
+        return values if _negligible(share, offset) else _shifted(values, -offset, cv2.BORDER_REPLICATE)
+
+
+def _negligible(share: float, offset_cells: np.ndarray) -> bool:
+    return not offset_cells.any() or (share < _INTERPOLATED_SHARE and bool(np.abs(offset_cells).max() <= 0.5))
+
+
+def _shifted(values: np.ndarray, offset_cells: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+    """Values (R, C) moved by an offset (columns, rows) of a few cells at most, by linear interpolation."""
+    column_kernel, row_kernel = (_kernel(float(own)) for own in offset_cells)
+    return cv2.sepFilter2D(values, -1, column_kernel, row_kernel, borderType=border)
+
+
+def _kernel(offset_cells: float) -> np.ndarray:
+    """Correlation kernel that moves by an offset: the value at i is that at i - offset."""
+    reach = min(math.ceil(abs(offset_cells)), 10)
+    distances = np.abs(np.arange(-reach, reach + 1) + np.clip(offset_cells, -10.0, 10.0))
+    return np.maximum(1.0 - distances, 0.0)
+
+
+def _moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Belief (R, C) moved by whole cells; what leaves the raster has left the site."""
+    height, width = belief.shape
+    result = np.zeros_like(belief)
+    if abs(rows) < height and abs(columns) < width:
+        result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = belief[
+            max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)
+        ]
+    return result
