@@ -53,12 +53,25 @@ class SequenceGroup:
 
 
 @dataclass(frozen=True)
+class SequenceArea:
+    """Mean and maximum error in a named area by each method, metres."""
+
+    name: str
+    n_photos: int
+    mean_and_max_m: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class SequenceMetrics:
-    """Everything, by light where there are both, and by session; `n_left_out` photos have no time or no posterior."""
+    """Everything, by light where there are both, by session and by area.
+
+    `n_left_out` photos have no time, no posterior, or no other photo within the pause that ends a sequence.
+    """
 
     all: SequenceGroup
     by_light: Mapping[str, SequenceGroup]
     by_session: Mapping[str, SequenceGroup]
+    by_area: Sequence[SequenceArea]
     n_left_out: int
 
     def worse(self, method: str) -> list[str]:
@@ -84,7 +97,15 @@ def sequence_metrics(run: SequenceRun, n_photos: int) -> SequenceMetrics:
         all=group(np.ones(len(table), dtype=bool)),
         by_light={light: group(rows) for light, rows in lights.items() if rows.any() and not rows.all()},
         by_session={str(name): group((table["session"] == name).to_numpy()) for name in table["session"].unique()},
+        by_area=[_area(str(name), rows, run.methods) for name, rows in table.groupby("area")],
         n_left_out=n_photos - len(table),
+    )
+
+
+def _area(name: str, rows: pd.DataFrame, methods: Sequence[str]) -> SequenceArea:
+    errors = {method: rows[f"{method}_error_m"] for method in methods}
+    return SequenceArea(
+        name, len(rows), {method: (float(own.mean()), float(own.max())) for method, own in errors.items()}
     )
 
 

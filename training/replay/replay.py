@@ -36,9 +36,12 @@ from training.replay.topics import (
     receiver_topic,
     truth_topic,
 )
+from training.replay.tracking import bundle_calibration, tracking_addition
 from training.replay.tracks import read_odometry
 from training.replay.with_fixes import check_target, write_with_fixes
 from training.report.evaluation import EvaluationSummary, Subject, score
+from training.report.evaluation_options import EvaluationOptions
+from training.report.writer import joined_additions
 
 log = logging.getLogger(__name__)
 Content = TypeVar("Content")
@@ -82,7 +85,13 @@ def replay(
         fixes = _one_per_stamp(read_all_fixes(bag, topics.recorded)) if topics.recorded else None
         images, drive = _read(bag, topics, localizer.bundle, out_dir)
         subject, answers = _subject(localizer, bag, images, fixes, topics)
-        summary = score([subject], out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
+        additions = [partial(drive_addition, drive)]
+        if localizer.grid is not None:
+            own = bundle_calibration(localizer.bundle.calibration)
+            additions.append(partial(tracking_addition, drive, own, fixes is not None))
+        options = EvaluationOptions(sequences=localizer.grid is not None)
+        make_addition = partial(joined_additions, additions)
+        summary = score([subject], out_dir, areas_csv, progress, answers, make_addition, options=options)
         if fixes is None:
             predictions = read_predictions(summary.predictions_path)
             time_s = drive.correlation_time_s or DEFAULT_CORRELATION_TIME_S

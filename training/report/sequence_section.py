@@ -45,23 +45,38 @@ _TITLES = {
 }
 
 
-def sequence_section(metrics: SequenceMetrics, pictures: dict[str, str], calibration_text: str) -> str:
-    """Markdown of the sequences; pictures: name -> file."""
+def sequence_section(
+    metrics: SequenceMetrics, pictures: dict[str, str], calibration_text: str, title: str = "In time order", *more: str
+) -> str:
+    """Markdown of the sequences; pictures: name -> file; `more` blocks come before the pictures."""
     rows = [cells for title, group in _groups(metrics) for cells in _method_cells(title, group)]
     sessions = [cells for name, group in metrics.by_session.items() for cells in _method_cells(name, group)]
     shown = [f"![{name}]({file})" for name, file in pictures.items()]
     return section(
-        "In time order",
+        title,
         _notes(metrics, calibration_text),
         table(_COLUMNS, rows),
         *worse_lines(metrics),
-        "### By session",
-        table(_COLUMNS, sessions),
+        *(["### By session", table(_COLUMNS, sessions)] if len(metrics.by_session) > 1 else []),
+        "### By area",
+        _area_table(metrics),
         "### Until the place is found",
         _delay_notes(),
         table(_DELAY_COLUMNS, list(_delay_rows(metrics))),
+        *more,
         *shown,
     )
+
+
+def _area_table(metrics: SequenceMetrics) -> str:
+    """Mean and maximum error in each area, by every way to a position."""
+    names = list(metrics.all.methods)
+    header = ["area", "photos", *(f"{_TITLES[name]}: {what}, m" for name in names for what in ("mean", "max"))]
+    rows = [
+        [area.name, str(area.n_photos), *(number(value) for name in names for value in area.mean_and_max_m[name])]
+        for area in metrics.by_area
+    ]
+    return table(header, rows)
 
 
 def sequence_lines(metrics: SequenceMetrics) -> str:
@@ -97,6 +112,10 @@ def sequences_to_flat_json(metrics: SequenceMetrics) -> FlatJson:
     groups |= {f"session.{name}.": own for name, own in metrics.by_session.items()}
     for prefix, group in groups.items():
         flat |= prefixed(f"sequences.{prefix}", _flat_group(group))
+    for area in metrics.by_area:
+        for name, (mean_m, max_m) in area.mean_and_max_m.items():
+            flat[f"sequences.area.{area.name}.{name}.mean_error_m"] = mean_m
+            flat[f"sequences.area.{area.name}.{name}.max_error_m"] = max_m
     return flat | {f"sequences.worse_{method}": metrics.worse(method) for method in _besides_single(metrics)}
 
 
@@ -178,7 +197,7 @@ def _delay_notes() -> str:
 
 
 def _delay_rows(metrics: SequenceMetrics) -> Iterator[list[str]]:
-    groups = [*_groups(metrics), *metrics.by_session.items()]
+    groups = [*_groups(metrics), *(metrics.by_session.items() if len(metrics.by_session) > 1 else ())]
     for what, with_tracking, alone in (
         ("from no knowledge", "convergence", "convergence_single"),
         ("after a kidnap", "recovery", "recovery_single"),
