@@ -25,6 +25,7 @@ from training.ensemble_commands import (
     TtaViews,
     combine,
     evaluation_options,
+    track,
 )
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, export_review, ingest, split
@@ -47,7 +48,19 @@ TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the tru
 
 
 _PHOTOS = (ingest, apply_corrections, export_review, split, show_augmentations, benchmark)
-_RESULTS = (combine, experiment, tables, figures, draw_pipeline, draw_features, blind_spots, worst, round, round_table)
+_RESULTS = (
+    combine,
+    track,
+    experiment,
+    tables,
+    figures,
+    draw_pipeline,
+    draw_features,
+    blind_spots,
+    worst,
+    round,
+    round_table,
+)
 for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 

@@ -19,7 +19,15 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.pipeline import Rejection
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, is_lost, is_measurement
+from campus_visual_gps.tracking.session import (
+    ODOMETRY,
+    OFF,
+    TrackingSession,
+    informative_share,
+    is_lost,
+    is_measurement,
+    weighed_posterior,
+)
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -83,6 +91,7 @@ class LiveTracking:
         calibration = bundle.calibration
         own = TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
         self._session = TrackingSession(localizer.grid, own, mode)
+        self._reference_match_score = calibration.reference_match_score
         self._frame = bundle.frame
         self._lock = threading.Lock()
         self._steps_s: deque[float] = deque(maxlen=TIMED_FIXES)
@@ -113,6 +122,8 @@ class LiveTracking:
     def image(self, image: StampedImage, estimate: PositionEstimate) -> TrackedEstimate:
         """The position at the time of an image. Raises EstimateError."""
         probs = estimate.grid_probs if is_measurement(estimate.rejection_reason) else None
+        if probs is not None:
+            probs = weighed_posterior(probs, informative_share(estimate.match_score, self._reference_match_score))
         start_s = perf_counter()
         with self._lock:
             tracked = self._session.image(image.stamp_ns / NS_PER_S, probs, image.camera)

@@ -19,7 +19,7 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.io_utils import atomic_write
-from campus_visual_gps.tracking.session import is_measurement
+from campus_visual_gps.tracking.session import informative_share, is_measurement, weighed_posterior
 
 POSTERIORS = "posteriors.npz"
 # Natural logarithm below which float16 would be coarser than 0.03; no filter tells such cells apart.
@@ -30,28 +30,33 @@ _LEAST_LOG = -60.0
 class Posteriors:
     """Of N images of one bundle: names, and probabilities (N, K) over a grid with sum 1, NaN where a model gave none.
 
-    `usable` (N,) is False for images that must not be used, whatever their posterior: those that are no measurement by
-    `campus_visual_gps.tracking.session.is_measurement`.
+    `shares` (N,) are the probabilities that the images show where their posteriors say, as of
+    `campus_visual_gps.tracking.session.informative_share`; NaN for images that must not be used: those that are no
+    measurement by `is_measurement`.
     """
 
     photo_ids: tuple[str, ...]
     grid_probs: np.ndarray
-    usable: np.ndarray
+    shares: np.ndarray
     grid: LocationGrid
 
     def rows(self, photo_ids: Sequence[str]) -> np.ndarray:
-        """Probabilities (M, K) of these images, NaN for those that have none or must not be used."""
+        """Probabilities (M, K) of these images as a tracker takes them, NaN for those that have none or say nothing."""
         row_of = {name: row for row, name in enumerate(self.photo_ids)}
         found = np.array([row_of.get(name, -1) for name in photo_ids], dtype=int)
-        probs = self.grid_probs[found].astype(np.float64)
-        probs[(found < 0) | ~self.usable[found]] = np.nan
+        probs = weighed_posterior(self.grid_probs[found].astype(np.float64), self.shares[found])
+        probs[found < 0] = np.nan
         return probs
 
 
-def posteriors_of(table: pd.DataFrame, grid_probs: np.ndarray, grid: LocationGrid) -> Posteriors:
-    """Of the photos of a table of predictions (N), with their verdicts of the gates, and probabilities (N, K)."""
+def posteriors_of(
+    table: pd.DataFrame, grid_probs: np.ndarray, grid: LocationGrid, reference_match_score: float | None
+) -> Posteriors:
+    """Of the photos of a table of predictions (N), with their verdicts and match scores, and probabilities (N, K)."""
     reasons = [RejectionReason(name) if name else None for name in table["rejection_reason"]]
-    return Posteriors(tuple(table["photo_id"]), grid_probs, np.array([is_measurement(own) for own in reasons]), grid)
+    shares = informative_share(table["match_score"].to_numpy(dtype=np.float64), reference_match_score)
+    shares[[not is_measurement(own) for own in reasons]] = np.nan
+    return Posteriors(tuple(table["photo_id"]), grid_probs, shares, grid)
 
 
 def write_posteriors(path: Path, posteriors: Sequence[Posteriors]) -> None:
@@ -63,7 +68,7 @@ def write_posteriors(path: Path, posteriors: Sequence[Posteriors]) -> None:
         content |= {
             f"photo_ids_{number}": np.array(own.photo_ids, dtype=str),
             f"grid_log_probs_{number}": logs.astype(np.float16),
-            f"usable_{number}": own.usable,
+            f"informative_shares_{number}": own.shares,
             f"cells_enu_m_{number}": own.grid.centres_enu_m,
             f"cell_m_{number}": np.array(own.grid.cell_m),
         }
@@ -83,7 +88,7 @@ def read_posteriors(path: Path) -> list[Posteriors]:
 def _posteriors(stored: np.lib.npyio.NpzFile, number: int) -> Posteriors:
     probs = np.exp(stored[f"grid_log_probs_{number}"].astype(np.float64))
     grid = LocationGrid(stored[f"cells_enu_m_{number}"], float(stored[f"cell_m_{number}"]))
-    names, usable = tuple(map(str, stored[f"photo_ids_{number}"])), stored[f"usable_{number}"].astype(bool)
-    if probs.shape != (len(names), len(grid)) or usable.shape != (len(names),):
+    names, shares = tuple(map(str, stored[f"photo_ids_{number}"])), stored[f"informative_shares_{number}"]
+    if probs.shape != (len(names), len(grid)) or shares.shape != (len(names),):
         raise ValueError(f"posteriors of shape {probs.shape} for {len(names)} images and {len(grid)} cells")
-    return Posteriors(names, probs / probs.sum(axis=1, keepdims=True), usable, grid)
+    return Posteriors(names, probs / probs.sum(axis=1, keepdims=True), shares, grid)

@@ -20,6 +20,7 @@ from scipy import special
 from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
 from campus_visual_gps.estimation.grid import LocationGrid, point_and_covariance
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.session import informative_share, weighed_posterior
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
 from training.fit.calibration import conformal_quantile, fit_scale_and_floor
 from training.fit.calibration_set import CalibrationSet
@@ -34,10 +35,10 @@ MIN_IMAGES = 60
 _MIN_LENGTH = 10
 # Values that are tried, in ascending order; the search moves from one to the next.
 CHOICES: dict[str, tuple[float, ...]] = {
-    "measurement_power": (0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
-    "speed_mps": (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8),
-    "correlation_time_s": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
-    "outlier_share": (0.003, 0.01, 0.03, 0.1),
+    "measurement_power": (0.2, 0.3, 0.5, 0.7, 1.0, 1.4),
+    "speed_mps": (0.35, 0.5, 0.7, 1.0, 1.4, 2.0),
+    "correlation_time_s": (1.0, 2.0, 4.0, 8.0, 16.0),
+    "outlier_share": (0.01, 0.03, 0.1, 0.2, 0.35, 0.5),
 }
 _MOST_TRIALS = 60
 _LEVEL = 0.95
@@ -78,9 +79,11 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
 def _walks(sets: Sequence[CalibrationSet], calibration: Calibration) -> list[_Walk]:
     walks = []
     for own in sets:
-        probs = own.posterior(calibration).grid_probs
-        if own.grid is None or probs is None:
+        posterior = own.posterior(calibration)
+        if own.grid is None or posterior.grid_probs is None:
             continue
+        shares = informative_share(posterior.match_score, calibration.reference_match_score)
+        probs = weighed_posterior(posterior.grid_probs, shares)
         for sequence in image_sequences(own.sessions, own.times_s, probs, own.truth_enu_m):
             if len(sequence) >= _MIN_LENGTH:
                 walks.append(_Walk(own.grid, sequence, own.blocks[sequence.rows]))

@@ -207,7 +207,8 @@ def _predictions(
         localizer = subject.localizer
         table, descriptors, grid_probs = predict(localizer, subject.photos, subject.paths, progress)
         if grid_probs is not None and localizer.grid is not None:
-            posteriors.append(posteriors_of(table, grid_probs, localizer.grid))
+            reference = localizer.bundle.calibration.reference_match_score
+            posteriors.append(posteriors_of(table, grid_probs, localizer.grid, reference))
         table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from campus_visual_gps.tracking.calibration import TrackingCalibration
 
 from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.localizer import Localizer
+from campus_visual_gps.tracking.calibration import TrackingCalibration
 from training.evaluate.posteriors import POSTERIORS, read_posteriors
 from training.evaluate.report_metrics import SiteOutline
 from training.evaluate.sequence_metrics import sequence_metrics
@@ -25,7 +26,7 @@ from training.report.writer import Addition, MakeAddition
 log = logging.getLogger(__name__)
 _OF_BUNDLE = "The tracker is calibrated as the bundle says (`calibration.tracking`)."
 _DEFAULT = "The bundle has no tracking calibration: the tracker has its documented defaults."
-_OF_FOLDS = (
+OF_FOLDS = (
     "The tracker of each session is calibrated on the sessions of the other folds alone: nothing of it has seen the "
     "session that it is scored on."
 )
@@ -55,7 +56,7 @@ def tracking_calibrations(bundle_dir: Path, localizers: Sequence[Localizer], dat
     if any(calibration is None for calibration in own) and (Path(bundle_dir) / FOLDS).is_file():
         try:
             bundles = [localizer.bundle for localizer in localizers]
-            return ChosenCalibrations(fold_tracking_calibrations(Path(bundle_dir), bundles, dataset_dir), _OF_FOLDS)
+            return ChosenCalibrations(fold_tracking_calibrations(Path(bundle_dir), bundles, dataset_dir), OF_FOLDS)
         except VisualGpsError as error:
             log.warning("the tracking calibration cannot be fitted on the other folds: %s", error)
     found = tuple(
@@ -64,7 +65,7 @@ def tracking_calibrations(bundle_dir: Path, localizers: Sequence[Localizer], dat
     )
     every = all(calibration is not None for calibration in own)
     folds = (Path(bundle_dir) / FOLDS).is_file()
-    return ChosenCalibrations(found, (_OF_FOLDS if folds else _OF_BUNDLE) if every else _DEFAULT)
+    return ChosenCalibrations(found, (OF_FOLDS if folds else _OF_BUNDLE) if every else _DEFAULT)
 
 
 def sequence_addition(chosen: ChosenCalibrations) -> MakeAddition:
@@ -80,7 +81,7 @@ def sequence_addition(chosen: ChosenCalibrations) -> MakeAddition:
             log.warning("no photo has a time of capture: nothing can be tracked")
             return Addition()
         write_table(directory / SEQUENCES_CSV, run.table)
-        write_table(directory / TRIALS_CSV, run.trials)
+        write_table(directory / TRIALS_CSV, run.trials.replace(np.inf, np.nan))
         metrics = sequence_metrics(run, len(predictions))
         pictures = draw_sequences(run.table, site, directory)
         section = sequence_section(metrics, pictures, chosen.text)
