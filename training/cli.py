@@ -224,11 +224,15 @@ def recalibrate(
 @app.command()
 def synthesize(
     out: Annotated[Path, typer.Argument(help="output directory")],
+    second_camera: Annotated[
+        str | None,
+        typer.Option(help="rear or left: also write drive_two_cameras, with this camera beside the front one"),
+    ] = None,
 ) -> None:
     """Render the sample campus: photos with noisy positions, true positions, and drives of a robot."""
     from training.synthetic.generate import generate_sample
 
-    summary = generate_sample(out)
+    summary = generate_sample(out, second_camera=second_camera)
     console.print(f"{out}: {summary}")
 
 
