@@ -49,7 +49,7 @@ def draw_belief_strip(
         posteriors: (N, K), of the images alone; NaN for an image without.
         beliefs: (N, K), of the tracker after each image.
         truth_enu_m: (N, 2) metres; NaN where it is not known.
-        titles: N, one line above each photo.
+        titles: N, above each photo.
 
     Raises:
         VisualGpsError: The file is not named .png, or cannot be written.
@@ -91,7 +91,8 @@ def belief_strip(
 
 def _photo(axes: Axes, rgb: np.ndarray, title: str) -> None:
     axes.imshow(rgb, aspect="equal", interpolation="lanczos")
-    axes.set_title(printable(title), loc="left", fontsize="small", fontweight="bold")
+    lines = [printable(line) for line in title.split("\n")]
+    axes.set_title("\n".join(lines), loc="left", fontsize="small", fontweight="bold")
     axes.set(xticks=[], yticks=[])
 
 
