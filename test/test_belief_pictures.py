@@ -1,14 +1,20 @@
 """Pictures of posteriors and beliefs: the raster, the strip, the choice of telling images, the animated drive."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from training.evaluate.posteriors import Posteriors
+from training.evaluate.sequence_table import SequenceRun, TrackedBundle
+from training.fit.image_sequences import image_sequences
 from training.report import moving_picture
 from training.report.animation_canvas import AnimationCanvas
-from training.report.belief_sequence import BeliefSequence, shown_image
+from training.report.belief_pictures import belief_sequence, strips_of
+from training.report.belief_sequence import BeliefSequence, StoredImage, shown_image, stored_images
 from training.report.belief_strip import belief_strip, draw_belief_strip, telling_images
 from training.report.drive_animation import animate_drive
 from training.report.grid_raster import LOWEST, GridRaster, point_and_sigma
@@ -226,3 +232,60 @@ def test_an_animation_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(DatasetError, match="damaged"):
         animate_drive(tmp_path / "drive.gif", sequence)
     assert (tmp_path / "drive.gif").read_bytes() == before and not list(tmp_path.glob(".*"))
+
+
+# Strips in a report
+
+
+def tracked_run(tmp_path, names):
+    """A drive in a table of predictions, tracked; the images of `names`."""
+    sequence = drive(tmp_path, 4)
+    photos = [f"p{row}" for row in range(4)]
+    predictions = pd.DataFrame({"photo_id": photos, "file": photos, "session": "walk", "rejection_reason": ""})
+    predictions[["true_east_m", "true_north_m"]] = sequence.truth_enu_m
+    predictions[["east_m", "north_m"]] = sequence.single_enu_m
+    predictions[["cov_ee_m2", "cov_en_m2", "cov_nn_m2"]] = (9.0, 0.0, 9.0)
+    posteriors = Posteriors(tuple(photos), sequence.posteriors, np.ones(4, dtype=bool), GRID)
+    bundle = TrackedBundle(posteriors, TrackingCalibration())
+    run = SequenceRun(predictions, predictions, run_of(bundle, sequence))
+    images = dict(zip(photos, map(StoredImage, sequence.image_paths, sequence.image_aspects), strict=True))
+    return run, predictions, {name: images[name] for name in names}
+
+
+def run_of(bundle, sequence):
+    walk = ["walk"] * len(sequence)
+    found = image_sequences(walk, sequence.times_s, sequence.posteriors, sequence.truth_enu_m)
+    return tuple((bundle, own) for own in found)
+
+
+def test_a_report_has_a_strip_of_each_sequence_whose_photos_are_there(tmp_path):
+    run, predictions, images = tracked_run(tmp_path, ["p0", "p1", "p2", "p3"])
+    assert strips_of(run, predictions, images, tmp_path) == {"belief_strip_1": "belief_strip_1.png"}
+    with Image.open(tmp_path / "belief_strip_1.png") as strip:
+        assert min(strip.size) > 200
+    assert strips_of(run, predictions, {}, tmp_path) == {}
+
+
+def test_a_damaged_photo_costs_its_strip_and_not_the_report(tmp_path, caplog):
+    run, predictions, images = tracked_run(tmp_path, ["p0", "p1", "p2", "p3"])
+    for own in images.values():
+        own.path.write_bytes(b"no image")
+    assert strips_of(run, predictions, images, tmp_path) == {}
+    assert "does without its strip" in caplog.text
+
+
+def test_a_sequence_is_shown_with_the_beliefs_and_positions_of_the_tracker(tmp_path):
+    run, predictions, images = tracked_run(tmp_path, ["p0", "p1", "p2", "p3"])
+    bundle, sequence = run.sequences[0]
+    shown = belief_sequence(bundle, sequence, predictions, images)
+    np.testing.assert_allclose(shown.beliefs.sum(axis=1), 1.0)
+    np.testing.assert_allclose(shown.single_sigma_m, 3.0)
+    assert shown.times_s[0] == 0.0 and set(shown.cameras) == {""}
+    assert (shown.tracked_sigma_m > 0.0).all() and (shown.lost_probability < 1.0).all()
+
+
+def test_photos_are_shown_in_the_shape_that_the_table_gives_their_originals(tmp_path):
+    photos = pd.DataFrame({"photo_id": ["a", "b"], "width_px": [40, 30], "height_px": [30, 40]})
+    found = stored_images(photos, [tmp_path / "a.jpg", tmp_path / "b.jpg"])
+    assert [found[name].aspect for name in "ab"] == pytest.approx([4 / 3, 3 / 4])
+    assert np.isnan(stored_images(photos[["photo_id"]], [tmp_path / "a.jpg"] * 2)["b"].aspect)

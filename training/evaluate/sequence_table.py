@@ -42,10 +42,11 @@ class TrackedBundle:
 
 @dataclass(frozen=True)
 class SequenceRun:
-    """The rows of sequences.csv, and of sequence_trials.csv: each trial's session, kind and delays."""
+    """The rows of sequences.csv, and of sequence_trials.csv (session, kind and delays); and what was tracked."""
 
     table: pd.DataFrame
     trials: pd.DataFrame
+    sequences: tuple[tuple[TrackedBundle, ImageSequence], ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -72,6 +73,7 @@ def run_sequences(
     single_errors_m = position_errors_m(single, truth)
     parts: list[pd.DataFrame] = []
     trials: list[tuple[str, str, Delay]] = []
+    tracked: list[tuple[TrackedBundle, ImageSequence]] = []
     for bundle in bundles:
         grid, calibration = bundle.posteriors.grid, bundle.calibration
         known = predictions["photo_id"].isin(set(bundle.posteriors.photo_ids)).to_numpy()
@@ -79,6 +81,7 @@ def run_sequences(
         sessions = predictions["session"].to_numpy(dtype=object)
         for plain in image_sequences(sessions, np.where(known, times_s, np.nan), probs, truth):
             sequence = _with_odometry(plain, odometry)
+            tracked.append((bundle, sequence))
             answers = {TRACKED: track(grid, calibration, sequence)}
             if odometry:
                 answers[WITH_ODOMETRY] = track(grid, calibration, sequence, with_odometry=True)
@@ -89,7 +92,7 @@ def run_sequences(
             trials += [(sequence.session, KIDNAP, own) for own in trial.kidnaps()]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     rows = [{"session": session, "kind": kind, **asdict(own)} for session, kind, own in trials]
-    return SequenceRun(table, pd.DataFrame(rows, columns=TRIAL_COLUMNS))
+    return SequenceRun(table, pd.DataFrame(rows, columns=TRIAL_COLUMNS), tuple(tracked))
 
 
 def _with_odometry(sequence: ImageSequence, odometry: Sequence[Pose]) -> ImageSequence:

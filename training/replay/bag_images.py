@@ -44,8 +44,8 @@ class BagImages:
     """The images with a truth, by stamp.
 
     `photos` has one row for each, as a data set's photos, with the columns stamp_ns, frame_id, width_px and height_px;
-    `paths` are their files, `stamps_ns` (N,) their stamps. `delays_s` maps stamps to seconds until the bag received the image. `text`
-    says what was left out and how, and is empty where all images are used.
+    `paths` are their files, `stamps_ns` (N,) their stamps. `delays_s` maps stamps to seconds until the bag received
+    the image. `text` says what was left out and how, and is empty where all images are used.
     """
 
     photos: pd.DataFrame

@@ -2,62 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.estimation.grid import LocationGrid
-from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.errors import DatasetError
 from training.evaluate.predict import covariances_m2, positions_m
+from training.evaluate.sequence_table import SequenceRun, TrackedBundle
 from training.fit.image_sequences import ImageSequence, tracked_positions
-from training.report.belief_sequence import BeliefSequence, shown_image
+from training.report.belief_sequence import BeliefSequence, StoredImage, shown_image
 from training.report.belief_strip import draw_belief_strip, telling_images
+
+log = logging.getLogger(__name__)
 
 # Beyond, a report is too long to look at; the longest sequences are drawn.
 _MOST_STRIPS = 12
 _PHOTO_PX, _TITLE_LETTERS = 480, 38
 
 
-class StoredImage(NamedTuple):
-    """A stored square copy and the width over the height of its original, NaN where that is not known."""
-
-    path: Path
-    aspect: float
-
-
-def stored_images(photos: pd.DataFrame, paths: Sequence[Path]) -> dict[str, StoredImage]:
-    """Of the photos of a table, by photo_id; the columns width_px and height_px are used where they are there."""
-    aspects = np.full(len(photos), np.nan)
-    if {"width_px", "height_px"} <= set(photos):
-        width, height = (photos[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("width_px", "height_px"))
-        aspects = width / np.where(height > 0.0, height, np.nan)
-    names = photos["photo_id"]
-    return {name: StoredImage(*own) for name, *own in zip(names, paths, aspects.tolist(), strict=True)}
-
-
 def belief_sequence(
-    grid: LocationGrid,
-    calibration: TrackingCalibration,
-    sequence: ImageSequence,
-    predictions: pd.DataFrame,
-    images: Mapping[str, StoredImage],
-    with_odometry: bool = False,
+    bundle: TrackedBundle, sequence: ImageSequence, predictions: pd.DataFrame, images: Mapping[str, StoredImage]
 ) -> BeliefSequence:
-    """Track a sequence again and keep every belief.
+    """Track a sequence again, with its odometry where it has any, and keep every belief.
 
     Args:
-        grid: Of the posteriors.
-        calibration: Of the tracker.
+        bundle: Its grid and the calibration of the tracker.
         sequence: Its `rows` index `predictions`.
         predictions: As `read_predictions` returns them.
         images: Of all photos of the sequence.
-        with_odometry: As of `tracked_positions`.
     """
-    tracked = list(tracked_positions(grid, calibration, sequence, with_odometry))
+    grid = bundle.posteriors.grid
+    tracked = list(tracked_positions(grid, bundle.calibration, sequence, bool(sequence.odometry)))
     own = predictions.iloc[sequence.rows]
     stored = [images[name] for name in own["photo_id"]]
     several = len(set(sequence.cameras)) > 1
@@ -83,18 +62,27 @@ def _sigmas_m(covs_m2: np.ndarray) -> np.ndarray:
     return np.sqrt(np.trace(covs_m2, axis1=1, axis2=2) / 2.0)
 
 
-def draw_strips(sequences: Sequence[tuple[str, BeliefSequence]], directory: Path) -> dict[str, str]:
-    """One strip for each of the longest named sequences -> name and file name of each.
+def strips_of(
+    run: SequenceRun, predictions: pd.DataFrame, images: Mapping[str, StoredImage], directory: Path
+) -> dict[str, str]:
+    """One strip for each of the longest sequences whose photos are there -> name and file name of each.
 
-    Raises:
-        DatasetError: a stored image is missing or damaged.
+    With odometry, where the sequence has it. An image that cannot be read costs its strip, not the report.
     """
-    longest = sorted(range(len(sequences)), key=lambda index: -len(sequences[index][1]))[:_MOST_STRIPS]
-    files = {}
+    names = predictions["photo_id"].to_numpy()
+    shown = [own for own in run.sequences if all(name in images for name in names[own[1].rows])]
+    longest = sorted(range(len(shown)), key=lambda index: -len(shown[index][1]))[:_MOST_STRIPS]
+    files: dict[str, str] = {}
     for number, index in enumerate(sorted(longest), start=1):
-        name, sequence = sequences[index]
-        files[f"belief_strip_{number}"] = f"belief_strip_{number}.png"
-        draw_strip(directory / f"belief_strip_{number}.png", name, sequence)
+        bundle, sequence = shown[index]
+        own = belief_sequence(bundle, sequence, predictions, images)
+        name = f"belief_strip_{number}"
+        try:
+            draw_strip(directory / f"{name}.png", sequence.session, own)
+        except DatasetError as error:
+            log.warning("%s; the report does without its strip", error)
+            continue
+        files[name] = f"{name}.png"
     return files
 
 

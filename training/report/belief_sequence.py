@@ -5,12 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from training.data.dataset import read_rgb
+
+
+class StoredImage(NamedTuple):
+    """A stored square copy and the width over the height of its original, NaN where that is not known."""
+
+    path: Path
+    aspect: float
+
+
+def stored_images(photos: pd.DataFrame, paths: Sequence[Path]) -> dict[str, StoredImage]:
+    """Of the photos of a table, by photo_id; the columns width_px and height_px are used where they are there."""
+    aspects = np.full(len(photos), np.nan)
+    if {"width_px", "height_px"} <= set(photos):
+        width, height = (photos[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("width_px", "height_px"))
+        aspects = width / np.where(height > 0.0, height, np.nan)
+    names = photos["photo_id"]
+    return {name: StoredImage(*own) for name, *own in zip(names, paths, aspects.tolist(), strict=True)}
 
 
 @dataclass(frozen=True)

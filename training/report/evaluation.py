@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -35,6 +36,7 @@ from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
 from training.photos.stored_images import resizing_difference
+from training.report.belief_sequence import stored_images
 from training.report.evaluation_options import EvaluationOptions
 from training.report.flatten import FlatJson
 from training.report.sequence_addition import sequence_addition, tracking_calibrations
@@ -125,9 +127,9 @@ def evaluate(
     ]
     addition = None
     if options.sequences:
-        addition = sequence_addition(
-            tracking_calibrations(bundle_dir, [own.localizer for own in subjects], dataset_dir)
-        )
+        calibrations = tracking_calibrations(bundle_dir, [own.localizer for own in subjects], dataset_dir)
+        images = [stored_images(own.photos, own.paths) for own in subjects]
+        addition = sequence_addition(calibrations, dict(ChainMap(*images)))
     for stored_px in sorted({subject.localizer.bundle.image.stored_px for subject in subjects}):
         if difference := resizing_difference(dataset_dir, stored_px):
             log.warning("%s", difference)

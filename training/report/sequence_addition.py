@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from training.evaluate.sequence_table import SEQUENCES_CSV, TRIALS_CSV, TrackedB
 from training.fit.fold_tracking import fold_tracking_calibrations
 from training.fit.folds import FOLDS
 from training.photos.tables import write_table
+from training.report.belief_sequence import StoredImage
 from training.report.sequence_section import sequence_lines, sequence_section, sequences_to_flat_json
 from training.report.writer import Addition, MakeAddition
 
@@ -68,10 +69,16 @@ def tracking_calibrations(bundle_dir: Path, localizers: Sequence[Localizer], dat
     return ChosenCalibrations(found, (OF_FOLDS if folds else _OF_BUNDLE) if every else _DEFAULT)
 
 
-def sequence_addition(chosen: ChosenCalibrations) -> MakeAddition:
-    """Makes sequences.csv, metrics, section and pictures from predictions.csv and posteriors.npz."""
+def sequence_addition(chosen: ChosenCalibrations, images: Mapping[str, StoredImage] | None = None) -> MakeAddition:
+    """Makes sequences.csv, metrics, section and pictures from predictions.csv and posteriors.npz.
+
+    Args:
+        chosen: Of the tracker.
+        images: By photo_id, for strips of photo, posterior and belief; None for a report without.
+    """
 
     def make(predictions: pd.DataFrame, site: SiteOutline, directory: Path) -> Addition:
+        from training.report.belief_pictures import strips_of
         from training.report.sequence_plots import draw_sequences
 
         posteriors = read_posteriors(directory / POSTERIORS)
@@ -83,7 +90,7 @@ def sequence_addition(chosen: ChosenCalibrations) -> MakeAddition:
         write_table(directory / SEQUENCES_CSV, run.table)
         write_table(directory / TRIALS_CSV, run.trials.replace(np.inf, np.nan))
         metrics = sequence_metrics(run, len(predictions))
-        pictures = draw_sequences(run.table, site, directory)
+        pictures = draw_sequences(run.table, site, directory) | strips_of(run, predictions, images or {}, directory)
         section = sequence_section(metrics, pictures, chosen.text)
         return Addition(sequences_to_flat_json(metrics), section, pictures, sequence_lines(metrics))
 
