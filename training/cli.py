@@ -182,18 +182,25 @@ def replay(
     bundle: Annotated[Path, typer.Option(help="model bundle directory")],
     recorded: Annotated[str | None, typer.Option(help="NavSatFix topic to evaluate instead of the bundle")] = None,
     truth: TruthTopic = None,
-    images: ImageTopic = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="image topic, if the bag has several; repeat it for cameras to track with")
+    ] = None,
     gps: Annotated[str | None, typer.Option(help="NavSatFix topic of the receiver, for its outages")] = None,
     odometry: Annotated[str | None, typer.Option(help="Odometry topic, for dead reckoning during outages")] = None,
     out: Annotated[Path | None, typer.Option(help="output directory of the report")] = None,
     areas: AreasCsv = None,
+    animate: Annotated[
+        Path | None, typer.Option(help="GIF or MP4 to write of the tracked drive")
+    ] = None,
 ) -> None:
     """Evaluate a bundle, or the fixes that a node published, on a recorded drive."""
     from training.replay.replay import replay as run
     from training.replay.topics import Topics
     from training.report.summary import summary_table
 
-    summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
+    first, *others = images or [None]
+    topics = Topics(recorded, truth, first, gps, odometry, tuple(others))
+    summary = run(bag, bundle, out, topics, areas, animation=animate)
     console.print(summary_table(summary.metrics))
     console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,9 @@ from training.evaluate.sequence_table import (
 )
 from training.metrics.errors import position_errors_m
 from training.photos.tables import write_table
+from training.replay.cameras import CameraViews, camera_block, camera_errors, camera_line, cameras_to_flat_json
 from training.replay.drive import Drive
+from training.report.belief_sequence import StoredImage
 from training.report.flatten import FlatJson
 from training.report.formatting import number
 from training.report.sequence_section import sequence_lines, sequence_section, sequences_to_flat_json
@@ -41,10 +45,24 @@ def bundle_calibration(calibration: Calibration) -> TrackingCalibration:
     return TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the report of a tracked drive shows besides numbers.
+
+    `images` are the stored images by photo_id, for the strip; `animation` is the GIF or MP4 to write, None for none;
+    `views` are those of further cameras.
+    """
+
+    images: Mapping[str, StoredImage] = field(default_factory=dict)
+    animation: Path | None = None
+    views: Sequence[CameraViews] = ()
+
+
 def tracking_addition(
     drive: Drive,
     calibration: TrackingCalibration,
     recorded: bool,
+    shown: Shown,
     predictions: pd.DataFrame,
     site: SiteOutline,
     directory: Path,
@@ -54,6 +72,7 @@ def tracking_addition(
     With recorded fixes in the place of the bundle's, the single-image positions are those, and it is said how far they
     are from the tracked ones: zero, but for rounding, where a node recorded its tracked fixes.
     """
+    from training.report.belief_pictures import strips_of
     from training.report.sequence_plots import draw_sequences
 
     bundles = [TrackedBundle(own, calibration) for own in read_posteriors(directory / POSTERIORS)]
@@ -65,15 +84,33 @@ def tracking_addition(
     write_table(directory / SEQUENCES_CSV, run.table)
     write_table(directory / TRIALS_CSV, run.trials.replace(np.inf, np.nan))
     metrics = sequence_metrics(run, len(predictions))
-    pictures = draw_sequences(run.table, site, directory)
+    pictures = draw_sequences(run.table, site, directory) | strips_of(run, predictions, shown.images, directory)
+    if shown.animation is not None:
+        _animate(shown.animation, run, predictions, shown.images)
     text = _OF_BUNDLE if calibration.measured else _DEFAULT
     flat, more = sequences_to_flat_json(metrics), []
     if recorded:
         differences = recorded_differences_m(run)
         flat |= differences
         more = [_recorded_line(differences)]
+    lines = [sequence_lines(metrics), *more]
+    if shown.views:
+        errors = camera_errors(run, shown.views)
+        flat |= cameras_to_flat_json(errors, shown.views)
+        more.append(camera_block(errors, shown.views))
+        lines.append(camera_line(errors))
     section = sequence_section(metrics, pictures, text, "Tracked along the drive", *more)
-    return Addition(flat, section, pictures, "\n".join([sequence_lines(metrics), *more]))
+    return Addition(flat, section, pictures, "\n".join(lines))
+
+
+def _animate(path: Path, run: SequenceRun, predictions: pd.DataFrame, images: Mapping[str, StoredImage]) -> None:
+    """The longest sequence of the drive."""
+    from training.report.belief_pictures import belief_sequence
+    from training.report.drive_animation import animate_drive
+
+    bundle, sequence = max(run.sequences, key=lambda own: len(own[1]))
+    animate_drive(path, belief_sequence(bundle, sequence, predictions, images))
+    log.info("animation: %s", path)
 
 
 def recorded_differences_m(run: SequenceRun) -> FlatJson:
