@@ -189,9 +189,7 @@ def replay(
     odometry: Annotated[str | None, typer.Option(help="Odometry topic, for dead reckoning during outages")] = None,
     out: Annotated[Path | None, typer.Option(help="output directory of the report")] = None,
     areas: AreasCsv = None,
-    animate: Annotated[
-        Path | None, typer.Option(help="GIF or MP4 to write of the tracked drive")
-    ] = None,
+    animate: Annotated[Path | None, typer.Option(help="GIF or MP4 to write of the tracked drive")] = None,
 ) -> None:
     """Evaluate a bundle, or the fixes that a node published, on a recorded drive."""
     from training.replay.replay import replay as run
