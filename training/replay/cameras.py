@@ -65,7 +65,8 @@ def read_cameras(
         if predicted.grid_probs is None or localizer.grid is None:
             log.warning("%s: a bundle without a grid cannot track; the camera is left out", topic)
             continue
-        own = posteriors_of(predicted.table, predicted.grid_probs, localizer.grid)
+        reference = localizer.bundle.calibration.reference_match_score
+        own = posteriors_of(predicted.table, predicted.grid_probs, localizer.grid, reference)
         found.append(
             CameraViews(
                 topic,

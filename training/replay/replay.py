@@ -82,13 +82,7 @@ def replay(
         VisualGpsError: BundleError, ConfigError or DatasetError.
     """
     bag_dir = Path(bag_dir)
-    if animation is not None:
-        check_moving_picture(animation)
-    localizer = Localizer.load(bundle_dir, device, precision)
-    if localizer.grid is None and (animation is not None or topics.further_images):
-        raise ConfigError(
-            f"{bundle_dir}: its heads give points, and a tracker takes a grid: leave out --animate and further --images"
-        )
+    localizer = _load(bundle_dir, device, precision, topics, animation)
     with open_bag(bag_dir) as bag:
         out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag.name}-replay"
         check_target(bag, out_dir)
@@ -113,6 +107,18 @@ def replay(
             altitude = localizer.bundle.altitude
             write_with_fixes(bag, predictions, drive.image_delays_s, altitude, out_dir, as_published)
     return summary
+
+
+def _load(bundle_dir: Path, device: str, precision: str, topics: Topics, animation: Path | None) -> Localizer:
+    """The localizer of a bundle that can give what is asked for. Raises ConfigError or BundleError."""
+    if animation is not None:
+        check_moving_picture(animation)
+    localizer = Localizer.load(bundle_dir, device, precision)
+    if localizer.grid is None and (animation is not None or topics.further_images):
+        raise ConfigError(
+            f"{bundle_dir}: its heads give points, and a tracker takes a grid: leave out --animate and further --images"
+        )
+    return localizer
 
 
 def _further_cameras(
