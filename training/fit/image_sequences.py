@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from campus_visual_gps.tracking.smoother import smooth
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import ODOMETRY, RANDOM_WALK, TrackingSession
+from campus_visual_gps.tracking.smoother import smooth
 from campus_visual_gps.tracking.tracker import TrackedPosition
 from training.metrics.sequences import split_sequences
 
@@ -110,13 +110,16 @@ def image_sequences(
     truth_enu_m: np.ndarray,
     cameras: Sequence[str] | None = None,
 ) -> list[ImageSequence]:
-    """Images (N,) of any order -> their sequences, by session and time. Images without a time are in none."""
+    """Images (N,) of any order -> their sequences, by session and time.
+
+    Images without a time are in none, nor is one alone between two pauses: there is nothing to track.
+    """
     names = np.asarray(sessions, dtype=object)
     numbers, found = split_sequences(names, times_s), []
     for session, number in sorted({(str(one), int(other)) for one, other in zip(names, numbers, strict=True)}):
-        if number < 0:
-            continue
         rows = np.flatnonzero((names == session) & (numbers == number))
+        if number < 0 or len(rows) < 2:
+            continue
         rows = rows[np.argsort(times_s[rows], kind="stable")]
         own = tuple("" for _ in rows) if cameras is None else tuple(str(cameras[row]) for row in rows)
         spread_s = spread_times_s(times_s[rows])

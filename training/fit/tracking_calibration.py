@@ -76,6 +76,11 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
     return fit.calibrated(_search(fit, start))
 
 
+def was_fitted(calibration: TrackingCalibration) -> bool:
+    """Whether there were enough images in time order to fit it."""
+    return "trials" in calibration.measured
+
+
 def _walks(sets: Sequence[CalibrationSet], calibration: Calibration) -> list[_Walk]:
     walks = []
     for own in sets:
