@@ -89,6 +89,15 @@ def test_a_receiver_that_is_only_less_certain_is_compared_as_one_in_use_and_one_
     assert drive.arbiter.source == VISUAL and drive.check.contradicts
 
 
+def test_a_receiver_that_does_not_know_its_covariance_claims_nothing_and_no_camera_is_better_than_2_m():
+    drive = Drive(MonitorSettings(assumed_sigma_m=9.0))
+    drive.run(1000.0, 1030.0, visual_sigma_m=3.0, kind=0)
+    drive.run(1030.0, 1060.0, visual_sigma_m=0.1, sigma_m=2.35)
+    assert sources(drive) == [RECEIVER]
+    drive.run(1060.0, 1090.0, visual_sigma_m=0.1, sigma_m=2.45)
+    assert sources(drive) == [RECEIVER, VISUAL]
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.floats(1.0, 9.0), st.floats(0.0, 1.0)), min_size=4, max_size=8))
 def test_no_receiver_that_claims_no_more_than_each_visual_fix_is_ever_lost_by_it(stretches):

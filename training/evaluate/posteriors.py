@@ -21,7 +21,7 @@ from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.io_utils import atomic_write
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.session import informative_share, is_measurement, weighed_posterior
+from campus_visual_gps.tracking.session import informative_share, says_where, weighed_posterior
 
 POSTERIORS = "posteriors.npz"
 # The tracking calibrations that they were tracked with, in their order.
@@ -35,8 +35,8 @@ class Posteriors:
     """Of N images of one bundle: names, and probabilities (N, K) over a grid with sum 1, NaN where a model gave none.
 
     `shares` (N,) are the probabilities that the images show where their posteriors say, as of
-    `campus_visual_gps.tracking.session.informative_share`; NaN for images that must not be used: those that are no
-    measurement by `is_measurement`.
+    `campus_visual_gps.tracking.session.informative_share`; NaN for images that say nothing by
+    `says_where`.
     """
 
     photo_ids: tuple[str, ...]
@@ -59,7 +59,7 @@ def posteriors_of(
     """Of the photos of a table of predictions (N), with their verdicts and match scores, and probabilities (N, K)."""
     reasons = [RejectionReason(name) if name else None for name in table["rejection_reason"]]
     shares = informative_share(table["match_score"].to_numpy(dtype=np.float64), reference_match_score)
-    shares[[not is_measurement(own) for own in reasons]] = np.nan
+    shares[[not says_where(own) for own in reasons]] = np.nan
     return Posteriors(tuple(table["photo_id"]), grid_probs, shares, grid)
 
 
