@@ -28,7 +28,7 @@ def bump(grid: LocationGrid, centre_m: np.ndarray, sigma_m: float) -> np.ndarray
 
 
 def walk(grid: LocationGrid, images: int, seed: int, step_m: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
-    """Truth (N, 2) to and fro along the site, and posteriors (N, K): a third of the images name a place 120 m off."""
+    """Truth (N, 2) to and fro along the site, and posteriors (N, K): a third of the images name any other place."""
     rng = np.random.default_rng(seed)
     length_m = grid.centres_enu_m[:, 0].max() - 20.0
     way = np.abs((np.arange(images) * step_m + rng.uniform(0, 60)) % (2 * length_m) - length_m)
@@ -36,7 +36,7 @@ def walk(grid: LocationGrid, images: int, seed: int, step_m: float = 2.5) -> tup
     posteriors = []
     for position in truth:
         own = bump(grid, position + rng.normal(0, 5.0, 2), 9.0)
-        other = bump(grid, position + np.array([120.0 if position[0] < 115.0 else -120.0, 0.0]), 9.0)
+        other = bump(grid, np.array([rng.uniform(0.0, length_m), position[1]]), 9.0)
         share = 0.2 if rng.uniform() < 1 / 3 else 0.75
         posteriors.append(0.97 * (share * own + (1 - share) * other) + 0.03 / len(grid))
     return truth, np.array(posteriors)

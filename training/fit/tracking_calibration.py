@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from scipy import special
@@ -33,14 +34,13 @@ log = logging.getLogger(__name__)
 MIN_IMAGES = 60
 # A sequence of fewer images is a start and no walk.
 _MIN_LENGTH = 10
-# Values that are tried, in ascending order; the search moves from one to the next.
+# Values that are tried, each with each.
 CHOICES: dict[str, tuple[float, ...]] = {
-    "measurement_power": (0.2, 0.3, 0.5, 0.7, 1.0, 1.4),
-    "speed_mps": (0.35, 0.5, 0.7, 1.0, 1.4, 2.0),
-    "correlation_time_s": (1.0, 2.0, 4.0, 8.0, 16.0),
-    "outlier_share": (0.01, 0.03, 0.1, 0.2, 0.35, 0.5),
+    "measurement_power": (0.5, 1.0),
+    "speed_mps": (1.0, 1.7),
+    "correlation_time_s": (2.0, 6.0),
+    "outlier_share": (0.03, 0.2),
 }
-_MOST_TRIALS = 60
 _LEVEL = 0.95
 _LEAST_FLOOR_M = 0.1
 
@@ -163,29 +163,9 @@ def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosi
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
-    """The best choice that steps along one parameter at a time lead to, from the values nearest to `start`."""
-    place = {name: _nearest(values, getattr(start, name)) for name, values in CHOICES.items()}
-
-    def at(places: dict[str, int]) -> TrackingCalibration:
-        return replace(start, **{name: CHOICES[name][index] for name, index in places.items()})
-
-    best = fit.loss(at(place))
-    improved = True
-    while improved and fit.trials < _MOST_TRIALS:
-        improved = False
-        for name, values in CHOICES.items():
-            for direction in (1, -1):
-                while 0 <= place[name] + direction < len(values):
-                    tried = {**place, name: place[name] + direction}
-                    loss = fit.loss(at(tried))
-                    if loss >= best:
-                        break
-                    place, best, improved = tried, loss, True
-    return at(place)
-
-
-def _nearest(values: tuple[float, ...], value: float) -> int:
-    return int(np.argmin(np.abs(np.log(values) - np.log(value))))
+    """The best of all choices."""
+    choices = [replace(start, **dict(zip(CHOICES, values, strict=True))) for values in product(*CHOICES.values())]
+    return min(choices, key=fit.loss)
 
 
 def _stretch_weights(walks: Sequence[_Walk]) -> np.ndarray:
