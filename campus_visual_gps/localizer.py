@@ -20,6 +20,7 @@ from campus_visual_gps.estimation.calibration import choose_covariance, sigma_m
 from campus_visual_gps.estimation.grid import LocationGrid, Mode, mode_separation_m
 from campus_visual_gps.estimation.integrity import Gates, QualityIndicators, RejectionReason
 from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator, ensemble_spread_m
+from campus_visual_gps.estimation.site_bound import SiteMoments
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.preprocess import prepare
 from campus_visual_gps.retrieval.index import RetrievalIndex
@@ -119,7 +120,9 @@ class Localizer:
         self.gates = gates or bundle.gates
         self.grid = _location_grid(bundle, engine)
         self.covariance = choose_covariance(covariance, bundle.calibration, len(bundle.members))
-        self.estimator = PosteriorEstimator(replace(bundle.calibration, covariance=self.covariance), self.grid)
+        calibration = replace(bundle.calibration, covariance=self.covariance)
+        site = None if self.grid is not None else SiteMoments.of_polygon(bundle.site_polygon_enu_m)
+        self.estimator = PosteriorEstimator(calibration, self.grid, site)
         self._ood_detector = ood_detector
 
     @classmethod

@@ -38,7 +38,8 @@ with torch.inference_mode():
 BUSY = "print('running', flush=True)\nwhile True: pass"
 CONDITIONS = {"quiet": [], "one busy loop": [BUSY], "two busy loops": [BUSY, BUSY], "PyTorch process": [PYTORCH]}
 JOBS = ("localize_1", "localize", "node", "read", "epoch")
-WARM_UP, PERIOD_S, TIMER_HZ = 5, 0.5, 100.0
+# On two cores the number of threads is measured with the first 20 images.
+WARM_UP, PERIOD_S, TIMER_HZ = 20, 0.5, 100.0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from receiver_scene import degrees
 from campus_visual_gps.gnss.arbiter import FixArbiter
 from campus_visual_gps.gnss.fix_pairs import VisualFix
 from campus_visual_gps.gnss.monitor_settings import MonitorSettings
-from campus_visual_gps.gnss.receiver_fix import ReceiverFix
+from campus_visual_gps.gnss.receiver_fix import KNOWN, ReceiverFix
 from campus_visual_gps.gnss.visual_check import VisualCheck
 
 
@@ -32,12 +32,15 @@ class Drive:
         sigma_m=1.5,
         visual_sigma_m=5.5,
         held=False,
+        kind=KNOWN,
     ) -> None:
         """Receiver at 5 Hz, visual fixes at 2 Hz, 0.3 s late; None as `visual_m` for no camera. Offsets are north."""
         for step in range(round(start_s * 10), round(end_s * 10)):
             now_s = step / 10.0
             if step % 2 == 0:
-                fix = ReceiverFix(now_s + clock_s, status, *self.at(now_s, receiver_m), 300.0, sigma_m**2 * np.eye(3))
+                fix = ReceiverFix(
+                    now_s + clock_s, status, *self.at(now_s, receiver_m), 300.0, sigma_m**2 * np.eye(3), kind
+                )
                 decision = self.arbiter.receiver(fix, round(fix.stamp_s * 1e9), now_s)
                 if decision.passes:
                     self.passed_s.append(now_s)

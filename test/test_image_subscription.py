@@ -189,7 +189,7 @@ def test_a_middleware_without_these_events_is_subscribed_to_all_the_same(unsuppo
     rclpy.init(context=context)
     node = rclpy.create_node("plain", context=context)
     subscription = image_subscription.ImageSubscription(
-        node, NodeParameters(model_dir="x"), "image", lambda message: None
+        node, NodeParameters(model_dir="x"), "/image", lambda message: None
     )
     assert [entity.topic_name for entity in node.subscriptions if entity.topic_name == "/image"] == ["/image"]
     subscription.close()

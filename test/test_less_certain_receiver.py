@@ -75,6 +75,14 @@ def test_it_is_used_as_soon_as_the_visual_fixes_end_and_is_not_asked_for_a_recov
     assert back_s - ended_s <= 0.31
 
 
+def test_what_another_model_claimed_does_not_count():
+    drive = Drive()
+    drive.run(1000.0, 1020.0, sigma_m=1.5, visual_sigma_m=3.0)
+    drive.arbiter.end_visual(1020.0)
+    drive.run(1020.0, 1040.0, sigma_m=8.0, visual_sigma_m=9.0)
+    assert sources(drive) == [RECEIVER]
+
+
 def test_a_receiver_that_is_only_less_certain_is_compared_as_one_in_use_and_one_that_was_lost_is_not():
     drive = Drive(MonitorSettings(contradiction_sigmas=3.0))
     # 13 m are fewer than 3 standard deviations, and more than at a return is allowed
@@ -87,6 +95,15 @@ def test_a_receiver_that_is_only_less_certain_is_compared_as_one_in_use_and_one_
     drive.run(1070.0, 1080.0, receiver_m=13.0, sigma_m=7.5)
     drive.run(1080.0, 1100.0, receiver_m=13.0, sigma_m=1.5)
     assert drive.arbiter.source == VISUAL and drive.check.contradicts
+
+
+def test_a_receiver_that_does_not_know_its_covariance_claims_nothing_and_no_camera_is_better_than_2_m():
+    drive = Drive(MonitorSettings(assumed_sigma_m=9.0))
+    drive.run(1000.0, 1030.0, visual_sigma_m=3.0, kind=0)
+    drive.run(1030.0, 1060.0, visual_sigma_m=0.1, sigma_m=2.35)
+    assert sources(drive) == [RECEIVER]
+    drive.run(1060.0, 1090.0, visual_sigma_m=0.1, sigma_m=2.45)
+    assert sources(drive) == [RECEIVER, VISUAL]
 
 
 @settings(max_examples=10, deadline=None)

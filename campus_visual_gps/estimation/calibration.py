@@ -9,6 +9,7 @@ import numpy as np
 
 from campus_visual_gps.errors import BundleError, ConfigError
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN, POINT_ESTIMATORS
+from campus_visual_gps.estimation.site_bound import bounded
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 
@@ -25,6 +26,8 @@ COVARIANCES = (CALIBRATED, ENSEMBLE_SPREAD)
 class CovarianceCalibration:
     """grid^(1 / temperature), then cov -> (scale * cov + floor_sigma_m^2 I) * variance_inflation(match score).
 
+    Where it is `bounded`, what lies above the floor is then kept below the covariance of "anywhere on the site".
+
     Attributes:
         floor_sigma_m: Keeps members that happen to agree from claiming certainty.
         scale: Factor of the covariance.
@@ -33,6 +36,8 @@ class CovarianceCalibration:
             90 %, whatever the errors' distribution. None where it was not measured.
         conformal_95: Likewise with 95 %.
         reference_match_score: Match score below which the covariance is inflated; None leaves the score out.
+        bounded: Whether the covariance stays below that of "anywhere on the site" (site_bound.py); not in bundles of
+            earlier versions.
 
     Raises:
         BundleError: a value that no fit can give.
@@ -44,6 +49,7 @@ class CovarianceCalibration:
     conformal_90: float | None = None
     conformal_95: float | None = None
     reference_match_score: float | None = None
+    bounded: bool = False
 
     def __post_init__(self):
         if not (np.isfinite(self.floor_sigma_m) and self.floor_sigma_m >= MIN_FLOOR_SIGMA_M):
@@ -54,20 +60,29 @@ class CovarianceCalibration:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise BundleError(f"calibration: {name} must be positive, got {value}")
+        if not isinstance(self.bounded, bool):
+            raise BundleError(f"calibration: bounded must be true or false, got {self.bounded!r}")
 
-    def apply(self, cov_enu_m2: np.ndarray, match_score: np.ndarray | None = None) -> np.ndarray:
+    def apply(
+        self, cov_enu_m2: np.ndarray, match_score: np.ndarray | None = None, anywhere_m2: np.ndarray | None = None
+    ) -> np.ndarray:
         """Covariances (..., 2, 2) m^2 -> (..., 2, 2) symmetric, positive definite, not below the floor.
 
         Args:
             cov_enu_m2: As the grid or the mixture gives them.
             match_score: (...,), 1 or more; None where the images were compared with no reference photo.
+            anywhere_m2: (..., 2, 2) second moments of the site about the positions (SiteMoments.about); with the floor
+                they are the bound. None where the site is not known.
         """
         cov = np.asarray(cov_enu_m2, dtype=np.float64)
         symmetric = 0.5 * (cov + np.swapaxes(cov, -1, -2))
-        calibrated = self.scale * symmetric + self.floor_sigma_m**2 * np.eye(2)
-        if match_score is None or self.reference_match_score is None:
+        floor_m2 = self.floor_sigma_m**2 * np.eye(2)
+        calibrated = self.scale * symmetric + floor_m2
+        if match_score is not None and self.reference_match_score is not None:
+            calibrated = calibrated * variance_inflation(match_score, self.reference_match_score)[..., None, None]
+        if not self.bounded or anywhere_m2 is None:
             return calibrated
-        return calibrated * variance_inflation(match_score, self.reference_match_score)[..., None, None]
+        return floor_m2 + bounded(calibrated - floor_m2, anywhere_m2)
 
     def radius_m(self, cov_enu_m2: np.ndarray, level: int) -> np.ndarray:
         """Radius (...,) in metres of the circle that holds the truth with 90 or 95 %; NaN where not measured."""

@@ -13,6 +13,7 @@ from campus_visual_gps.estimation.calibration import (
     CovarianceCalibration,
 )
 from campus_visual_gps.estimation.grid import LocationGrid, apply_temperature, mean_grid_probs, point_and_covariance
+from campus_visual_gps.estimation.site_bound import SiteMoments
 from campus_visual_gps.retrieval.prior import log_linear_pool, match_score_near, position_likelihood
 
 if TYPE_CHECKING:
@@ -44,11 +45,15 @@ class PosteriorEstimator:
     Args:
         calibration: Of the bundle.
         grid: Of the members' heads; None for heads without one, whose means and covariances make a mixture.
+        site: Of the site, for the bound of the covariance; None for that of the grid's cells.
     """
 
-    def __init__(self, calibration: Calibration, grid: LocationGrid | None = None):
+    def __init__(self, calibration: Calibration, grid: LocationGrid | None = None, site: SiteMoments | None = None):
         self.calibration = calibration
         self.grid = grid
+        if site is None and grid is not None:
+            site = SiteMoments.of_cells(grid.centres_enu_m, grid.cell_m)
+        self.site = site
 
     @property
     def uses_retrieval(self) -> bool:
@@ -107,7 +112,8 @@ class PosteriorEstimator:
         matched = self.uses_retrieval and retrieval is not None and retrieval.match_scores is not None
         if matched and retrieval is not None:
             match_score = match_score_near(retrieval, mean)
-        calibrated = covariance.apply(cov, match_score if matched else None)
+        anywhere_m2 = None if self.site is None else self.site.about(mean)
+        calibrated = covariance.apply(cov, match_score if matched else None, anywhere_m2)
         if self.calibration.covariance == ENSEMBLE_SPREAD:
             cov = ensemble_spread_covariance(outputs.member_means_enu_m)
             unknown = np.full(len(outputs), np.nan)

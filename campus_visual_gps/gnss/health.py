@@ -21,6 +21,7 @@ from campus_visual_gps.gnss.receiver_fix import (
     covariance_fault,
     distance_m,
     horizontal_sigma_m,
+    is_covariance_unknown,
     position_fault,
 )
 from campus_visual_gps.gnss.streak import Streak
@@ -156,12 +157,12 @@ class GpsMonitor:
         self._good, self._sound, self._bad, self._same_state = Streak(), Streak(), Streak(), Streak()
 
     def _is_less_certain(self, fix: ReceiverFix, visual_sigma_m: float | None) -> bool:
-        """Whether a fix claims clearly more than is usual for the visual fixes."""
+        """Whether a fix claims clearly more than is usual for visual fixes; an unknown covariance claims nothing."""
         ratio = self.settings.max_sigma_ratio
-        if visual_sigma_m is None or ratio == 0.0:
+        if visual_sigma_m is None or ratio == 0.0 or is_covariance_unknown(fix):
             return False
         limit_m = visual_sigma_m * ratio * (1.0 if self._in_use else _RETURN_SHARE)
-        return axis_sigma_m(fix, self.settings.assumed_sigma_m) > limit_m
+        return axis_sigma_m(fix) > limit_m
 
     def _compare(self, fix: ReceiverFix, fault: GnssFault | None, now_s: float) -> GnssFault | None:
         """The fault of a fix, after its comparison with the visual fixes.

@@ -147,10 +147,8 @@ def horizontal_sigma_m(fix: ReceiverFix, assumed_sigma_m: float) -> float:
     return math.sqrt(np.linalg.eigvalsh(_horizontal_block(fix))[-1])
 
 
-def axis_sigma_m(fix: ReceiverFix, assumed_sigma_m: float) -> float:
-    """Standard deviation per horizontal axis, from the mean of both variances, metres; of a fix without a fault."""
-    if is_covariance_unknown(fix):
-        return assumed_sigma_m
+def axis_sigma_m(fix: ReceiverFix) -> float:
+    """Standard deviation per horizontal axis, from the mean of both variances, metres; of a known covariance."""
     return math.hypot(math.sqrt(fix.cov_enu_m2[0, 0]), math.sqrt(fix.cov_enu_m2[1, 1])) / math.sqrt(2.0)
 
 

@@ -16,7 +16,7 @@ from collections import deque
 
 import numpy as np
 
-from campus_visual_gps.gnss.fix_pairs import VisualFix, offset_m
+from campus_visual_gps.gnss.fix_pairs import MIN_VISUAL_SIGMA_M, VisualFix, offset_m
 
 # So many fixes, of the last MAX_AGE_S; fewer than MIN_COUNT say nothing.
 MAX_COUNT, MIN_COUNT = 100, 10
@@ -33,7 +33,8 @@ class VisualAccuracy:
 
     def restart(self) -> None:
         """Forget all fixes."""
-        self._fixes: deque[VisualFix] = deque(maxlen=MAX_COUNT)
+        # with their standard deviations
+        self._fixes: deque[tuple[VisualFix, float]] = deque(maxlen=MAX_COUNT)
         self.sigma_m: float | None = None
 
     def add(self, fix: VisualFix) -> None:
@@ -41,12 +42,14 @@ class VisualAccuracy:
         if not fix.is_sound():
             return
         if self._fixes:
-            last = self._fixes[-1]
+            last, _ = self._fixes[-1]
             away_m = offset_m(fix.latitude_deg, fix.longitude_deg, last.latitude_deg, last.longitude_deg)
             if fix.stamp_s <= last.stamp_s or math.hypot(*away_m) < MIN_SPACING_M:
                 return
-        self._fixes.append(fix)
-        while self._fixes[0].stamp_s < fix.stamp_s - MAX_AGE_S:
+        self._fixes.append((fix, fix.axis_sigma_m))
+        while self._fixes[0][0].stamp_s < fix.stamp_s - MAX_AGE_S:
             self._fixes.popleft()
-        enough = len(self._fixes) >= MIN_COUNT
-        self.sigma_m = float(np.median([own.axis_sigma_m for own in self._fixes])) if enough else None
+        if len(self._fixes) < MIN_COUNT:
+            self.sigma_m = None
+        else:
+            self.sigma_m = max(float(np.median([sigma_m for _, sigma_m in self._fixes])), MIN_VISUAL_SIGMA_M)

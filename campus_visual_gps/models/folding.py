@@ -6,7 +6,7 @@ from copy import deepcopy
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 
 
@@ -26,17 +26,18 @@ def fold_batch_norms(backbone: nn.Module) -> nn.Module:
                 isinstance(conv, nn.Conv2d)
                 and isinstance(norm, nn.BatchNorm2d)
                 and conv.out_channels == norm.num_features
+                and norm.running_mean is not None
+                and norm.running_var is not None
             ):
+                fused = _fused(conv, norm, norm.running_mean, norm.running_var)
                 # a batch norm of EfficientNet-Lite holds the activation
-                replaced |= {id(conv): _fused(conv, norm), id(norm): getattr(norm, "act", nn.Identity())}
+                replaced |= {id(conv): fused, id(norm): deepcopy(getattr(norm, "act", nn.Identity()))}
     return deepcopy(backbone, replaced).eval()
 
 
 @torch.no_grad()
-def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )
+def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> nn.Conv2d:
+    weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias)
     fused = deepcopy(conv, {id(conv.weight): weight})
     fused.bias = bias
     return fused

@@ -25,13 +25,12 @@ from campus_visual_gps.tracking.session import (
     TrackingSession,
     informative_share,
     is_lost,
-    is_measurement,
     weighed_posterior,
 )
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
-    from campus_visual_gps.ros.odometry_message import OdometryMessage
+    from campus_visual_gps.ros.odometry_input import OdometryMessage
     from campus_visual_gps.tracking.tracker import TrackedPosition
 
 
@@ -121,12 +120,12 @@ class LiveTracking:
 
     def image(self, image: StampedImage, estimate: PositionEstimate) -> TrackedEstimate:
         """The position at the time of an image. Raises EstimateError."""
-        probs = estimate.grid_probs if is_measurement(estimate.rejection_reason) else None
+        probs = estimate.grid_probs
         if probs is not None:
             probs = weighed_posterior(probs, informative_share(estimate.match_score, self._reference_match_score))
         start_s = perf_counter()
         with self._lock:
-            tracked = self._session.image(image.stamp_ns / NS_PER_S, probs, image.camera)
+            tracked = self._session.image(image.stamp_ns / NS_PER_S, probs, image.camera, estimate.rejection_reason)
             latitude, longitude = map(float, self._frame.to_geodetic(tracked.mean_enu_m))
             self._contradicted_count += tracked.contradicted
             self.latest = latest = TrackedEstimate(

@@ -76,7 +76,8 @@ class Relocalizer:
         if self._pending is None:
             self._pending = Future(executor=self._node.executor)
             self._timer = self._node.create_timer(CHECK_PERIOD_S, self._check, clock=self._steady_clock)
-        response.success, response.message = await self._pending
+        answer: tuple[bool, str] | None = await self._pending
+        response.success, response.message = answer or (False, "the node ended meanwhile")
         return response
 
     def _check(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from campus_visual_gps.tracking.raster import BeliefRaster
 
 # Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these.
-COARSE_COUNT = 20
+COARSE_COUNT = 18
 FINE_RAD = math.radians(3.0)
 _FINE_PER_COARSE = 6
 _SPLIT_COUNT, _SPLIT_MASS = 4, 0.98
@@ -33,12 +33,12 @@ _BLUR_CELLS2 = 0.05
 
 
 class HeadingHypotheses:
-    """Beliefs (H, R, C), their sum is the probability of the site.
+    """Beliefs (H, R, C); `mass` is the probability of the site.
 
     Attributes:
         headings_rad: (H,) yaw of the odometry's axes in east and north; NaN for one belief that has none.
         step_rad: Between neighbours; 0 for one hypothesis.
-        beliefs: (H, R, C).
+        beliefs: (H, R, C), but for a common factor.
 
     Args:
         raster: Of the site.
@@ -54,19 +54,33 @@ class HeadingHypotheses:
         self._offsets_m = np.zeros((1, 2))
         self._drifted_m = 0.0
         self._blur_cells2 = 0.0
-        self._shares: np.ndarray | None = None
+        self._factor = 1.0  # applied with the next likelihood: the beliefs are read and written once a step
+        self._masses: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.beliefs)
 
     @property
+    def mass(self) -> float:
+        """Probability of the site, sum of all beliefs."""
+        return self._factor * float(self._own_masses().sum())
+
+    @property
     def shares(self) -> np.ndarray:
         """(H,) probabilities of the hypotheses, sum 1."""
-        if self._shares is None or len(self._shares) != len(self):
-            masses = self.beliefs.sum(axis=(1, 2))
-            total = masses.sum()
-            self._shares = masses / total if total > 0.0 else np.full(len(self), 1.0 / len(self))
-        return self._shares
+        masses = self._own_masses()
+        total = masses.sum()
+        return masses / total if total > 0.0 else np.full(len(self), 1.0 / len(self))
+
+    def _own_masses(self) -> np.ndarray:
+        if self._masses is None:
+            self._masses = self.beliefs.reshape(len(self), -1) @ np.ones(self.beliefs[0].size)
+        return self._masses
+
+    def agreement(self, likelihood: np.ndarray) -> float:
+        """Mean of a likelihood (R, C) over the belief, without the offsets of less than half a cell."""
+        mass = self._own_masses().sum()
+        return float((self.beliefs.reshape(len(self), -1) @ likelihood.ravel()).sum() / max(mass, 1e-300))
 
     @property
     def is_fine(self) -> bool:
@@ -87,8 +101,8 @@ class HeadingHypotheses:
         self.headings_rad, self.step_rad = np.asarray(headings_rad, dtype=np.float64), step_rad
         self.beliefs = np.repeat(belief[None] / count, count, axis=0)
         self._offsets_m = np.zeros((count, 2))
-        self._drifted_m = 0.0
-        self._shares = None
+        self._factor, self._drifted_m = 1.0, 0.0
+        self._masses = None
 
     def restart_unknown(self) -> None:
         """All directions, equally probable."""
@@ -103,7 +117,7 @@ class HeadingHypotheses:
 
     def scale(self, factor: float) -> None:
         """Multiply all beliefs."""
-        self.beliefs *= factor
+        self._factor *= factor
 
     def move(self, displacement_m: np.ndarray, way_m: float, variance_m2: float) -> None:
         """Move all hypotheses by a displacement (2,) in the odometry's axes; `way_m` is the length of the way to it."""
@@ -129,25 +143,31 @@ class HeadingHypotheses:
 
     def weigh(self, likelihood: np.ndarray, displacement_m: np.ndarray) -> None:
         """Multiply with a likelihood (R, C) of positions that the odometry was displaced from the present one (2,)."""
+        likelihood = likelihood * self._factor
         for index, share in enumerate(self.shares):
-            self.beliefs[index] *= self._seen_from(index, share, likelihood, displacement_m)
-        self._shares = None
+            offset = self._offset_cells(index, displacement_m)
+            seen = likelihood if _negligible(share, offset) else shifted(likelihood, _minus(offset), replicate=True)
+            self.beliefs[index] *= seen
+        self._masses, self._factor = None, 1.0
 
     def add(self, mass: np.ndarray) -> None:
-        """Add (R, C) to the hypotheses by their shares."""
-        shares = self.shares
-        for index, share in enumerate(shares):
-            self.beliefs[index] += share * self._seen_from(index, share, mass, np.zeros(2))
+        """Add (R, C) to the hypotheses by their shares. A mass that is worth it is moved by their offsets."""
+        mass = mass / self._factor
+        worth = self._factor * float(mass.sum()) > _INTERPOLATED_SHARE * self.mass
+        for index, share in enumerate(self.shares):
+            offset = self._offset_cells(index, np.zeros(2))
+            moves = worth and not _negligible(share, offset)
+            self.beliefs[index] += share * (shifted(mass, _minus(offset), replicate=True) if moves else mass)
+        self._masses = None
 
     def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
         """(R, C) belief about the position, at a displacement (2,) of the odometry from the present one."""
-        shares = self.shares
         displacement = np.zeros(2) if displacement_m is None else displacement_m
         total = np.zeros(self.raster.shape)
-        for index, share in enumerate(shares):
-            offset = (self._offsets_m[index] + self._turned(index, displacement)) / self.raster.cell_m
-            total += self.beliefs[index] if _negligible(share, offset) else _shifted(self.beliefs[index], offset)
-        return total
+        for index, share in enumerate(self.shares):
+            offset = self._offset_cells(index, displacement)
+            total += self.beliefs[index] if _negligible(share, offset, 0.1) else shifted(self.beliefs[index], offset)
+        return total * self._factor
 
     def refine(self) -> None:
         """End hypotheses without mass; replace the coarse ones by fine ones where few hold nearly all of it."""
@@ -167,24 +187,24 @@ class HeadingHypotheses:
         self.beliefs = np.repeat(self.beliefs / count, count, axis=0)
         self._offsets_m = np.repeat(self._offsets_m, count, axis=0)
         self.step_rad = step
-        self._shares = None
+        self._masses = None
 
     def _keep(self, kept: np.ndarray) -> None:
         if kept.all() or not kept.any():
             return
-        total = self.beliefs.sum()
+        total = self._own_masses().sum()
         self.headings_rad, self.beliefs = self.headings_rad[kept], self.beliefs[kept]
         self._offsets_m = self._offsets_m[kept]
-        self._shares = None
-        self.beliefs *= total / max(self.beliefs.sum(), 1e-300)
+        self._masses = None
+        self._factor *= float(total / max(self._own_masses().sum(), 1e-300))
 
     def _drift(self, share: float) -> None:
         """Let a share of each hypothesis flow to each of its two neighbours, which are made where there are none."""
         every = np.round((self.headings_rad - self.headings_rad[0]) / self.step_rad).astype(int)
         around = round(2.0 * math.pi / self.step_rad)
         sources: dict[int, list[tuple[int, float]]] = {}
-        for index, own in enumerate(every.tolist()):
-            for neighbour, part in ((own, 1.0 - 2.0 * share), (own - 1, share), (own + 1, share)):
+        for index, step in enumerate(every.tolist()):
+            for neighbour, part in ((step, 1.0 - 2.0 * share), (step - 1, share), (step + 1, share)):
                 sources.setdefault(neighbour % around, []).append((index, part))
         beliefs, offsets, headings = [], [], []
         shares = self.shares
@@ -193,13 +213,14 @@ class HeadingHypotheses:
             offset = self._offsets_m[main]
             total = np.zeros(self.raster.shape)
             for index, part in parts:
-                moved = (self._offsets_m[index] - offset) / self.raster.cell_m
-                total += part * (self.beliefs[index] if index == main else _shifted(self.beliefs[index], moved))
+                east, north = ((self._offsets_m[index] - offset) / self.raster.cell_m).tolist()
+                own = self.beliefs[index]
+                total += part * (own if index == main else shifted(own, (east, north)))
             beliefs.append(total)
             offsets.append(offset)
             headings.append(self.headings_rad[0] + neighbour * self.step_rad)
         self.headings_rad, self.beliefs, self._offsets_m = np.array(headings), np.array(beliefs), np.array(offsets)
-        self._shares = None
+        self._masses = None
         self._keep(self.shares >= _MIN_SHARE)
 
     def _move_whole_cells(self) -> None:
@@ -207,8 +228,8 @@ class HeadingHypotheses:
         whole = np.round(self._offsets_m / cell_m)
         for index in np.flatnonzero(whole.any(axis=1)):
             columns, rows = (int(own) for own in np.clip(whole[index], -1e6, 1e6))
-            self.beliefs[index] = _moved(self.beliefs[index], rows, columns)
-            self._shares = None
+            self.beliefs[index] = moved(self.beliefs[index], rows, columns)
+            self._masses = None
         self._offsets_m -= whole * cell_m
 
     def _blur(self) -> None:
@@ -221,37 +242,43 @@ class HeadingHypotheses:
             remaining -= variance
         self._blur_cells2 = 0.0
 
-    def _turned(self, index: int, displacement_m: np.ndarray) -> np.ndarray:
-        if not displacement_m.any():
-            return np.zeros(2)
-        cos, sin = math.cos(self.headings_rad[index]), math.sin(self.headings_rad[index])
-        east, north = displacement_m
-        return np.array([cos * east - sin * north, sin * east + cos * north])
-
-    def _seen_from(self, index: int, share: float, values: np.ndarray, displacement_m: np.ndarray) -> np.ndarray:
-        """Values (R, C) of the site at the cells of a hypothesis, which lie its offset away."""
-        offset = (self._offsets_m[index] + self._turned(index, displacement_m)) / self.raster.cell_m
-        return values if _negligible(share, offset) else _shifted(values, -offset, cv2.BORDER_REPLICATE)
+    def _offset_cells(self, index: int, displacement_m: np.ndarray) -> tuple[float, float]:
+        """Columns and rows from the raster of a hypothesis to the site, at a displacement of the odometry."""
+        columns, rows = self._offsets_m[index].tolist()
+        east, north = displacement_m.tolist()
+        if east or north:
+            cos, sin = math.cos(self.headings_rad[index]), math.sin(self.headings_rad[index])
+            columns, rows = columns + cos * east - sin * north, rows + sin * east + cos * north
+        return columns / self.raster.cell_m, rows / self.raster.cell_m
 
 
-def _negligible(share: float, offset_cells: np.ndarray) -> bool:
-    return not offset_cells.any() or (share < _INTERPOLATED_SHARE and bool(np.abs(offset_cells).max() <= 0.5))
+def _negligible(share: float, offset_cells: tuple[float, float], worth: float = _INTERPOLATED_SHARE) -> bool:
+    far = max(abs(offset_cells[0]), abs(offset_cells[1]))
+    return far == 0.0 or (share < worth and far <= 0.5)
 
 
-def _shifted(values: np.ndarray, offset_cells: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-    """Values (R, C) moved by an offset (columns, rows) of a few cells at most, by linear interpolation."""
-    column_kernel, row_kernel = (_kernel(float(own)) for own in offset_cells)
+def _minus(offset_cells: tuple[float, float]) -> tuple[float, float]:
+    return -offset_cells[0], -offset_cells[1]
+
+
+def shifted(values: np.ndarray, offset_cells: tuple[float, float], replicate: bool = False) -> np.ndarray:
+    """Values (R, C) moved by an offset (columns, rows) of a few cells at most, by linear interpolation.
+
+    Beyond the edge there is nothing, or with `replicate` what is at the edge.
+    """
+    column_kernel, row_kernel = _kernel(offset_cells[0]), _kernel(offset_cells[1])
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     return cv2.sepFilter2D(values, -1, column_kernel, row_kernel, borderType=border)
 
 
 def _kernel(offset_cells: float) -> np.ndarray:
     """Correlation kernel that moves by an offset: the value at i is that at i - offset."""
-    reach = min(math.ceil(abs(offset_cells)), 10)
-    distances = np.abs(np.arange(-reach, reach + 1) + np.clip(offset_cells, -10.0, 10.0))
-    return np.maximum(1.0 - distances, 0.0)
+    offset = min(max(offset_cells, -10.0), 10.0)
+    reach = max(math.ceil(abs(offset)), 1)
+    return np.array([max(1.0 - abs(tap + offset), 0.0) for tap in range(-reach, reach + 1)])
 
 
-def _moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Belief (R, C) moved by whole cells; what leaves the raster has left the site."""
     height, width = belief.shape
     result = np.zeros_like(belief)

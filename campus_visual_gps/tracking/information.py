@@ -20,10 +20,10 @@ class _Seen(NamedTuple):
 class ImageInformation:
     """Shares, 0 to 1, of the information of independent images, from stamps, motion and cameras.
 
-    An image that comes dt after the one before it adds tanh(dt / (2 correlation time)), as estimation/correlated_errors.py
-    has it. With odometry dt is not more than the way since then takes at the typical speed: a robot that stands sees nothing
-    new. Turning is new. Of what a view adds to its own camera, but not to the newest image of any camera, the share
-    `simultaneous_power` counts.
+    An image that comes dt after the one before it adds tanh(dt / (2 correlation time)), as correlated_errors.py has it.
+    With odometry dt is not more than the time that the way since then takes at the typical speed: a robot that stands
+    sees nothing new. Turning is new. Of what a view adds to its own camera, but not to the newest image of any camera,
+    the share `simultaneous_power` counts.
     """
 
     def __init__(self, calibration: TrackingCalibration):

@@ -90,7 +90,12 @@ class OdometryPath:
         start_s, end_s = self._stamps_s[after - 1], self._stamps_s[after]
         first, second = self._states[after - 1], self._states[after]
         share = (stamp_s - start_s) / (end_s - start_s)
-        return PathState._make(one + share * (other - one) for one, other in zip(first, second, strict=True))
+        return PathState(
+            first.position_m + share * (second.position_m - first.position_m),
+            first.yaw_rad + share * (second.yaw_rad - first.yaw_rad),
+            first.way_m + share * (second.way_m - first.way_m),
+            first.variance_m2 + share * (second.variance_m2 - first.variance_m2),
+        )
 
     def _next(self, dt_s: float, position: np.ndarray, variance: float | None, yaw: float) -> PathState:
         last = self._states[-1]

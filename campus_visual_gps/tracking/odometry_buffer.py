@@ -10,24 +10,22 @@ from typing import NamedTuple
 import numpy as np
 
 from campus_visual_gps.estimation.correlated_errors import TIME_JUMP_S
+from campus_visual_gps.tracking.odometry import MAX_SPEED_MPS, MAX_STEP_M
 
-# No robot that carries a camera is faster; a larger step is an odometry that was set to another place.
-MAX_SPEED_MPS, MAX_STEP_M = 30.0, 1.0
 # More samples a second tell nothing more about a displacement from image to image.
-MIN_INTERVAL_S = 0.02
+MIN_INTERVAL_S = 0.015
 # Half a minute of samples; positions are absolute, so that what is lost at the old end is no displacement.
 MAX_SAMPLES = 1500
 
 
 class OdometryFault(str, Enum):
-    """Why a sample is not used, or where a new stretch of odometry begins. The values are names in diagnostics."""
+    """What is wrong with a sample. Those from JUMP on are used, but no displacement leads to them."""
 
     NOT_FINITE = "not_finite"
     UNSTAMPED = "unstamped"
     STAMP_NOT_NEWER = "stamp_not_newer"
     JUMP = "jump"
     OTHER_FRAME = "other_frame"
-    NO_FRAME = "no_frame"
 
     def __str__(self) -> str:
         return self.value
@@ -42,7 +40,6 @@ class OdometrySample(NamedTuple):
         yaw_odom_rad: The robot's yaw there; None where it is not known.
         cov_odom_m2: (2, 2) square metres of the position since the start; None where it is not known.
         frame: The odometry's frame.
-        begins_stretch: Whether it cannot be compared with the samples before it.
     """
 
     stamp_s: float
@@ -50,7 +47,6 @@ class OdometrySample(NamedTuple):
     yaw_odom_rad: float | None = None
     cov_odom_m2: np.ndarray | None = None
     frame: str = ""
-    begins_stretch: bool = False
 
 
 class OdometryBuffer:
@@ -64,36 +60,25 @@ class OdometryBuffer:
         self.faults: Counter[OdometryFault] = Counter()
         self._samples: deque[OdometrySample] = deque(maxlen=MAX_SAMPLES)
         self._newest: OdometrySample | None = None
-        self._begins_stretch = True
 
     def clear(self) -> None:
         """Forget all samples; the counts stay."""
         self._samples.clear()
-        self._newest, self._begins_stretch = None, True
+        self._newest = None
 
     def add(self, sample: OdometrySample) -> OdometryFault | None:
-        """Take a sample; what is wrong with it, or None.
-
-        JUMP and OTHER_FRAME are taken all the same: they begin a new stretch, and no displacement leads to them.
-        """
-        fault = self._fault(sample)
+        """Take a sample; what is wrong with it, or None."""
+        fault, newest = self._fault(sample), self._newest
         if fault is not None:
             self.faults[fault] += 1
             if fault not in (OdometryFault.JUMP, OdometryFault.OTHER_FRAME):
                 return fault
-        newest = self._newest
         if newest is not None and sample.stamp_s <= newest.stamp_s:  # by more than a second, else it is a fault
             self._samples.clear()
-            self._begins_stretch = True
-        self._begins_stretch = self._begins_stretch or fault is not None
         self._newest = sample
-        if self._samples and not self._begins_stretch and sample.stamp_s - self._samples[-1].stamp_s < MIN_INTERVAL_S:
-            return None
-        if len(self._samples) == MAX_SAMPLES and self._samples[1].begins_stretch is False:
-            # what begins a stretch must not be lost at the old end
-            self._samples[1] = self._samples[1]._replace(begins_stretch=self._samples[0].begins_stretch)
-        self._samples.append(sample._replace(begins_stretch=self._begins_stretch))
-        self._begins_stretch = False
+        kept = self._samples[-1] if self._samples else None
+        if fault is not None or kept is None or sample.stamp_s - kept.stamp_s >= MIN_INTERVAL_S:
+            self._samples.append(sample)
         return fault
 
     def take(self, stamp_s: float) -> list[OdometrySample]:
@@ -111,11 +96,15 @@ class OdometryBuffer:
             return OdometryFault.UNSTAMPED
         if newest is None or sample.stamp_s < newest.stamp_s - TIME_JUMP_S:
             return None
-        step_s = sample.stamp_s - newest.stamp_s
-        if step_s <= 0.0:
+        if sample.stamp_s <= newest.stamp_s:
             return OdometryFault.STAMP_NOT_NEWER
         if sample.frame != newest.frame:
             return OdometryFault.OTHER_FRAME
-        if np.hypot(*(position - newest.position_odom_m)) > MAX_SPEED_MPS * step_s + MAX_STEP_M:
-            return OdometryFault.JUMP
-        return None
+        return OdometryFault.JUMP if is_jump(newest, sample) else None
+
+
+def is_jump(last: OdometrySample, sample: OdometrySample) -> bool:
+    """Whether the odometry was set to another place between two samples."""
+    with np.errstate(over="ignore"):
+        step_m = math.hypot(*(sample.position_odom_m - last.position_odom_m))
+    return not step_m <= MAX_SPEED_MPS * (sample.stamp_s - last.stamp_s) + MAX_STEP_M

@@ -47,6 +47,7 @@ class BeliefRaster:
         self.site[rows[mask], columns[mask]] = True
         self.nearest = _nearest(self.shape, rows, columns, np.flatnonzero(mask))
         self._cells = self.nearest.ravel()
+        self._uniform = self.site / self.site.sum()
         self._degrees: dict[int, np.ndarray] = {}
 
     @property
@@ -56,11 +57,15 @@ class BeliefRaster:
 
     def uniform(self) -> np.ndarray:
         """(R, C), equal over all cells of the site, sum 1."""
-        return self.site / self.site.sum()
+        return self._uniform
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Values (K,) of cells -> (R, C); outside the site those of the nearest cell."""
         return values[self.nearest]
+
+    def mean(self, values: np.ndarray) -> float:
+        """Mean over the site of values (R, C)."""
+        return float(np.vdot(values, self._uniform))
 
     def gather(self, belief: np.ndarray) -> np.ndarray:
         """Mass (R, C) -> (K,); mass outside the site counts for the nearest cell."""

@@ -15,7 +15,7 @@ from campus_visual_gps.estimation.grid import (
 )
 
 # More cells than these are joined to blocks for the geometric median: it is far from the edge of any block then.
-_MEDIAN_CELLS = 800
+_MEDIAN_CELLS = 400
 # Of the heaviest cell; lighter ones do not move the median.
 _NEGLIGIBLE = 1e-5
 
@@ -27,14 +27,15 @@ def point_and_moment(grid_probs: np.ndarray, grid: LocationGrid) -> tuple[np.nda
     if len(heavy) > _MEDIAN_CELLS:
         probs, centres = _blocks(probs, centres, grid.rows[heavy], grid.columns[heavy])
     point, _ = point_and_covariance(probs / probs.sum(), centres, grid.cell_m)
-    offsets = grid.centres_enu_m - point
-    moment = (offsets * grid_probs[:, None]).T @ offsets
+    offsets = np.ascontiguousarray((grid.centres_enu_m - point).T)
+    moment = (offsets * grid_probs) @ offsets.T
     return point, moment + grid.cell_m**2 / 12.0 * np.eye(2)
 
 
 def modes(grid_probs: np.ndarray, grid: LocationGrid) -> tuple[Mode, ...]:
     """As `LocationGrid.modes`: connected regions of the smallest one that holds most of the mass."""
-    falling = np.sort(grid_probs)[::-1]
+    # lighter cells than these hold less than the rest
+    falling = np.sort(grid_probs[grid_probs > (1.0 - REGION_MASS) / len(grid_probs)])[::-1]
     least = falling[min(int(np.searchsorted(np.cumsum(falling), REGION_MASS)), len(falling) - 1)]
     region = np.flatnonzero(grid_probs >= least)
     raster = np.zeros(grid.raster_shape, dtype=np.uint8)

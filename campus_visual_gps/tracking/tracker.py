@@ -13,12 +13,13 @@ from campus_visual_gps.estimation.grid import LocationGrid, Mode
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.hypotheses import HeadingHypotheses
 from campus_visual_gps.tracking.information import ImageInformation
+from campus_visual_gps.tracking.measurement import ImageLikelihood
 from campus_visual_gps.tracking.odometry import OdometryPath, PathState
 from campus_visual_gps.tracking.raster import BeliefRaster
 from campus_visual_gps.tracking.summary import modes, point_and_moment
 
 # A random walk with this speed keeps its direction for so long: its variance an axis grows by speed^2 * this a second.
-DIRECTION_TIME_S = 3.0
+DIRECTION_TIME_S = 10.0
 # Without odometry for so long, the camera is taken to walk.
 ODOMETRY_TIMEOUT_S = 1.0
 # The yaw of the odometry cannot be found before the robot has moved so far; a given one is the same within this.
@@ -70,6 +71,7 @@ class Tracker:
         self.grid = grid
         self.calibration = calibration
         self.raster = BeliefRaster(grid, reachable)
+        self._likelihood = ImageLikelihood(self.raster, calibration)
         self._path = OdometryPath()
         self._images = ImageInformation(calibration)
         self.reset()
@@ -83,6 +85,11 @@ class Tracker:
         self._anchor: PathState | None = None
         self._images.clear()
         self._stamp_s: float | None = None
+
+    def forget_heading(self) -> None:
+        """The odometry's axes were turned: its yaw in east and north is unknown again, and the position stays."""
+        if np.isfinite(self._hypotheses.headings_rad).all():
+            self._hypotheses.restart_unknown()
 
     def move(
         self,
@@ -129,22 +136,20 @@ class Tracker:
         Raises:
             EstimateError: the posterior or the stamp cannot be used; the belief stays as it was.
         """
-        posterior = self._checked(grid_probs)
+        log_ratio = self._likelihood.log_ratio(grid_probs)
         dt_s = self._predict(stamp_s)
         own, raster, bank = self.calibration, self.raster, self._hypotheses
         state = self._path.at(stamp_s)
         information = self._images.share(stamp_s, camera, state)
         displacement = self._displacement(state)
-        log_ratio = own.measurement_power * self._log_ratio(posterior)
-        alone, added = (self._likelihood(power * log_ratio) for power in (1.0, information))
-        before = bank.beliefs.sum(axis=0)
-        agreement = float(np.vdot(before, alone) / max(before.sum(), 1e-300))
+        alone, added = (self._likelihood.of(log_ratio, share) for share in (1.0, information))
+        agreement = bank.agreement(alone)
         if self._anchor is not None:
-            added = np.where(raster.site, added, added * math.exp(-dt_s / OFF_SITE_TIME_S))
+            added *= np.where(raster.site, 1.0, math.exp(-dt_s / OFF_SITE_TIME_S))
         bank.weigh(added, displacement)
         found = self._lost * -math.expm1(-own.found_rate_hz * dt_s)
         if found > 0.0:
-            bank.add(alone * raster.site * (found / max((alone * raster.site).sum(), 1e-300)))
+            bank.add(alone * raster.uniform() * found)
         self._lost = (self._lost - found) * min(max(off_site_ratio, 1e-3), 1e3) ** information
         self._normalise()
         return self._position(stamp_s, displacement, agreement < own.contradiction_level)
@@ -154,15 +159,6 @@ class Tracker:
         self._predict(stamp_s)
         self._normalise()
         return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False)
-
-    def _checked(self, grid_probs: np.ndarray) -> np.ndarray:
-        probs = np.asarray(grid_probs, dtype=np.float64)
-        if probs.shape != (len(self.grid),):
-            raise EstimateError(f"expected a posterior of {len(self.grid)} cells, got one of shape {probs.shape}")
-        total = probs.sum()
-        if not (np.isfinite(total) and total > 0.0 and probs.min() >= 0.0):
-            raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
-        return probs / total
 
     def _predict(self, stamp_s: float) -> float:
         """Move the belief to a time, and return the seconds since the belief's own."""
@@ -215,20 +211,9 @@ class Tracker:
             return np.zeros(2)
         return state.position_m - self._anchor.position_m
 
-    def _log_ratio(self, posterior: np.ndarray) -> np.ndarray:
-        """(R, C) logarithm of the posterior over a uniform one, as if it were uniform for the share of outliers."""
-        ratio = posterior / max(float(posterior[self.raster.reachable].mean()), 1e-300)
-        outliers = self.calibration.outlier_share
-        return self.raster.spread(np.log((1.0 - outliers) * ratio + outliers))
-
-    def _likelihood(self, log_likelihood: np.ndarray) -> np.ndarray:
-        """(R, C) with mean 1 over the site: what a camera that is anywhere would say of the same image is 1."""
-        likelihood = np.exp(log_likelihood - log_likelihood.max())
-        return likelihood / likelihood[self.raster.site].mean()
-
     def _normalise(self) -> None:
         bank = self._hypotheses
-        total = float(bank.beliefs.sum()) + self._lost
+        total = bank.mass + self._lost
         bank.scale(1.0 / total)
         self._lost /= total
         if self._lost > LOST_HEADING and len(bank) > 1 and bank.is_fine:
@@ -236,12 +221,26 @@ class Tracker:
         bank.refine()
 
     def _position(self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool) -> TrackedPosition:
-        own, bank = self.calibration, self._hypotheses
+        bank = self._hypotheses
         belief = bank.marginal(displacement_m)
-        mass = float(belief.sum())
-        probs = self.raster.gather(belief / mass if mass > 1e-12 else self.raster.uniform())
-        mean, moment = point_and_moment(probs, self.grid)
-        cov = own.scale * moment + own.floor_sigma_m**2 * np.eye(2)
-        return TrackedPosition(
-            stamp_s, mean, cov, probs, modes(probs, self.grid), float(self._lost), contradicted, bank.heading_rad()
+        return tracked_position(
+            stamp_s, belief, self._lost, self.raster, self.calibration, contradicted, bank.heading_rad()
         )
+
+
+def tracked_position(
+    stamp_s: float,
+    belief: np.ndarray,
+    lost_probability: float,
+    raster: BeliefRaster,
+    calibration: TrackingCalibration,
+    contradicted: bool = False,
+    heading_offset_rad: float | None = None,
+) -> TrackedPosition:
+    """A belief (R, C) of any mass as a position; one without mass says nothing."""
+    mass, grid = float(belief.sum()), raster.grid
+    probs = raster.gather(belief / mass if mass > 1e-12 else raster.uniform())
+    mean, moment = point_and_moment(probs, grid)
+    cov = calibration.scale * moment + calibration.floor_sigma_m**2 * np.eye(2)
+    lost = min(max(float(lost_probability), 0.0), 1.0)
+    return TrackedPosition(stamp_s, mean, cov, probs, modes(probs, grid), lost, contradicted, heading_offset_rad)

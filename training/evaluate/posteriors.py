@@ -6,6 +6,7 @@ a percent where a cell holds 0.01 % or more. Images of several bundles, as of fo
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.errors import BundleError, DatasetError
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.io_utils import atomic_write
-from campus_visual_gps.tracking.session import informative_share, is_measurement, weighed_posterior
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.session import informative_share, says_where, weighed_posterior
 
 POSTERIORS = "posteriors.npz"
+# The tracking calibrations that they were tracked with, in their order.
+TRACKING_JSON = "tracking.json"
 # Natural logarithm below which float16 would be coarser than 0.03; no filter tells such cells apart.
 _LEAST_LOG = -60.0
 
@@ -31,8 +35,8 @@ class Posteriors:
     """Of N images of one bundle: names, and probabilities (N, K) over a grid with sum 1, NaN where a model gave none.
 
     `shares` (N,) are the probabilities that the images show where their posteriors say, as of
-    `campus_visual_gps.tracking.session.informative_share`; NaN for images that must not be used: those that are no
-    measurement by `is_measurement`.
+    `campus_visual_gps.tracking.session.informative_share`; NaN for images that say nothing by
+    `says_where`.
     """
 
     photo_ids: tuple[str, ...]
@@ -55,7 +59,7 @@ def posteriors_of(
     """Of the photos of a table of predictions (N), with their verdicts and match scores, and probabilities (N, K)."""
     reasons = [RejectionReason(name) if name else None for name in table["rejection_reason"]]
     shares = informative_share(table["match_score"].to_numpy(dtype=np.float64), reference_match_score)
-    shares[[not is_measurement(own) for own in reasons]] = np.nan
+    shares[[not says_where(own) for own in reasons]] = np.nan
     return Posteriors(tuple(table["photo_id"]), grid_probs, shares, grid)
 
 
@@ -92,3 +96,18 @@ def _posteriors(stored: np.lib.npyio.NpzFile, number: int) -> Posteriors:
     if probs.shape != (len(names), len(grid)) or shares.shape != (len(names),):
         raise ValueError(f"posteriors of shape {probs.shape} for {len(names)} images and {len(grid)} cells")
     return Posteriors(names, probs / probs.sum(axis=1, keepdims=True), shares, grid)
+
+
+def write_tracking(path: Path, calibrations: Sequence[TrackingCalibration]) -> None:
+    """Write tracking calibrations, whole or not at all. Raises DatasetError where it cannot."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps([own.to_dict() for own in calibrations], indent=1) + "\n", encoding="utf-8")
+
+
+def read_tracking(path: Path) -> list[TrackingCalibration]:
+    """What `write_tracking` wrote. Raises DatasetError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [TrackingCalibration.from_dict(own) for own in content]
+    except (OSError, ValueError, TypeError, BundleError) as error:
+        raise DatasetError(f"{path} cannot be read: evaluate the bundle again with --sequences") from error

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 import pandas as pd
 
+from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from training.evaluate.posteriors import Posteriors
 from training.evaluate.predict import covariance_columns, covariances_m2, positions_m
@@ -79,7 +80,8 @@ def run_sequences(
         known = predictions["photo_id"].isin(set(bundle.posteriors.photo_ids)).to_numpy()
         probs = bundle.posteriors.rows(predictions["photo_id"].tolist())
         sessions = predictions["session"].to_numpy(dtype=object)
-        for plain in image_sequences(sessions, np.where(known, times_s, np.nan), probs, truth):
+        unlike = (predictions["rejection_reason"] == RejectionReason.OUT_OF_DISTRIBUTION.value).to_numpy()
+        for plain in image_sequences(sessions, np.where(known, times_s, np.nan), probs, truth, unlike):
             sequence = _with_odometry(plain, odometry)
             tracked.append((bundle, sequence))
             answers = {TRACKED: track(grid, calibration, sequence)}

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from campus_visual_gps.tracking.smoother import smooth
 
 from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import ODOMETRY, RANDOM_WALK, TrackingSession
+from campus_visual_gps.tracking.smoother import smooth
 from campus_visual_gps.tracking.tracker import TrackedPosition
 from training.metrics.sequences import split_sequences
 
@@ -31,7 +32,8 @@ class ImageSequence:
     """N images of one session in time order, without a long pause.
 
     `rows` (N,) index the table that they are of, `times_s` (N,) rise strictly, `grid_probs` (N, K) are NaN for images
-    that must not be used, `truth_enu_m` is (N, 2) metres. `odometry` has poses in the order of their stamps.
+    that say nothing, `truth_enu_m` is (N, 2) metres, `unlike` (N,) flags those that the gate calls out of distribution.
+    `odometry` has poses in the order of their stamps.
     """
 
     session: str
@@ -40,7 +42,7 @@ class ImageSequence:
     times_s: np.ndarray
     grid_probs: np.ndarray
     truth_enu_m: np.ndarray
-    cameras: tuple[str, ...]
+    unlike: np.ndarray
     odometry: tuple[Pose, ...] = ()
 
     def __len__(self) -> int:
@@ -56,7 +58,7 @@ class ImageSequence:
             times_s=self.times_s[chosen],
             grid_probs=self.grid_probs[chosen],
             truth_enu_m=self.truth_enu_m[chosen],
-            cameras=self.cameras[chosen],
+            unlike=self.unlike[chosen],
             odometry=tuple(pose for pose in self.odometry if first_s <= pose.stamp_s <= last_s),
         )
 
@@ -79,7 +81,7 @@ class ImageSequence:
             times_s=np.concatenate([self.times_s, other.times_s + shift_s]),
             grid_probs=np.concatenate([self.grid_probs, other.grid_probs]),
             truth_enu_m=np.concatenate([self.truth_enu_m, other.truth_enu_m]),
-            cameras=self.cameras + other.cameras,
+            unlike=np.concatenate([self.unlike, other.unlike]),
             odometry=odometry,
         )
 
@@ -108,17 +110,20 @@ def image_sequences(
     times_s: np.ndarray,
     grid_probs: np.ndarray,
     truth_enu_m: np.ndarray,
-    cameras: Sequence[str] | None = None,
+    unlike: np.ndarray | None = None,
 ) -> list[ImageSequence]:
-    """Images (N,) of any order -> their sequences, by session and time. Images without a time are in none."""
+    """Images (N,) of any order -> their sequences, by session and time.
+
+    Images without a time are in none, nor is one alone between two pauses: there is nothing to track.
+    """
     names = np.asarray(sessions, dtype=object)
     numbers, found = split_sequences(names, times_s), []
     for session, number in sorted({(str(one), int(other)) for one, other in zip(names, numbers, strict=True)}):
-        if number < 0:
-            continue
         rows = np.flatnonzero((names == session) & (numbers == number))
+        if number < 0 or len(rows) < 2:
+            continue
         rows = rows[np.argsort(times_s[rows], kind="stable")]
-        own = tuple("" for _ in rows) if cameras is None else tuple(str(cameras[row]) for row in rows)
+        own = np.zeros(len(rows), dtype=bool) if unlike is None else unlike[rows]
         spread_s = spread_times_s(times_s[rows])
         found.append(ImageSequence(session, number, rows, spread_s, grid_probs[rows], truth_enu_m[rows], own))
     return found
@@ -146,11 +151,12 @@ def tracked_positions(
     session = TrackingSession(grid, calibration, ODOMETRY if with_odometry else RANDOM_WALK)
     poses = iter(sequence.odometry if with_odometry else ())
     waiting = next(poses, None)
-    for time_s, probs, camera in zip(sequence.times_s, sequence.grid_probs, sequence.cameras, strict=True):
+    for time_s, probs, unlike in zip(sequence.times_s, sequence.grid_probs, sequence.unlike, strict=True):
         while waiting is not None and waiting.stamp_s <= time_s:
             session.odometry(*waiting)
             waiting = next(poses, None)
-        yield session.image(float(time_s), probs if np.isfinite(probs).all() else None, camera)
+        reason = RejectionReason.OUT_OF_DISTRIBUTION if unlike else None
+        yield session.image(float(time_s), probs if np.isfinite(probs).all() else None, rejection=reason)
 
 
 def track(

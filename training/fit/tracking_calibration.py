@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from scipy import special
 
 from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
-from campus_visual_gps.estimation.grid import LocationGrid, point_and_covariance
+from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import informative_share, weighed_posterior
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
@@ -33,15 +34,15 @@ log = logging.getLogger(__name__)
 MIN_IMAGES = 60
 # A sequence of fewer images is a start and no walk.
 _MIN_LENGTH = 10
-# Values that are tried, in ascending order; the search moves from one to the next.
+# Values that are tried, each with each.
 CHOICES: dict[str, tuple[float, ...]] = {
-    "measurement_power": (0.2, 0.3, 0.5, 0.7, 1.0, 1.4),
-    "speed_mps": (0.35, 0.5, 0.7, 1.0, 1.4, 2.0),
-    "correlation_time_s": (1.0, 2.0, 4.0, 8.0, 16.0),
-    "outlier_share": (0.01, 0.03, 0.1, 0.2, 0.35, 0.5),
+    "measurement_power": (0.5, 1.0),
+    "speed_mps": (1.0, 1.7),
+    "correlation_time_s": (2.0, 6.0),
+    "outlier_share": (0.03, 0.2),
 }
-_MOST_TRIALS = 60
 _LEVEL = 0.95
+_LEAST_FLOOR_M = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,14 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
         )
         return replace(start, measured={"images": images, "fitted": "no: too few images in time order"})
     fit = _Fit(walks)
-    return fit.calibrated(_search(fit, start))
+    found = fit.calibrated(_search(fit, start))
+    log.info("tracker calibrated on %d images in %d sequences, %d choices tried", images, len(walks), fit.trials)
+    return found
+
+
+def was_fitted(calibration: TrackingCalibration) -> bool:
+    """Whether there were enough images in time order to fit it."""
+    return "trials" in calibration.measured
 
 
 def _walks(sets: Sequence[CalibrationSet], calibration: Calibration) -> list[_Walk]:
@@ -137,56 +145,27 @@ class _Fit:
 
     def _run(self, own: TrackingCalibration) -> tuple[np.ndarray, np.ndarray]:
         """Errors (N, 2) of all walks, and the plain second moments (N, 2, 2) of the beliefs."""
+        plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M)
         offsets, covs = [], []
         for walk in self.walks:
-            tracker = _BeliefTracker(walk.grid, own)
-            images = zip(walk.sequence.times_s, walk.sequence.grid_probs, strict=True)
-            beliefs = np.stack([_belief(tracker, float(time_s), probs) for time_s, probs in images])
-            points_m, moments_m2 = point_and_covariance(beliefs, walk.grid.centres_enu_m, walk.grid.cell_m)
-            offsets.append(points_m - walk.sequence.truth_enu_m)
-            covs.append(moments_m2)
+            tracker, images = (
+                Tracker(walk.grid, plain),
+                zip(walk.sequence.times_s, walk.sequence.grid_probs, strict=True),
+            )
+            tracked = [_position(tracker, float(time_s), probs) for time_s, probs in images]
+            offsets.append(np.array([position.mean_enu_m for position in tracked]) - walk.sequence.truth_enu_m)
+            covs.append(np.array([position.cov_enu_m2 for position in tracked]) - _LEAST_FLOOR_M**2 * np.eye(2))
         return np.concatenate(offsets), np.concatenate(covs)
 
 
-class _BeliefTracker(Tracker):
-    """The tracker without what takes most of its time: points and moments are taken from all beliefs at once."""
-
-    def _position(self, stamp_s: float, contradicted: bool) -> TrackedPosition:
-        probs = self.raster.gather(self._belief)
-        unknown = np.full((2, 2), np.nan)
-        total = probs.sum() or 1.0
-        return TrackedPosition(stamp_s, unknown[0], unknown, probs / total, (), self._lost, contradicted, None)
-
-
-def _belief(tracker: _BeliefTracker, time_s: float, probs: np.ndarray) -> np.ndarray:
-    known = np.isfinite(probs).all()
-    return (tracker.update(time_s, probs) if known else tracker.estimate(time_s)).grid_probs
+def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosition:
+    return tracker.update(time_s, probs) if np.isfinite(probs).all() else tracker.estimate(time_s)
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
-    """The best choice that steps along one parameter at a time lead to, from the values nearest to `start`."""
-    place = {name: _nearest(values, getattr(start, name)) for name, values in CHOICES.items()}
-
-    def at(places: dict[str, int]) -> TrackingCalibration:
-        return replace(start, **{name: CHOICES[name][index] for name, index in places.items()})
-
-    best = fit.loss(at(place))
-    improved = True
-    while improved and fit.trials < _MOST_TRIALS:
-        improved = False
-        for name, values in CHOICES.items():
-            for direction in (1, -1):
-                while 0 <= place[name] + direction < len(values):
-                    tried = {**place, name: place[name] + direction}
-                    loss = fit.loss(at(tried))
-                    if loss >= best:
-                        break
-                    place, best, improved = tried, loss, True
-    return at(place)
-
-
-def _nearest(values: tuple[float, ...], value: float) -> int:
-    return int(np.argmin(np.abs(np.log(values) - np.log(value))))
+    """The best of all choices."""
+    choices = [replace(start, **dict(zip(CHOICES, values, strict=True))) for values in product(*CHOICES.values())]
+    return min(choices, key=fit.loss)
 
 
 def _stretch_weights(walks: Sequence[_Walk]) -> np.ndarray:

@@ -83,7 +83,6 @@ def track_folds(
         write_posteriors(staging / POSTERIORS, posteriors)
         made = sequence_addition(ChosenCalibrations(tuple(found), OF_FOLDS))(predictions, site, staging)
         _write(staging, made, directory, dataset_dir)
-        (staging / "tracking.json").write_text(_as_json(folds, found), encoding="utf-8")
     return TrackedFolds(Path(out_dir), made.terminal)
 
 
@@ -106,14 +105,16 @@ def _held_out(
     if own.grid is None or posterior.grid_probs is None:
         raise DatasetError(f"{bundle.path}: its heads give points, and a tracker takes a grid")
     rows = photos.set_index("photo_id", drop=False).loc[list(names)].reset_index(drop=True)
-    table = rows[_COPIED].assign(**_columns(own, posterior.mean_enu_m, posterior.cov_enu_m2))
+    table = rows[_COPIED].assign(**_columns(rows, own, posterior.mean_enu_m, posterior.cov_enu_m2))
     shares = informative_share(posterior.match_score, bundle.calibration.reference_match_score)
     shares[~own.outputs.finite] = np.nan
     return table, Posteriors(names, posterior.grid_probs, shares, own.grid)
 
 
-def _columns(own: CalibrationSet, mean_m: np.ndarray, cov_m2: np.ndarray) -> dict[str, object]:
+def _columns(rows: pd.DataFrame, own: CalibrationSet, mean_m: np.ndarray, cov_m2: np.ndarray) -> dict[str, object]:
     return {
+        "true_latitude_deg": rows["latitude_deg"].to_numpy(),
+        "true_longitude_deg": rows["longitude_deg"].to_numpy(),
         "true_east_m": own.truth_enu_m[:, 0],
         "true_north_m": own.truth_enu_m[:, 1],
         "error_m": position_errors_m(mean_m, own.truth_enu_m),
@@ -133,8 +134,3 @@ def _write(staging: Path, made: Addition, directory: Path, dataset_dir: Path) ->
     title = f"# Held-out sessions of `{directory}` in time order\n\nData set `{dataset_dir}`.\n\n"
     (staging / REPORT_MD).write_text(title + made.section + "\n", encoding="utf-8", errors="backslashreplace")
     (staging / REPORT_JSON).write_text(json.dumps(made.flat, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _as_json(folds: Sequence[Fold], calibrations: Sequence[object]) -> str:
-    content = {fold.session: vars(own) for fold, own in zip(folds, calibrations, strict=True)}
-    return json.dumps(content, indent=1, default=str) + "\n"

@@ -13,7 +13,7 @@ import pandas as pd
 from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from training.evaluate.posteriors import POSTERIORS, read_posteriors
+from training.evaluate.posteriors import POSTERIORS, TRACKING_JSON, read_posteriors, write_tracking
 from training.evaluate.report_metrics import SiteOutline
 from training.evaluate.sequence_metrics import sequence_metrics
 from training.evaluate.sequence_table import SEQUENCES_CSV, TRIALS_CSV, TrackedBundle, run_sequences
@@ -87,6 +87,7 @@ def sequence_addition(chosen: ChosenCalibrations, images: Mapping[str, StoredIma
         if run.table.empty:
             log.warning("no photo has a time of capture: nothing can be tracked")
             return Addition()
+        write_tracking(directory / TRACKING_JSON, chosen.calibrations)
         write_table(directory / SEQUENCES_CSV, run.table)
         write_table(directory / TRIALS_CSV, run.trials.replace(np.inf, np.nan))
         metrics = sequence_metrics(run, len(predictions))

@@ -1,0 +1,46 @@
+"""From an image's posterior to the likelihood that weighs a belief."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from campus_visual_gps.errors import EstimateError
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.raster import BeliefRaster
+
+
+class ImageLikelihood:
+    """Posteriors (K,) as likelihoods (R, C) with mean 1 over the site: one of an unknown position is 1 for any image.
+
+    (share of images that say something * posterior / uniform + share of outliers)^power, outside the site that of the
+    nearest cell. A uniform posterior gives 1 everywhere.
+    """
+
+    def __init__(self, raster: BeliefRaster, calibration: TrackingCalibration):
+        self.raster = raster
+        self.calibration = calibration
+
+    def log_ratio(self, grid_probs: np.ndarray) -> np.ndarray:
+        """(R, C) logarithm of the likelihood of an image that comes alone, but for a constant.
+
+        Raises:
+            EstimateError: the posterior has another length than the grid, or no probabilities in it.
+        """
+        probs, count = np.asarray(grid_probs, dtype=np.float64), len(self.raster.grid)
+        if probs.shape != (count,):
+            raise EstimateError(f"expected a posterior of {count} cells, got one of shape {probs.shape}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(probs.sum())
+        if not (np.isfinite(total) and total > 0.0 and probs.min() >= 0.0):
+            raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
+        own, probs = self.calibration, probs / total
+        ratio = probs / max(float(probs[self.raster.reachable].mean()), 1e-300)
+        log_ratio = np.log((1.0 - own.outlier_share) * ratio + own.outlier_share)
+        return self.raster.spread(own.measurement_power * log_ratio)
+
+    def of(self, log_ratio: np.ndarray, information: float = 1.0) -> np.ndarray:
+        """The likelihood (R, C) of an image that adds a share of the information of one that comes alone."""
+        powered = log_ratio if information == 1.0 else information * log_ratio
+        likelihood = np.exp(powered - powered.max())
+        likelihood /= self.raster.mean(likelihood)
+        return likelihood
