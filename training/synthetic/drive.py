@@ -75,8 +75,8 @@ SECOND_CAMERAS = {
         "/camera_left/image_raw/compressed", "camera_left_optical_frame", (0.0, 0.15, 1.2), float(np.pi) / 2, 4
     ),
 }
-# A bag of two cameras takes every third image of each, so that it is no larger than that of one.
-TWO_CAMERAS_EVERY = 3
+# A bag of two cameras takes every sixth image of each, so that the sample stays small.
+TWO_CAMERAS_EVERY = 6
 
 
 @dataclass(frozen=True)
