@@ -103,7 +103,10 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", installed("launch/*.launch.py")),
-        (f"share/{PACKAGE}/config", installed("config/*.yaml") + installed("config/*.json")),
+        (
+            f"share/{PACKAGE}/config",
+            installed("config/*.yaml") + installed("config/*.json") + installed("config/*.rviz"),
+        ),
         (f"share/{PACKAGE}/config/training", installed("config/training/*.yaml")),
         (f"share/{PACKAGE}/config/training/experiments", installed("config/training/experiments/*.yaml")),
     ],

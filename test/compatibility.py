@@ -12,6 +12,7 @@ from enum import Enum
 import pytest
 
 MARK = "compatibility"
+COLLECTED = pytest.StashKey[list[pytest.Item]]()  # of the run's configuration: all its tests, in the order of the files
 
 
 class Area(str, Enum):

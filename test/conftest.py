@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import pytest
+from compatibility import COLLECTED
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -23,8 +24,10 @@ settings.register_profile(
 settings.load_profile("shared-machine")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Under pytest-xdist, start the tests that take longest first: those with ROS nodes, then the slow ones."""
+    config.stash[COLLECTED] = list(items)
     if hasattr(config, "workerinput"):  # set in the workers
         items.sort(key=_start_order)
 

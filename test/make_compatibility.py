@@ -24,42 +24,52 @@ test fails when the two differ. {count} conditions.
 """
 
 
-class _Rows:
-    """A plugin of pytest: the rows of all collected tests."""
+class _Collector:
+    """A plugin of pytest: the tests that were collected."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[tuple[str, str], str]] = {}
+        self.items: list[pytest.Item] = []
 
     def pytest_collection_finish(self, session) -> None:
-        self.rows = {area.value: {} for area in Area}
-        for item in session.items:
-            for mark in item.iter_markers(MARK):
-                row = mark.kwargs
-                rows, key = self.rows[row["area"].value], (row["text"], row["outcome"])
-                rows[key] = min(row["since"], rows.get(key, row["since"]))
+        self.items = session.items
+
+
+def marked_modules() -> list[Path]:
+    """The test modules with conditions."""
+    modules = sorted((ROOT / "test").glob("test_*.py"))
+    return [path for path in modules if "from compatibility import" in path.read_text(encoding="utf-8")]
+
+
+def rows_of(items: list[pytest.Item]) -> dict[str, dict[tuple[str, str], str]]:
+    """Rows of the table of collected tests: area -> (condition, outcome) -> date."""
+    table: dict[str, dict[tuple[str, str], str]] = {area.value: {} for area in Area}
+    for item in items:
+        for mark in item.iter_markers(MARK):
+            row = mark.kwargs
+            rows, key = table[row["area"].value], (row["text"], row["outcome"])
+            rows[key] = min(row["since"], rows.get(key, row["since"]))
+    return table
 
 
 def collect_rows() -> dict[str, dict[tuple[str, str], str]]:
-    """Rows of the table: area -> (condition, outcome) -> date.
+    """Rows of the table of all tests.
 
     Raises:
         RuntimeError: A test module cannot be collected.
     """
-    marked = [
-        path for path in sorted((ROOT / "test").glob("test_*.py")) if "from compatibility import" in path.read_text()
-    ]
-    plugin = _Rows()
+    plugin = _Collector()
     null = os.open(os.devnull, os.O_WRONLY)
     stdout = os.dup(1)
     os.dup2(null, 1)  # pytest lists every test that it collects
     try:
-        code = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *map(str, marked)], plugins=[plugin])
+        arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", *map(str, marked_modules())]
+        code = pytest.main(arguments, plugins=[plugin])
     finally:
         sys.stdout.flush()
         os.dup2(stdout, 1)
     if code != pytest.ExitCode.OK:
         raise RuntimeError(f"expected all test modules to be collected, pytest ended with {code!r}")
-    return plugin.rows
+    return rows_of(plugin.items)
 
 
 def render(rows: dict[str, dict[tuple[str, str], str]]) -> str:

@@ -1,13 +1,18 @@
-"""The Foxglove layout is complete, and shows topics that the node, the sample drive or the filters publish."""
+"""The Foxglove layout is complete, and shows topics that the node, the sample drive or the filters publish; so RViz."""
 
 import json
 import re
 
 import pytest
+import yaml
 from helpers import ROOT
 
 TOPICS = {
     "/visual_gps/fix",
+    "/visual_gps/tracked_fix",
+    "/visual_gps/tracked_pose",
+    "/visual_gps/tracked_grid",
+    "/visual_gps/posterior_grid",
     "/fix",
     "/gps/fix",
     "/gps/filtered",
@@ -43,3 +48,14 @@ def test_the_plot_shows_standard_deviations(layout):
     # east and north are the first and the fifth of the nine entries
     assert "/visual_gps/fix.position_covariance[0].@sqrt" in values
     assert "/visual_gps/fix.position_covariance[4].@sqrt" in values
+    assert "/visual_gps/tracked_pose.pose.covariance[7].@sqrt" in values  # 6 x 6: north is the eighth
+
+
+def test_rviz_shows_the_latched_grids_and_the_poses_in_the_map():
+    manager = yaml.safe_load((ROOT / "config" / "visual_gps.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "map"
+    topics = {display["Topic"]["Value"]: display for display in manager["Displays"] if "Topic" in display}
+    assert set(topics) - TOPICS == {"/visual_gps/pose", "/odometry/global", "/image"}
+    for name in ("/visual_gps/tracked_grid", "/visual_gps/posterior_grid"):
+        assert topics[name]["Class"] == "rviz_default_plugins/Map"
+        assert topics[name]["Topic"]["Durability Policy"] == "Transient Local"

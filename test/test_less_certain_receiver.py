@@ -75,6 +75,14 @@ def test_it_is_used_as_soon_as_the_visual_fixes_end_and_is_not_asked_for_a_recov
     assert back_s - ended_s <= 0.31
 
 
+def test_what_another_model_claimed_does_not_count():
+    drive = Drive()
+    drive.run(1000.0, 1020.0, sigma_m=1.5, visual_sigma_m=3.0)
+    drive.arbiter.end_visual(1020.0)
+    drive.run(1020.0, 1040.0, sigma_m=8.0, visual_sigma_m=9.0)
+    assert sources(drive) == [RECEIVER]
+
+
 def test_a_receiver_that_is_only_less_certain_is_compared_as_one_in_use_and_one_that_was_lost_is_not():
     drive = Drive(MonitorSettings(contradiction_sigmas=3.0))
     # 13 m are fewer than 3 standard deviations, and more than at a return is allowed

@@ -70,7 +70,7 @@ def test_executables_launch_files_configuration_and_index_entry_are_installed(in
         assert os.access(installed / "lib" / NAME / name, os.X_OK)
     assert (installed / "share" / "ament_index" / "resource_index" / "packages" / NAME).is_file()
     assert (share / "package.xml").is_file()
-    patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", *TRAINING_CONFIG)
+    patterns = ("launch/*.launch.py", "config/*.yaml", "config/*.json", "config/*.rviz", *TRAINING_CONFIG)
     for folder, pattern in (item.rsplit("/", 1) for item in patterns):
         expected = sorted(path.name for path in (ROOT / folder).glob(pattern))
         assert sorted(path.name for path in (share / folder).glob(pattern)) == expected

@@ -70,6 +70,21 @@ def test_monitor_settings_and_gates_come_from_the_parameters_of_their_names():
     assert given.gates(Gates(min_sharpness=5.0)) == Gates(max_ensemble_spread_m=3.0)
 
 
+def test_names_of_topics_are_a_list_without_repetitions_and_off_may_be_what_yaml_makes_of_it():
+    given = parameters(image_topics=["front/image", "", "left/image"], tracking=False)
+    assert (given.image_topics, given.tracking) == (("front/image", "left/image"), "off")
+    for wrong, text in (
+        ([""], "expected a value, got an empty list"),
+        (["a", "a"], "expected different names"),
+        ("a", "list"),
+        ([1], "list"),
+    ):
+        with pytest.raises(ConfigError, match=f"parameter image_topics: .*{text}"):
+            parameters(image_topics=wrong)
+    with pytest.raises(ConfigError, match="parameter tracking: expected a str, got True"):
+        parameters(tracking=True)
+
+
 # Documentation
 
 

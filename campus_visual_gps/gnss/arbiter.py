@@ -129,8 +129,9 @@ class FixArbiter:
         self.monitor.visual_check.correlation_time_s = correlation_time_s or DEFAULT_CORRELATION_TIME_S
 
     def end_visual(self, now_s: float) -> SourceChange | None:
-        """No visual fix will come, because the model is unloaded."""
+        """No visual fix will come, because the model is unloaded. The next ones may be those of another model."""
         self._visual_s = None
+        self._visual_accuracy.restart()
         return self.tick(now_s)
 
     def restart(self) -> None:

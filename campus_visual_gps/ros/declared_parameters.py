@@ -81,7 +81,7 @@ def descriptor(declared: Field) -> ParameterDescriptor:
     spec = spec_of(declared)
     described = ParameterDescriptor(description=spec.full_description, additional_constraints=spec.constraints)
     # lets `max_rate_hz:=5` through, which ROS reads as an integer; NodeParameters checks the type
-    described.dynamic_typing = isinstance(declared.default, float)
+    described.dynamic_typing = isinstance(declared.default, float) or spec.may_be_false
     if spec.limits is not None and not spec.allows_nan:
         low, high = spec.limits
         if isinstance(declared.default, int):

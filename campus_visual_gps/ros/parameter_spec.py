@@ -13,6 +13,8 @@ from typing import Any
 from campus_visual_gps.errors import ConfigError
 
 _KEY = "parameter_spec"
+# A word that YAML, and so a parameter file or a command line of ROS, reads as false where it is not quoted.
+YAML_OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class ParameterSpec:
     in_file: bool = True
 
     @property
+    def may_be_false(self) -> bool:
+        """Whether a choice may arrive as the boolean false; `checked` gives the choice."""
+        return YAML_OFF in self.choices
+
+    @property
     def full_description(self) -> str:
         """The description with the unit."""
         return f"{self.description} Unit: {self.unit}." if self.unit else self.description
@@ -91,6 +98,8 @@ def checked(declared: Field, value: Any) -> Any:
     """
     name, spec = declared.name, spec_of(declared)
     expected: type = type(declared.default)
+    if value is False and spec.may_be_false:
+        value = YAML_OFF
     if expected is tuple:
         return _checked_names(name, spec, value)
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
@@ -108,6 +117,8 @@ def checked(declared: Field, value: Any) -> Any:
 
 def _checked_names(name: str, spec: ParameterSpec, value: Any) -> tuple[str, ...]:
     """A list of different names that are not empty; empty names stand for none, because ROS has no empty list."""
+    if spec.required and value == "":
+        raise ConfigError(f"parameter {name}: expected a value, got an empty string")
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise ConfigError(f"parameter {name}: expected a list of strings, got {value!r}")
     names = tuple(item for item in value if item)

@@ -11,6 +11,7 @@ from campus_visual_gps.ros.doctor.fix_checks import check_fixes
 from campus_visual_gps.ros.doctor.localizer_checks import check_images, check_localizer
 from campus_visual_gps.ros.doctor.snapshot import Snapshot
 from campus_visual_gps.ros.doctor.tf_checks import check_frames
+from campus_visual_gps.ros.doctor.tracking_checks import check_tracking
 
 CHECKS: tuple[Callable[[Snapshot], list[Finding]], ...] = (
     check_localizer,
@@ -18,6 +19,7 @@ CHECKS: tuple[Callable[[Snapshot], list[Finding]], ...] = (
     check_images,
     check_stamps,
     check_fixes,
+    check_tracking,
     check_frames,
     check_navsat,
     check_filters,

@@ -14,7 +14,7 @@ from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check
 
 from campus_visual_gps.ros.doctor.graph import GraphReader, endpoint, is_filter, is_navsat
 from campus_visual_gps.ros.doctor.observer import Observer, log_name
-from campus_visual_gps.ros.doctor.snapshot import IMAGE_TYPES, NodeInfo, Snapshot, Topic
+from campus_visual_gps.ros.doctor.snapshot import IMAGE_TYPES, ODOMETRY_TYPE, NodeInfo, Snapshot, Topic
 from campus_visual_gps.ros.transport_state import (
     BEST_EFFORT,
     BY_PARAMETER,
@@ -181,6 +181,8 @@ class _Collector:
             topics[snapshot.image_topic] = snapshot.transport.type
         names = (*snapshot.fix_topics(), *snapshot.receiver_topics(), *snapshot.fused_topics())
         topics.update({name: "sensor_msgs/msg/NavSatFix" for name in names})
+        if snapshot.localizer is not None:
+            topics.update(dict.fromkeys(snapshot.localizer.subscribes(ODOMETRY_TYPE), ODOMETRY_TYPE))
         for node in (*snapshot.filters, *snapshot.navsats):
             topics.update({topic: kind for topic, kind in (*node.subscribed, *node.published) if "/msg/" in kind})
         return topics

@@ -2,6 +2,7 @@
 
 - Node overhead: in the real node over DDS, from the image's arrival in its callback to the published fix, less the time
   of the SiteModel; the median of 200 images of 1280 x 720 that come one at a time.
+- Tracking: the same overhead of untrained members with a grid, with tracking off and on.
 - Ensemble: the SiteModel against a plain float32 loop over its members, in turns, so that both meet the same machine.
 - Heads: three untrained members with the paper's head and three with a grid, in turns, up to position and covariance.
 - Descriptor: what makes the descriptors of an image, whatever the number of reference photos.
@@ -52,13 +53,24 @@ def measure(model_dir: Path, images: int = IMAGES) -> dict[str, float]:
     return {
         "overhead_raw_ms": overhead_ms(model_dir, compressed=False, images=images),
         "overhead_jpeg_ms": overhead_ms(model_dir, compressed=True, images=images),
+        **tracking_overheads_ms(images),
         **ensemble_and_loop_ms(localizer, rgb),
         **heads_ms(localizer, rgb),
         **descriptor_and_retrieval_ms(localizer, rgb),
     }
 
 
-def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES) -> float:
+def tracking_overheads_ms(images: int = IMAGES) -> dict[str, float]:
+    """Overheads of a node with a grid of GRID_CELLS, without tracking and with."""
+    with tempfile.TemporaryDirectory(prefix="campus_visual_gps_benchmark_") as scratch:
+        model_dir = random_bundle(Path(scratch) / "bundle", square_grid(GRID_CELLS))
+        return {
+            "overhead_grid_ms": overhead_ms(model_dir, compressed=False, images=images),
+            "overhead_tracking_ms": overhead_ms(model_dir, compressed=False, images=images, tracking="random_walk"),
+        }
+
+
+def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **parameters: object) -> float:
     """Median of a running node's latency less its ensemble's time. `images` is at most the 200 that it remembers."""
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread, jpeg_message, raw_message
 
@@ -67,7 +79,7 @@ def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES) -> floa
     messages = [jpeg_message(rgb) if compressed else raw_message(rgb) for rgb in pictures]
     # the node's numbers are of its last 200 images: those of the warm-up have left them by then
     wanted = WARM_UP_IMAGES + images
-    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0) as node:
+    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, **parameters) as node:
         attempts = 0
         while node.counts["fixes"] < wanted:
             node.send_and_wait(messages[attempts % 2])
@@ -211,6 +223,8 @@ _HEIGHT, _WIDTH = IMAGE_SIZE_PX
 _LABELS = {
     "overhead_raw_ms": f"node overhead, {_WIDTH} x {_HEIGHT} rgb8",
     "overhead_jpeg_ms": f"node overhead, {_WIDTH} x {_HEIGHT} JPEG",
+    "overhead_grid_ms": f"node overhead, grid of {GRID_CELLS} cells, tracking off",
+    "overhead_tracking_ms": f"node overhead, grid of {GRID_CELLS} cells, tracking on",
     "ensemble_ms": "ensemble (SiteModel)",
     "loop_ms": "plain float32 loop over the members",
     "point_heads_ms": "three untrained members, point heads",
@@ -221,7 +235,7 @@ _LABELS = {
 
 
 def _table(results: dict[str, float], model: str | None) -> str:
-    rows = [f"{text:46} {results[name]:9.2f} ms" for name, text in _LABELS.items()]
+    rows = [f"{text:50} {results[name]:9.2f} ms" for name, text in _LABELS.items()]
     of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
     runs = f"ensemble and heads of {ENSEMBLE_RUNS} in turns, descriptor and retrieval of {RETRIEVAL_RUNS}"
     return "\n".join([f"model {of}; medians of {IMAGES} images, {runs}", *rows])

@@ -48,8 +48,8 @@ def without_gates(model_dir: Path, scratch: Path) -> Path:
     return copy
 
 
-def random_bundle(directory: Path) -> Path:
-    """A bundle of untrained members in a new directory."""
+def random_bundle(directory: Path, cells_enu_m: np.ndarray | None = None) -> Path:
+    """A bundle of untrained members in a new directory; with cells (K, 2) metres, of heads with that grid."""
     from campus_visual_gps.bundle import Altitude, ReferenceFeatures, save_bundle
     from campus_visual_gps.estimation.calibration import Calibration
     from campus_visual_gps.estimation.integrity import Gates
@@ -59,6 +59,7 @@ def random_bundle(directory: Path) -> Path:
     from campus_visual_gps.preprocess import ImageSpec
 
     model, backbone = ModelConfig(RANDOM_BACKBONE), get_backbone(RANDOM_BACKBONE)
+    head = model.head if cells_enu_m is None else "probability_map"
     half_m = 1000.0
     save_bundle(
         directory,
@@ -66,7 +67,7 @@ def random_bundle(directory: Path) -> Path:
         frame=LocalFrame.at(0.0, 0.0),
         image=ImageSpec(RANDOM_SIZE_PX, backbone.mean, backbone.std),
         altitude=Altitude(),
-        members=list(zip(RANDOM_SEEDS, untrained_members(model, model.head), strict=True)),
+        members=list(zip(RANDOM_SEEDS, untrained_members(model, head, cells_enu_m), strict=True)),
         calibration=Calibration(10.0),
         gates=Gates(site_margin_m=None),
         site_polygon_enu_m=np.array([[-half_m, -half_m], [half_m, -half_m], [0.0, half_m]]),

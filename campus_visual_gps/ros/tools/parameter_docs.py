@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from campus_visual_gps.errors import ConfigError
-from campus_visual_gps.ros.parameter_spec import spec_of
+from campus_visual_gps.ros.parameter_spec import YAML_OFF, spec_of
 from campus_visual_gps.ros.parameters import NodeParameters
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -142,7 +142,7 @@ def _yaml_value(value: Any) -> str:
         return ".nan"
     if isinstance(value, tuple):
         return f"[{', '.join(value)}]"
-    return str(value) if value != "" else '""'
+    return str(value) if value not in ("", YAML_OFF) else f'"{value}"'
 
 
 def _markdown_value(value: Any) -> str:
