@@ -1,5 +1,7 @@
 """Images in time order: sequences, delays, and the table of single-image, tracked and smoothed positions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sequence_helpers import predictions_of, site_grid, walk
@@ -109,23 +111,22 @@ def test_every_session_and_area_is_in_the_report_and_no_number_is_missing(run):
         assert flat[f"sequences.{key}tracked.coverage_95_share"] is not None
 
 
-def test_a_session_that_tracking_makes_worse_is_named(grid):
-    _, probs = walk(grid, 40, 5)
-    jumping = np.random.default_rng(0).permutation(40)  # images of all over the site, as if a second apart
-    sharp = np.array([np.where(row == row.max(), 1.0, 1e-9) for row in probs])
-    at = grid.centres_enu_m[sharp.argmax(axis=1)]
-    table, posteriors = predictions_of(grid, {"jumping": (at[jumping], sharp[jumping] / sharp.sum(axis=1)[0])})
-    slow = TrackingCalibration(speed_mps=0.1, measurement_power=0.1, correlation_time_s=10.0)
-    metrics = sequence_metrics(run_sequences(table, [TrackedBundle(posteriors, slow)]), 40)
-    assert metrics.worse("tracked") == ["jumping"]
-    assert any("Session jumping is worse tracked" in line for line in worse_lines(metrics))
+def test_a_session_that_tracking_makes_worse_is_named(run):
+    table = run.table.copy()
+    rows = table["session"] == "b-night"
+    table.loc[rows, "tracked_east_m"] = table.loc[rows, "true_east_m"] + 90.0
+    table.loc[rows, "tracked_error_m"] = 90.0
+    metrics = sequence_metrics(replace(run, table=table), len(table))
+    assert metrics.worse("tracked") == ["b-night"]
+    assert [line for line in worse_lines(metrics) if "Session b-night is worse tracked: mean error 90.00 m" in line]
+    assert worse_lines(sequence_metrics(run, len(table)))[0].startswith("No session")
 
 
 def test_odometry_is_tracked_beside_the_random_walk(grid):
     truth, probs = walk(grid, 50, 7)
     table, posteriors = predictions_of(grid, {"drive": (truth, probs)})
     times_s = 1000.0 + 3.0 * np.arange(50)
-    poses = [Pose(float(time), truth[row] - truth[0], 0.0, None, "odom") for row, time in enumerate(times_s)]
+    poses = [Pose(float(time), truth[row] - truth[0], None, None, "odom") for row, time in enumerate(times_s)]
     run = run_sequences(table, [TrackedBundle(posteriors, CALIBRATION)], times_s, poses)
     assert run.methods == ("single", "tracked", "tracked_odometry", "smoothed")
     errors = run.table[["single_error_m", "tracked_odometry_error_m"]].mean()

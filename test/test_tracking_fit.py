@@ -41,7 +41,7 @@ def test_the_ellipse_of_95_percent_holds_95_percent_of_the_held_out_truths(fitte
 
 
 def test_the_fit_is_of_the_tracker_and_its_covariance(fitted):
-    assert fitted.measured["mean_error_m"] < 15.0
+    assert fitted.measured["mean_error_m"] < 20.0
     assert fitted.floor_sigma_m > 0.0 and fitted.scale > 0.0
 
 

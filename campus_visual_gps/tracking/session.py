@@ -97,6 +97,7 @@ class TrackingSession:
             raise ConfigError(f"tracking {mode!r} is none of {RANDOM_WALK}, {ODOMETRY}")
         self.mode = mode
         self.tracker = Tracker(grid, calibration, reachable)
+        self._uniform = np.full(len(grid), 1.0 / len(grid))
         self._buffer = OdometryBuffer()
         self.reset()
 
@@ -162,11 +163,13 @@ class TrackingSession:
         own_s = max(stamp_s, self._newest_s)
         self._take_odometry(own_s)
         tracker = self.tracker
-        ratio = OFF_SITE_RATIO if rejection == RejectionReason.OUT_OF_DISTRIBUTION else 1.0
-        if grid_probs is None or not says_where(rejection):
+        unlike = rejection == RejectionReason.OUT_OF_DISTRIBUTION
+        if unlike:
+            tracked = tracker.update(own_s, self._uniform if grid_probs is None else grid_probs, camera, OFF_SITE_RATIO)
+        elif grid_probs is None or not says_where(rejection):
             tracked = tracker.estimate(own_s)
         else:
-            tracked = tracker.update(own_s, grid_probs, camera, ratio)
+            tracked = tracker.update(own_s, grid_probs, camera)
         self._newest_s = own_s
         self.image_count += 1
         return tracked

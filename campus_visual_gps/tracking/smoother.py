@@ -71,21 +71,22 @@ def smooth(
     stamps = _checked_stamps(stamps_s, len(grid_probs))
     steps, offsets_m = _steps(stamps, displacements_enu_m, calibration, grid.cell_m)
     likelihood = ImageLikelihood(raster, calibration)
-    logs = [_seen_from(likelihood.log_ratio(own), offset, raster) for own, offset in zip(grid_probs, offsets_m)]
+    ratios = [
+        _seen_from(likelihood.ratio(own), offset, raster) for own, offset in zip(grid_probs, offsets_m, strict=True)
+    ]
     information = ImageInformation(calibration)
     names = cameras or [""] * len(stamps)
     shares = [information.share(stamp, name, None) for stamp, name in zip(stamps, names, strict=True)]
-    weights = [likelihood.of(log, share) for log, share in zip(logs, shares)]
+    weights = [likelihood.of(np.log(ratio), share) for ratio, share in zip(ratios, shares, strict=True)]
     lost = calibration.lost_rate_hz / (calibration.lost_rate_hz + calibration.found_rate_hz)
     before = [_Message(raster.uniform() * (1.0 - lost), lost)]
-    for step, weight in zip(steps, weights):
+    for step, weight in zip(steps, weights[:-1], strict=True):
         own = _Message(before[-1].site * weight, before[-1].lost).scaled()
         before.append(_forward(own, step, raster, calibration))
     after, result = _Message(np.ones(raster.shape), 1.0), []
     for index in reversed(range(len(stamps))):
         others = _Message(before[index].site * after.site, before[index].lost * after.lost).scaled()
-        alone = likelihood.of(logs[index])
-        agreement = float(np.vdot(others.site, alone)) / max(float(others.site.sum()), 1e-300)
+        agreement = float(np.vdot(others.site, ratios[index])) / max(float(others.site.sum()), 1e-300)
         own = _Message(others.site * weights[index], others.lost).scaled()
         belief = shifted(own.site, _cells(offsets_m[index], raster))
         contradicted = agreement < calibration.contradiction_level
