@@ -245,7 +245,7 @@ def tracked_run(tmp_path, names):
     predictions[["true_east_m", "true_north_m"]] = sequence.truth_enu_m
     predictions[["east_m", "north_m"]] = sequence.single_enu_m
     predictions[["cov_ee_m2", "cov_en_m2", "cov_nn_m2"]] = (9.0, 0.0, 9.0)
-    posteriors = Posteriors(tuple(photos), sequence.posteriors, np.ones(4, dtype=bool), GRID)
+    posteriors = Posteriors(tuple(photos), sequence.posteriors, np.ones(4), GRID)
     bundle = TrackedBundle(posteriors, TrackingCalibration())
     run = SequenceRun(predictions, predictions, run_of(bundle, sequence))
     images = dict(zip(photos, map(StoredImage, sequence.image_paths, sequence.image_aspects), strict=True))

@@ -47,9 +47,9 @@ def drive():
     """A robot that stands in a corridor: its first camera sees two places that look alike."""
     probs = np.stack([posterior(30.0, 90.0)] * COUNT)
     times_s = np.arange(COUNT) * 10.0
-    sequence = ImageSequence("drive", 0, np.arange(COUNT), times_s, probs, TRUTH_M, ("",) * COUNT)
+    sequence = ImageSequence("drive", 0, np.arange(COUNT), times_s, probs, TRUTH_M, np.zeros(COUNT, bool))
     names = tuple(f"p{row}" for row in range(COUNT))
-    bundle = TrackedBundle(Posteriors(names, probs, np.ones(COUNT, bool), GRID), TrackingCalibration())
+    bundle = TrackedBundle(Posteriors(names, probs, np.ones(COUNT), GRID), TrackingCalibration())
     return bundle, sequence
 
 
@@ -57,7 +57,7 @@ def rear(times_s):
     """A camera that sees which of the two places it is."""
     count = len(times_s)
     probs, truth = np.stack([posterior(30.0)] * count), np.repeat(TRUTH_M[:1], count, axis=0)
-    return CameraViews("/rear/image", np.asarray(times_s), probs, truth, truth + 1.0)
+    return CameraViews("/rear/image", np.asarray(times_s), probs, truth, truth + 1.0, np.zeros(count, bool))
 
 
 def test_further_cameras_are_found_by_name_and_named_once():

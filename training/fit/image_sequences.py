@@ -33,7 +33,7 @@ class ImageSequence:
 
     `rows` (N,) index the table that they are of, `times_s` (N,) rise strictly, `grid_probs` (N, K) are NaN for images
     that say nothing, `truth_enu_m` is (N, 2) metres, `unlike` (N,) flags those that the gate calls out of distribution.
-    `odometry` has poses in the order of their stamps.
+    `odometry` has poses in the order of their stamps; `cameras` are N names, empty where there is one camera.
     """
 
     session: str
@@ -44,6 +44,7 @@ class ImageSequence:
     truth_enu_m: np.ndarray
     unlike: np.ndarray
     odometry: tuple[Pose, ...] = ()
+    cameras: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,6 +61,7 @@ class ImageSequence:
             truth_enu_m=self.truth_enu_m[chosen],
             unlike=self.unlike[chosen],
             odometry=tuple(pose for pose in self.odometry if first_s <= pose.stamp_s <= last_s),
+            cameras=self.cameras[chosen],
         )
 
     def followed_by(self, other: ImageSequence, pause_s: float) -> ImageSequence:
@@ -83,6 +85,7 @@ class ImageSequence:
             truth_enu_m=np.concatenate([self.truth_enu_m, other.truth_enu_m]),
             unlike=np.concatenate([self.unlike, other.unlike]),
             odometry=odometry,
+            cameras=self.cameras + other.cameras,
         )
 
 
@@ -151,12 +154,14 @@ def tracked_positions(
     session = TrackingSession(grid, calibration, ODOMETRY if with_odometry else RANDOM_WALK)
     poses = iter(sequence.odometry if with_odometry else ())
     waiting = next(poses, None)
-    for time_s, probs, unlike in zip(sequence.times_s, sequence.grid_probs, sequence.unlike, strict=True):
+    cameras = sequence.cameras or ("",) * len(sequence)
+    columns = (sequence.times_s, sequence.grid_probs, sequence.unlike, cameras)
+    for time_s, probs, unlike, camera in zip(*columns, strict=True):
         while waiting is not None and waiting.stamp_s <= time_s:
             session.odometry(*waiting)
             waiting = next(poses, None)
         reason = RejectionReason.OUT_OF_DISTRIBUTION if unlike else None
-        yield session.image(float(time_s), probs if np.isfinite(probs).all() else None, rejection=reason)
+        yield session.image(float(time_s), probs if np.isfinite(probs).all() else None, camera, reason)
 
 
 def track(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from campus_visual_gps.estimation.integrity import RejectionReason
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.ros.stamps import NS_PER_S
 from training.evaluate.posteriors import posteriors_of
@@ -31,9 +32,10 @@ RANDOM, ODOMETRY = "at random", "odometry"
 
 @dataclass(frozen=True)
 class CameraViews:
-    """The N images of one further camera: stamps (N,) in seconds, posteriors (N, K), NaN for those not to be used.
+    """The N images of one further camera: stamps (N,) in seconds, posteriors (N, K), NaN for those that say nothing.
 
-    `truth_enu_m` and `single_enu_m` are (N, 2) metres: where they were taken, and what each says alone.
+    `truth_enu_m` and `single_enu_m` are (N, 2) metres: where they were taken, and what each says alone. `unlike` (N,)
+    is as of `ImageSequence`.
     """
 
     topic: str
@@ -41,6 +43,7 @@ class CameraViews:
     grid_probs: np.ndarray
     truth_enu_m: np.ndarray
     single_enu_m: np.ndarray
+    unlike: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def read_cameras(
                 own.rows(predicted.table["photo_id"].tolist()),
                 positions_m(predicted.table, "true_"),
                 positions_m(predicted.table),
+                (predicted.table["rejection_reason"] == RejectionReason.OUT_OF_DISTRIBUTION.value).to_numpy(),
             )
         )
     return found
@@ -85,23 +89,22 @@ def with_cameras(sequence: ImageSequence, views: Sequence[CameraViews]) -> Image
     Of images with one stamp the first camera's comes last, so that what is tracked then knows them all.
     """
     first_s, last_s = sequence.times_s[0], sequence.times_s[-1]
-    columns = [(sequence.rows, sequence.times_s, sequence.grid_probs, sequence.truth_enu_m, np.ones(len(sequence)))]
-    names = ["first"] * len(sequence)
-    for own in views:
-        kept = (own.times_s >= first_s) & (own.times_s <= last_s)
-        count = int(kept.sum())
-        columns.append(
-            (np.full(count, -1), own.times_s[kept], own.grid_probs[kept], own.truth_enu_m[kept], np.zeros(count))
-        )
-        names += [own.topic] * count
-    rows, times_s, probs, truth, late = (np.concatenate(values) for values in zip(*columns, strict=True))
-    order = np.lexsort((late, times_s))
+    own = (sequence.rows, sequence.times_s, sequence.grid_probs, sequence.truth_enu_m, sequence.unlike)
+    columns, names = [own], ["first"] * len(sequence)
+    for view in views:
+        kept = (view.times_s >= first_s) & (view.times_s <= last_s)
+        rows = np.full(int(kept.sum()), -1)
+        columns.append((rows, view.times_s[kept], view.grid_probs[kept], view.truth_enu_m[kept], view.unlike[kept]))
+        names += [view.topic] * len(rows)
+    rows, times_s, probs, truth, unlike = (np.concatenate(values) for values in zip(*columns, strict=True))
+    order = np.lexsort((rows >= 0, times_s))
     return replace(
         sequence,
         rows=rows[order],
         times_s=times_s[order],
         grid_probs=probs[order],
         truth_enu_m=truth[order],
+        unlike=unlike[order],
         cameras=tuple(names[index] for index in order),
     )
 

@@ -39,12 +39,11 @@ def belief_sequence(
     tracked = list(tracked_positions(grid, bundle.calibration, sequence, bool(sequence.odometry)))
     own = predictions.iloc[sequence.rows]
     stored = [images[name] for name in own["photo_id"]]
-    several = len(set(sequence.cameras)) > 1
     return BeliefSequence(
         times_s=sequence.times_s - sequence.times_s[0],
         image_paths=[image.path for image in stored],
         image_aspects=np.array([image.aspect for image in stored]),
-        cameras=sequence.cameras if several else [""] * len(sequence),
+        cameras=sequence.cameras or ("",) * len(sequence),
         grid=grid,
         posteriors=sequence.grid_probs,
         beliefs=np.stack([position.grid_probs for position in tracked]),
