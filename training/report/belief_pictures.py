@@ -39,13 +39,15 @@ def belief_sequence(
     tracked = list(tracked_positions(grid, bundle.calibration, sequence, bool(sequence.odometry)))
     own = predictions.iloc[sequence.rows]
     stored = [images[name] for name in own["photo_id"]]
+    # as the model gave them: those of the sequence are mixed with a uniform one where an image matches no reference
+    row_of = {name: row for row, name in enumerate(bundle.posteriors.photo_ids)}
     return BeliefSequence(
         times_s=sequence.times_s - sequence.times_s[0],
         image_paths=[image.path for image in stored],
         image_aspects=np.array([image.aspect for image in stored]),
         cameras=sequence.cameras or ("",) * len(sequence),
         grid=grid,
-        posteriors=sequence.grid_probs,
+        posteriors=bundle.posteriors.grid_probs[[row_of[name] for name in own["photo_id"]]].astype(np.float64),
         beliefs=np.stack([position.grid_probs for position in tracked]),
         truth_enu_m=sequence.truth_enu_m,
         single_enu_m=positions_m(own),
