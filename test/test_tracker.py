@@ -18,7 +18,7 @@ def test_a_uniform_posterior_changes_nothing():
     tracker.update(0.0, seen_at((30.0, 30.0)))
     before = tracker.estimate(3.0)
     after = tracker.update(3.0, UNIFORM)
-    assert np.allclose(before.grid_probs, after.grid_probs, atol=2e-3)
+    assert np.allclose(before.grid_probs, after.grid_probs, atol=1e-9)
     assert after.lost_probability == pytest.approx(before.lost_probability)
     assert not after.contradicted
 

@@ -36,8 +36,8 @@ class TrackingCalibration:
     """
 
     speed_mps: float = 1.0
-    measurement_power: float = 0.5
-    correlation_time_s: float = 6.0
+    measurement_power: float = 1.0
+    correlation_time_s: float = 3.0
     simultaneous_power: float = 0.5
     lost_rate_hz: float = 0.001
     found_rate_hz: float = 0.1
