@@ -20,6 +20,7 @@ from campus_visual_gps.ros.pipeline import Rejection
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, is_lost
+from campus_visual_gps.tracking.site_mask import reachable_cells
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -82,7 +83,8 @@ class LiveTracking:
             )
         calibration = bundle.calibration
         own = TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
-        self._session = TrackingSession(localizer.grid, own, mode)
+        reachable = reachable_cells(localizer.grid, bundle.unreachable_enu_m)
+        self._session = TrackingSession(localizer.grid, own, mode, reachable)
         self._frame = bundle.frame
         self._lock = threading.Lock()
         self._steps_s: deque[float] = deque(maxlen=TIMED_FIXES)
