@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def tracking_overheads_ms(images: int = IMAGES) -> dict[str, float]:
         }
 
 
-def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **parameters: object) -> float:
+def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **parameters: Any) -> float:
     """Median of a running node's latency less its ensemble's time. `images` is at most the 200 that it remembers."""
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread, jpeg_message, raw_message
 
