@@ -212,6 +212,7 @@ def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path
         calibration=calibration,
         gates=gates,
         site_polygon_enu_m=bundle.site_polygon_enu_m,
+        unreachable_enu_m=bundle.unreachable_enu_m,
         reference=bundle.load_reference(),
         training=bundle.training,
         model_card=card,
