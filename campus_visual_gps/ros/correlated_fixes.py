@@ -20,7 +20,6 @@ from campus_visual_gps.estimation.correlated_errors import (
 )
 from campus_visual_gps.ros.stamps import stamp_to_ns
 
-
 # A tracked position contains the images before it, so its error lasts. Over the six held-out sessions of the campus
 # (1,050 photos) it is as correlated after 8 s as after 2 s, and the fit ends at its upper limit, where single images
 # have 9.2 s (docs/tracking.md).
