@@ -54,11 +54,11 @@ class SequenceGroup:
 
 @dataclass(frozen=True)
 class SequenceArea:
-    """Mean and maximum error in a named area by each method, metres."""
+    """Mean and maximum error in a named area by each method, metres; None where no photo has a position."""
 
     name: str
     n_photos: int
-    mean_and_max_m: Mapping[str, tuple[float, float]]
+    mean_and_max_m: Mapping[str, tuple[float | None, float | None]]
 
 
 @dataclass(frozen=True)
