@@ -152,8 +152,7 @@ class TrackingSession:
             camera: Tells several cameras apart.
             rejection: The verdict of the gates. An estimate that is not certain counts as what it is; an image that
                 shows nothing only lets time pass; one that is out of distribution also speaks for being off the site.
-                It is taken all the same: on a first night a third of the images are, and without what they say the
-                mean error of such a night was 19.8 m in the place of 14.9 m.
+                It is taken all the same: on a first night a third of the images are (docs/results.md).
 
         Raises:
             EstimateError: the posterior does not fit the grid, or is no distribution.
