@@ -15,14 +15,9 @@ from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.preprocess import ImageSpec
 from training.fit import calibration_set
-from training.fit.calibration import (
-    brightness_of_night,
-    conformal_quantile,
-    fit_calibration,
-    fit_covariance,
-    fit_scale_and_floor,
-)
+from training.fit.calibration import brightness_of_night, fit_calibration, fit_covariance_of_sets
 from training.fit.calibration_set import PhotoOutputStore, concatenated, read_photos
+from training.fit.covariance_fit import conformal_quantile, fit_covariance
 
 
 def test_members_that_claim_too_little_are_scaled_until_their_covariance_holds():
@@ -39,15 +34,15 @@ def test_members_that_claim_too_little_are_scaled_until_their_covariance_holds()
 def test_an_error_that_the_members_know_nothing_of_becomes_the_floor():
     rng = np.random.default_rng(2)
     claimed = rng.uniform(2, 20, N)
-    scale, floor = fit_scale_and_floor(
-        np.sqrt(claimed**2 + 8.0**2)[:, None] * rng.normal(size=(N, 2)), claimed[:, None, None] ** 2 * np.eye(2)
-    )
-    assert floor == pytest.approx(8.0, rel=0.2) and scale == pytest.approx(1.0, rel=0.35)
+    errors_m = np.sqrt(claimed**2 + 8.0**2)[:, None] * rng.normal(size=(N, 2))
+    fitted = fit_covariance(errors_m, claimed[:, None, None] ** 2 * np.eye(2), coverage=None)
+    assert fitted.floor_sigma_m == pytest.approx(8.0, rel=0.2) and fitted.scale == pytest.approx(1.0, rel=0.35)
 
 
 def test_points_that_claim_nothing_get_a_floor_alone():
-    scale, floor = fit_scale_and_floor(10.0 * np.random.default_rng(3).normal(size=(N, 2)), np.zeros((N, 2, 2)))
-    assert (scale, floor) == (1.0, pytest.approx(10.0, rel=0.1))
+    errors_m = 10.0 * np.random.default_rng(3).normal(size=(N, 2))
+    fitted = fit_covariance(errors_m, np.zeros((N, 2, 2)), coverage=None)
+    assert (fitted.scale, fitted.floor_sigma_m) == (1.0, pytest.approx(10.0, rel=0.1))
 
 
 def test_the_conformal_radius_holds_the_truth_as_often_as_it_says_whatever_the_distribution():
@@ -218,7 +213,7 @@ def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
     rng = np.random.default_rng(8)
     heavy = [gaussian_set(rng, np.where(rng.random(N) < 0.1, 40.0, 5.0), 1.0) for _ in range(3)]
     base = Calibration(1.0)
-    plain, wide = (fit_covariance(heavy, base, tails=tails) for tails in (False, True))
+    plain, wide = (fit_covariance_of_sets(heavy, base, coverage=share) for share in (None, 0.95))
 
     def held(covariance) -> float:
         calibration = dataclasses.replace(base, **vars(covariance))
@@ -228,5 +223,5 @@ def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
         return float(np.mean(np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets) <= 5.991))
 
     assert held(plain) < 0.95 <= held(wide)
-    light = fit_covariance([gaussian_set(rng, 5.0, 1.0)], base)
+    light = fit_covariance_of_sets([gaussian_set(rng, 5.0, 1.0)], base, coverage=0.95)
     assert np.sqrt(light.scale + light.floor_sigma_m**2) == pytest.approx(5.0, rel=0.1)

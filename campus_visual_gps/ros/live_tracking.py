@@ -27,6 +27,7 @@ from campus_visual_gps.tracking.session import (
     is_lost,
     weighed_posterior,
 )
+from campus_visual_gps.tracking.site_mask import reachable_cells
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -89,7 +90,8 @@ class LiveTracking:
             )
         calibration = bundle.calibration
         own = TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
-        self._session = TrackingSession(localizer.grid, own, mode)
+        reachable = reachable_cells(localizer.grid, bundle.unreachable_enu_m)
+        self._session = TrackingSession(localizer.grid, own, mode, reachable)
         self._reference_match_score = calibration.reference_match_score
         self._frame = bundle.frame
         self._lock = threading.Lock()

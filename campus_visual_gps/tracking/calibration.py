@@ -43,8 +43,8 @@ class TrackingCalibration:
     found_rate_hz: float = 0.1
     outlier_share: float = 0.01
     contradiction_level: float = 0.1
-    scale: float = 1.0
-    floor_sigma_m: float = 5.0
+    scale: float = 2.0
+    floor_sigma_m: float = 8.0
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -17,6 +17,7 @@ from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer, PositionEstimate
 from training.data.dataset import read_ahead
 from training.metrics.errors import position_errors_m
+from training.metrics.grid_nll import grid_nll
 from training.photos.manifest import SUBSETS, load_dataset
 from training.photos.tables import Row, read_rows, write_table
 
@@ -94,8 +95,9 @@ def predict(localizer: Localizer, photos: pd.DataFrame, paths: list[Path], progr
     rows, descriptors, grids = [], [], []
     for start in track(starts, "localizing photos", disable=not progress, console=Console(stderr=True)):
         batch = [next(images) for _ in paths[start : start + _PHOTOS_AT_ONCE]]
-        for estimate in localizer.localize_batch(batch):
-            rows.append(_row(estimate, names))
+        estimates = localizer.localize_batch(batch)
+        for estimate, true_enu_m in zip(estimates, truth[start : start + _PHOTOS_AT_ONCE], strict=True):
+            rows.append(_row(estimate, names) | _grid_nll(localizer, estimate, true_enu_m))
             descriptors.append(estimate.descriptor)
             grids += [] if estimate.grid_probs is None else [estimate.grid_probs.astype(np.float32)]
     table = _table(photos, truth, pd.DataFrame(rows))
@@ -129,6 +131,13 @@ def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]
         if np.any(cov):  # a head that regresses a point claims none
             row |= covariance_columns(f"member_{name}_", cov)
     return row
+
+
+def _grid_nll(localizer: Localizer, estimate: PositionEstimate, true_enu_m: np.ndarray) -> dict[str, float]:
+    """How likely the truth is by the grid, for heads with one."""
+    if localizer.grid is None or estimate.grid_probs is None:
+        return {}
+    return {"grid_nll": float(grid_nll(estimate.grid_probs[None], localizer.grid, true_enu_m[None])[0])}
 
 
 def _calibrated(estimate: PositionEstimate) -> dict[str, float]:

@@ -22,7 +22,7 @@ from campus_visual_gps.estimation.calibration import CALIBRATED, ENSEMBLE_SPREAD
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.predict import true_positions_m
-from training.fit.calibration import MIN_PHOTOS, fit_covariance
+from training.fit.calibration import MIN_PHOTOS, fit_covariance_of_sets
 from training.fit.calibration_numbers import before_and_after, covariance_numbers
 from training.fit.calibration_set import CalibrationSet, build_calibration_set, read_photos, retrieve
 from training.fit.error_correlation import with_correlation_time
@@ -105,7 +105,7 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         if not _enough(own):
             continue
         before = calibration.night if light == NIGHT and calibration.night is not None else calibration
-        covariance = fit_covariance([own], calibration, before.temperature, tails=False)
+        covariance = fit_covariance_of_sets([own], calibration, before.temperature, coverage=None)
         changed = {"night": covariance} if light == NIGHT else vars(covariance)
         fitted = replace(fitted, **changed)
         if light == EVERY:
@@ -212,6 +212,7 @@ def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path
         calibration=calibration,
         gates=gates,
         site_polygon_enu_m=bundle.site_polygon_enu_m,
+        unreachable_enu_m=bundle.unreachable_enu_m,
         reference=bundle.load_reference(),
         training=bundle.training,
         model_card=card,
