@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calibration_sets import gaussian_set
 from helpers import make_bundle, textured_rgb
 from ros_helpers import RunningNode, image_message, to_seconds, values
-from test_calibration import gaussian_set
 from test_correlation_time import errors
 from test_fallback import Stream, message, no_fix
 

@@ -7,6 +7,7 @@
 - Heads: three untrained members with the paper's head and three with a grid, in turns, up to position and covariance.
 - Descriptor: what makes the descriptors of an image, whatever the number of reference photos.
 - Retrieval: all that 10,000 reference photos cost per image: OOD score, search, matching, likelihood over the grid.
+- Tracking step: the tracker alone, with odometry, first with an unknown yaw, then as it is after minutes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from campus_visual_gps.ros.tools.benchmark_inputs import (
     untrained_members,
     without_gates,
 )
+from campus_visual_gps.ros.tools.tracking_benchmark import CELLS, STEPS, tracking_ms
 
 IMAGES = 200
 WARM_UP_IMAGES = 20
@@ -57,6 +59,7 @@ def measure(model_dir: Path, images: int = IMAGES) -> dict[str, float]:
         **ensemble_and_loop_ms(localizer, rgb),
         **heads_ms(localizer, rgb),
         **descriptor_and_retrieval_ms(localizer, rgb),
+        **tracking_ms(),
     }
 
 
@@ -231,6 +234,8 @@ _LABELS = {
     "grid_heads_ms": f"three untrained members, grids of {GRID_CELLS} cells",
     "descriptor_ms": "descriptors of an image",
     f"retrieval_{RETRIEVAL_PHOTOS}_ms": f"retrieval among {RETRIEVAL_PHOTOS} photos, with OOD score",
+    f"tracking_{CELLS}_ms": f"tracking step, {CELLS} cells, yaw unknown",
+    f"tracking_late_{CELLS}_ms": f"tracking step, {CELLS} cells, after {STEPS} steps",
 }
 
 
