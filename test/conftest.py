@@ -59,9 +59,9 @@ def pytest_xdist_make_scheduler(config, log):
     return RosModulesTogether(config, log)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle_dir(tmp_path_factory):
-    """A tiny bundle, for the modules that have no other."""
+    """A tiny bundle, for the modules that have no other. It is written once: tests leave it as it is."""
     from helpers import make_bundle
 
     return make_bundle(tmp_path_factory.mktemp("shared") / "bundle")

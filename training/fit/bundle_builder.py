@@ -40,6 +40,7 @@ from training.fit.gates import with_image_gates, with_ood_gate, with_posterior_g
 from training.fit.member import train_member
 from training.fit.model_card import model_card
 from training.fit.site_data import TrainingSet, TrainingSite, site_polygon, training_set
+from training.fit.tracking_calibration import fit_tracking_calibration
 from training.fit.trained_member import TrainedMember, TrainingRecord
 from training.photos.areas import read_polygons
 
@@ -176,7 +177,8 @@ def write_bundle(
     log.info("calibrating on %d held-out photos", sum(map(len, sets)))
     calibration = fit_calibration(sets, config.bundle.point_estimator, config.bundle.retrieval_prior)
     covariance = choose_covariance(config.bundle.covariance, calibration, len(members))
-    calibration = replace(calibration, covariance=covariance)
+    tracking = fit_tracking_calibration(sets, calibration)
+    calibration = replace(calibration, covariance=covariance, tracking=tracking)
     errors_m = concatenated(sets, lambda own: own.errors_m(calibration))
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -74,7 +73,7 @@ def tracking_overheads_ms(images: int = IMAGES) -> dict[str, float]:
         }
 
 
-def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **parameters: Any) -> float:
+def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, tracking: str = "off") -> float:
     """Median of a running node's latency less its ensemble's time. `images` is at most the 200 that it remembers."""
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread, jpeg_message, raw_message
 
@@ -83,7 +82,7 @@ def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **param
     messages = [jpeg_message(rgb) if compressed else raw_message(rgb) for rgb in pictures]
     # the node's numbers are of its last 200 images: those of the warm-up have left them by then
     wanted = WARM_UP_IMAGES + images
-    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, **parameters) as node:
+    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, tracking=tracking) as node:
         attempts = 0
         while node.counts["fixes"] < wanted:
             node.send_and_wait(messages[attempts % 2])
