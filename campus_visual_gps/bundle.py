@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from campus_visual_gps.bundle_files import ReferenceFeatures, checked, load_tensors, save_members, save_reference, swap
+from campus_visual_gps.bundle_files import (
+    Areas,
+    ReferenceFeatures,
+    areas_entry,
+    checked,
+    from_version_4,
+    load_tensors,
+    polygon,
+    read_areas,
+    save_members,
+    save_reference,
+    swap,
+)
 from campus_visual_gps.errors import BundleError, VisualGpsError
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.integrity import Gates
@@ -90,6 +102,7 @@ class Bundle:
     site_polygon_enu_m: np.ndarray
     reference_sha256: str
     training: dict[str, Any] = field(default_factory=dict)
+    unreachable_enu_m: Areas = ()  # where nobody can be, for the tracker
 
     def load_members(self) -> list[PositionModel]:
         """The members' networks with their weights, in evaluation mode. Raises BundleError."""
@@ -139,6 +152,7 @@ def save_bundle(
     model_card: str,
     names: Sequence[str] | None = None,
     member_images: Sequence[ImageSpec] | None = None,
+    unreachable_enu_m: Areas = (),
 ) -> Path:
     """Write a bundle whole or not at all; members are (seed, network).
 
@@ -170,6 +184,7 @@ def save_bundle(
             "calibration": calibration.to_dict(),
             "gates": asdict(gates),
             "site_polygon_enu_m": np.round(np.asarray(site_polygon_enu_m, dtype=float), 3).tolist(),
+            **({"unreachable_enu_m": areas_entry(unreachable_enu_m)} if unreachable_enu_m else {}),
             "reference_sha256": sha256_of(staging / REFERENCE),
             "training": training,
         }
@@ -224,20 +239,11 @@ def load_bundle(path: Path | str) -> Bundle:
             "train the bundle again or install the matching version"
         )
     try:
-        return _from_manifest(path, data if data["format_version"] == FORMAT_VERSION else _from_version_4(data))
+        return _from_manifest(path, data if data["format_version"] == FORMAT_VERSION else from_version_4(data))
     except VisualGpsError as error:
         raise BundleError(f"{manifest}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{manifest} is damaged ({type(error).__name__}: {error}); copy the bundle again") from error
-
-
-def _from_version_4(data: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a bundle of version 4 as version 5 has it."""
-    normalisation = {key: data["image"][key] for key in ("mean", "std")}
-    members = [{"name": str(entry["seed"]), **entry, **normalisation} for entry in data["members"]]
-    shared = data["shared_stages"]
-    every = [entry["name"] for entry in members]
-    return data | {"members": members, "shared_stages": [] if shared is None else [{**shared, "members": every}]}
 
 
 def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
@@ -251,9 +257,6 @@ def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
         SharedStages(int(own["count"]), tuple(map(str, own["members"])), _file_name(own["file"]), own["sha256"])
         for own in data["shared_stages"]
     )
-    polygon = np.asarray(data["site_polygon_enu_m"], dtype=np.float64)
-    if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.all(np.isfinite(polygon)):
-        raise BundleError("site_polygon_enu_m must be three or more [east, north] pairs in metres")
     return Bundle(
         path=path,
         model_id=str(data["model_id"]),
@@ -264,9 +267,10 @@ def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
         shared_stages=shared,
         calibration=Calibration.from_dict(data["calibration"]),
         gates=Gates(**data["gates"]),
-        site_polygon_enu_m=polygon,
+        site_polygon_enu_m=polygon(data["site_polygon_enu_m"], "site_polygon_enu_m"),
         reference_sha256=data["reference_sha256"],
         training=data.get("training") or {},
+        unreachable_enu_m=read_areas(data.get("unreachable_enu_m"), "unreachable_enu_m"),
     )
 
 

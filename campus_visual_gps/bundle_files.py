@@ -23,6 +23,9 @@ from campus_visual_gps.retrieval.index import RetrievalIndex
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Areas, each its outline (V, 2) in metres and then its holes.
+Areas = tuple[tuple[np.ndarray, ...], ...]
+
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
@@ -146,3 +149,36 @@ def swap(staging: Path, path: Path) -> None:
         previous.rename(path)
         raise
     shutil.rmtree(previous)
+
+
+def polygon(corners: Any, name: str) -> np.ndarray:
+    """(V, 2) metres of a polygon in a manifest. Raises BundleError that names it."""
+    try:
+        result = np.asarray(corners, dtype=np.float64)
+    except (TypeError, ValueError):
+        result = np.empty(0)
+    if result.ndim != 2 or result.shape[1] != 2 or len(result) < 3 or not np.all(np.isfinite(result)):
+        raise BundleError(f"{name} must be three or more [east, north] pairs in metres")
+    return result
+
+
+def read_areas(entry: Any, name: str) -> Areas:
+    """Areas of a manifest, none where it has no entry for them. Raises BundleError that names them."""
+    areas = [] if entry is None else entry
+    if not isinstance(areas, list) or not all(isinstance(rings, list) and rings for rings in areas):
+        raise BundleError(f"{name} must be a list of areas, each a list of its outline and its holes")
+    return tuple(tuple(polygon(ring, name) for ring in rings) for rings in areas)
+
+
+def areas_entry(areas: Sequence[Sequence[np.ndarray]]) -> list[list[list[list[float]]]]:
+    """What `read_areas` reads, in millimetres."""
+    return [[np.round(np.asarray(ring, dtype=float), 3).tolist() for ring in rings] for rings in areas]
+
+
+def from_version_4(data: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a bundle of version 4 as version 5 has it."""
+    normalisation = {key: data["image"][key] for key in ("mean", "std")}
+    members = [{"name": str(entry["seed"]), **entry, **normalisation} for entry in data["members"]]
+    shared = data["shared_stages"]
+    every = [entry["name"] for entry in members]
+    return data | {"members": members, "shared_stages": [] if shared is None else [{**shared, "members": every}]}

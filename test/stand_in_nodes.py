@@ -35,8 +35,8 @@ STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class StandIn(Node):
     """A node that hears TF, on the topics of tf2's own listener."""
 
-    def __init__(self):
-        super().__init__("stand_in", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **node_options):
+        super().__init__("stand_in", automatically_declare_parameters_from_overrides=True, **node_options)
         self.declare_parameter("argv", sys.argv[1:])
         self.tree = TransformTree()
         for topic, qos, is_static in (("/tf", 100, False), ("/tf_static", STATIC, True)):
@@ -65,8 +65,8 @@ class StandIn(Node):
 class NavsatTransformNode(StandIn):
     """navsat_transform: publishes nothing before odometry/filtered, whose frames it takes."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **node_options):
+        super().__init__(**node_options)
         latitude_deg, longitude_deg, _ = self.get_parameter("datum").value
         self._stand_in = NavsatTransformStandIn(LocalFrame.at(latitude_deg, longitude_deg))
         self._odometry: Odometry | None = None
@@ -94,8 +94,8 @@ class NavsatTransformNode(StandIn):
 class EkfNode(StandIn):
     """ekf_node: a position and a transform with each message of odometry, and with the first one at the earliest."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **node_options):
+        super().__init__(**node_options)
         self._ekf, self._newest_s = EkfStandIn(), -math.inf
         self._base, odom = self.given("base_link_frame", "base_link"), self.given("odom_frame", "odom")
         self._world = self.given("world_frame", odom)
@@ -133,8 +133,8 @@ class EkfNode(StandIn):
 class StaticTransformNode(StandIn):
     """static_transform_publisher, without the numbers of its transform."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **node_options):
+        super().__init__(**node_options)
         frame, child = (sys.argv[sys.argv.index(name) + 1] for name in ("--frame-id", "--child-frame-id"))
         self._transforms = self.sender("/tf_static", STATIC)
         if self._transforms is not None:

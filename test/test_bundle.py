@@ -242,6 +242,9 @@ def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle
         (lambda d: d.update(shared_stages=[SHARED]), "x is missing"),
         (lambda d: d.pop("shared_stages"), "shared_stages"),
         (lambda d: d.update(site_polygon_enu_m=[[0, 0]]), "site_polygon"),
+        (lambda d: d.update(unreachable_enu_m=[[[[0, 0], [1, 0]]]]), "unreachable_enu_m"),
+        (lambda d: d.update(unreachable_enu_m=3), "unreachable_enu_m must be a list"),
+        (lambda d: d["calibration"].update(tracking={"typo": 1}), "typo"),
         (lambda d: d["image"].update(size_px=-1), "image size"),
     ],
 )
@@ -286,3 +289,10 @@ def test_what_the_members_answer_does_not_depend_on_how_they_are_stored(tmp_path
         alone = Localizer.load(make_bundle(tmp_path / f"b{index}", members=[member]), device="cpu", warm_up=False)
         expected = alone.localize(textured_rgb()).mean_enu_m
         np.testing.assert_allclose(together.localize(textured_rgb()).member_means_enu_m[index], expected, atol=1e-4)
+
+
+def test_areas_where_nobody_can_be_come_back_with_their_holes(tmp_path):
+    outline, hole = np.array([[0, 0], [9, 0], [9, 9]]) * 1.5, np.array([[3, 1], [4, 1], [4, 2]]) * 1.5
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", unreachable_enu_m=((outline, hole), (hole,))))
+    assert [len(rings) for rings in bundle.unreachable_enu_m] == [2, 1]
+    assert (bundle.unreachable_enu_m[0][0] == outline).all() and (bundle.unreachable_enu_m[1][0] == hole).all()

@@ -6,93 +6,18 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from calibration_sets import GRID, N, gaussian_set, grid_set, nees_of
 from helpers import make_members, textured_rgb
 
 from campus_visual_gps.engines.torch_engine import TorchEngine
 from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration, sigma_m
-from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.models.backbones import get_backbone
-from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.preprocess import ImageSpec
-from campus_visual_gps.retrieval.index import TOP_K, RetrievalResult
 from training.fit import calibration_set
-from training.fit.calibration import (
-    brightness_of_night,
-    conformal_quantile,
-    fit_calibration,
-    fit_covariance,
-    fit_scale_and_floor,
-)
-from training.fit.calibration_set import CalibrationSet, PhotoOutputStore, concatenated, read_photos
-from training.metrics.consistency import nees
-
-N = 600
-COLUMNS, ROWS = np.meshgrid(np.arange(30), np.arange(12))
-GRID = LocationGrid(np.stack([COLUMNS.ravel(), ROWS.ravel()], axis=1) * 6.0, 6.0)
-
-
-def outputs_of(means, covs, grid_log_probs=None) -> ModelOutputs:
-    empty = np.zeros((len(means), 0), np.float32)
-    return ModelOutputs(means, covs, grid_log_probs, empty, empty, None, None, None, np.ones(len(means), bool))
-
-
-def gaussian_set(rng, error_sigma_m, claimed_sigma_m, night=0.0, brightness=120.0, n=N) -> CalibrationSet:
-    """Gaussian members that claim one sigma and err by another."""
-    error_sigma_m, claimed = (np.broadcast_to(value, n) for value in (error_sigma_m, claimed_sigma_m))
-    truth = rng.uniform(0, 100, (n, 2))
-    means = truth[:, None] + error_sigma_m[:, None, None] * rng.normal(size=(n, 1, 2))
-    covs = claimed[:, None, None, None] ** 2 * np.eye(2)
-    grey = np.full(n, brightness) + rng.normal(size=n)
-    sessions = np.full(n, f"night-{night:g}", object)
-    return CalibrationSet(
-        outputs_of(means, covs),
-        grey,
-        np.full(n, 100.0),
-        None,
-        truth,
-        sessions,
-        np.arange(n),
-        np.full(n, np.nan),
-        np.full(n, night),
-        None,
-    )
-
-
-def photos_near(truth, match_score) -> RetrievalResult:
-    """For photos (N, 2) the nearest of them, as photos of the same place."""
-    distances = np.linalg.norm(truth[:, None] - truth, axis=-1)
-    rows = np.argsort(distances, axis=1)[:, :TOP_K]
-    similarities = 1.0 - np.take_along_axis(distances, rows, axis=1) / 100.0
-    return RetrievalResult(rows, similarities, truth[rows], np.full(rows.shape, float(match_score)))
-
-
-def grid_set(rng, width_m, error_sigma_m, n=200, match_score=5.0) -> CalibrationSet:
-    """Grids of one width about a point that errs by another."""
-    truth = rng.uniform([30, 15], [140, 50], (n, 2))
-    centre = truth + error_sigma_m * rng.normal(size=(n, 2))
-    squared = ((GRID.centres_enu_m - centre[:, None]) ** 2).sum(-1)
-    mass = np.exp(-squared / (2 * width_m**2)) + 1e-12
-    grid_log_probs = np.log(mass / mass.sum(1, keepdims=True))[:, None]
-    grey, sharp, sessions = np.full(n, 120.0), np.full(n, 100.0), np.full(n, "a", object)
-    return CalibrationSet(
-        outputs_of(centre[:, None], np.zeros((n, 1, 2, 2)), grid_log_probs),
-        grey,
-        sharp,
-        GRID,
-        truth,
-        sessions,
-        np.arange(n),
-        np.full(n, np.nan),
-        np.full(n, np.nan),
-        photos_near(truth, match_score),
-    )
-
-
-def nees_of(sets, calibration):
-    posteriors = [own.posterior(calibration) for own in sets]
-    offsets = [own.mean_enu_m - held_out.truth_enu_m for own, held_out in zip(posteriors, sets, strict=True)]
-    return nees(np.concatenate(offsets), np.concatenate([own.cov_enu_m2 for own in posteriors]))
+from training.fit.calibration import brightness_of_night, fit_calibration, fit_covariance_of_sets
+from training.fit.calibration_set import PhotoOutputStore, concatenated, read_photos
+from training.fit.covariance_fit import conformal_quantile, fit_covariance
 
 
 def test_members_that_claim_too_little_are_scaled_until_their_covariance_holds():
@@ -109,15 +34,15 @@ def test_members_that_claim_too_little_are_scaled_until_their_covariance_holds()
 def test_an_error_that_the_members_know_nothing_of_becomes_the_floor():
     rng = np.random.default_rng(2)
     claimed = rng.uniform(2, 20, N)
-    scale, floor = fit_scale_and_floor(
-        np.sqrt(claimed**2 + 8.0**2)[:, None] * rng.normal(size=(N, 2)), claimed[:, None, None] ** 2 * np.eye(2)
-    )
-    assert floor == pytest.approx(8.0, rel=0.2) and scale == pytest.approx(1.0, rel=0.35)
+    errors_m = np.sqrt(claimed**2 + 8.0**2)[:, None] * rng.normal(size=(N, 2))
+    fitted = fit_covariance(errors_m, claimed[:, None, None] ** 2 * np.eye(2), coverage=None)
+    assert fitted.floor_sigma_m == pytest.approx(8.0, rel=0.2) and fitted.scale == pytest.approx(1.0, rel=0.35)
 
 
 def test_points_that_claim_nothing_get_a_floor_alone():
-    scale, floor = fit_scale_and_floor(10.0 * np.random.default_rng(3).normal(size=(N, 2)), np.zeros((N, 2, 2)))
-    assert (scale, floor) == (1.0, pytest.approx(10.0, rel=0.1))
+    errors_m = 10.0 * np.random.default_rng(3).normal(size=(N, 2))
+    fitted = fit_covariance(errors_m, np.zeros((N, 2, 2)), coverage=None)
+    assert (fitted.scale, fitted.floor_sigma_m) == (1.0, pytest.approx(10.0, rel=0.1))
 
 
 def test_the_conformal_radius_holds_the_truth_as_often_as_it_says_whatever_the_distribution():
@@ -288,7 +213,7 @@ def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
     rng = np.random.default_rng(8)
     heavy = [gaussian_set(rng, np.where(rng.random(N) < 0.1, 40.0, 5.0), 1.0) for _ in range(3)]
     base = Calibration(1.0)
-    plain, wide = (fit_covariance(heavy, base, tails=tails) for tails in (False, True))
+    plain, wide = (fit_covariance_of_sets(heavy, base, coverage=share) for share in (None, 0.95))
 
     def held(covariance) -> float:
         calibration = dataclasses.replace(base, **vars(covariance))
@@ -298,5 +223,5 @@ def test_long_tails_widen_the_covariance_until_it_holds_what_it_claims():
         return float(np.mean(np.einsum("ni,nij,nj->n", offsets, np.linalg.inv(covs), offsets) <= 5.991))
 
     assert held(plain) < 0.95 <= held(wide)
-    light = fit_covariance([gaussian_set(rng, 5.0, 1.0)], base)
+    light = fit_covariance_of_sets([gaussian_set(rng, 5.0, 1.0)], base, coverage=0.95)
     assert np.sqrt(light.scale + light.floor_sigma_m**2) == pytest.approx(5.0, rel=0.1)

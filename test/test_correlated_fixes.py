@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calibration_sets import gaussian_set
 from helpers import make_bundle, textured_rgb
 from ros_helpers import RunningNode, image_message, to_seconds, values
-from test_calibration import gaussian_set
 from test_correlation_time import errors
 from test_fallback import Stream, message, no_fix
 
@@ -20,7 +20,7 @@ from campus_visual_gps.estimation.correlated_errors import (
     THIN,
     inflation_factor,
 )
-from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
+from campus_visual_gps.ros.correlated_fixes import TRACKED_CORRELATION_TIME_S, CorrelatedFixes
 from training.fit.calibration import fit_calibration
 from training.fit.error_correlation import with_correlation_time
 
@@ -52,6 +52,16 @@ def test_the_horizontal_covariance_of_a_fix_is_inflated_and_its_own_message_is_n
         "thinned_fixes": 0,
     }
     assert lines == []
+
+
+def test_a_tracked_fix_obeys_the_same_rule_with_the_time_that_its_errors_last():
+    fixes = CorrelatedFixes(INFLATE, TIME_S, print)
+    assert fixes.on_tracked_fix(message(100.0)).position_covariance[0] == 2.0
+    published = fixes.on_tracked_fix(message(100.5))
+    assert variances(published)[0] == pytest.approx(2.0 * inflation_factor(0.5, TRACKED_CORRELATION_TIME_S))
+    thinned = CorrelatedFixes(THIN, TIME_S, print)
+    seconds = [second for second in range(300) if thinned.on_tracked_fix(message(100.0 + second))]
+    assert seconds == [0, 120, 240]
 
 
 def test_a_bundle_without_the_time_gets_the_default_and_says_so_once_unless_it_is_ignored():

@@ -24,9 +24,10 @@ from training.data.dataset import read_rgb
 from training.evaluate.predict import read_predictions
 from training.fit import cross_validation
 from training.fit.bundle_builder import describes_alike
-from training.fit.cross_validation import cross_validate, load_calibration_sets
+from training.fit.cross_validation import cross_validate
 from training.fit.ensemble import train_ensemble
 from training.fit.folds import read_folds
+from training.fit.held_out import load_calibration_sets
 from training.fit.site_data import load_site
 from training.photos.ingest import ingest
 from training.photos.manifest import image_path, load_dataset

@@ -83,11 +83,12 @@ def test_failed_run_leaves_the_old_report_alone(quick_bundle, dataset, tmp_path,
 
 def test_estimate_that_is_not_finite_leaves_the_report_whole(quick_bundle, dataset, tmp_path, monkeypatch):
     def some_not_finite(*arguments):
-        table, features = predict(*arguments)
+        predicted = predict(*arguments)
+        table = predicted.table
         table.loc[:1, ["east_m", "north_m"]] = [[np.inf, 0.0], [np.nan, np.nan]]
         table.loc[:1, "error_m"] = [np.inf, np.nan]
         table.loc[:1, "rejection_reason"] = "not_finite"
-        return table, features
+        return predicted
 
     monkeypatch.setattr(evaluation_module, "predict", some_not_finite)
     report = evaluate(quick_bundle, dataset, "train", tmp_path / "out", progress=False).report

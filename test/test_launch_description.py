@@ -47,8 +47,17 @@ def test_by_default_the_localizer_alone_is_started_and_waits_for_no_frame(tmp_pa
     assert list(nodes) == ["visual_gps"]
     given = parameters(nodes["visual_gps"])
     # what the file may set
-    assert not {"device", "max_rate_hz", "gps_topic", "base_frame", "world_frame"} & set(given)
+    assert not {"device", "max_rate_hz", "gps_topic", "base_frame", "world_frame", "tracking", "image_topics"} & set(
+        given
+    )
     assert (given["map_frame"], given["camera_frame"], given["gps_frame"]) == ("map", "camera", "gps")
+
+
+def test_arguments_of_the_tracking_arrive_as_a_word_and_a_list_of_topics(tmp_path):
+    arguments = {"tracking": "off", "odometry_topic": "/wheels", "image_topics": "front/image, left/image"}
+    given = parameters(described("localize.launch.py", model_dir=str(tmp_path), **arguments)["visual_gps"])
+    assert given["image_topics"] == ["front/image", "left/image"]
+    assert (given["tracking"], given["odometry_topic"]) == ("off", "/wheels")
 
 
 def test_arguments_that_are_given_go_before_the_parameter_file(tmp_path):

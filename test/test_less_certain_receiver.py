@@ -170,6 +170,19 @@ def test_the_view_of_a_robot_at_rest_counts_once():
     assert accuracy.sigma_m is None
 
 
+def test_a_second_of_images_is_not_the_last_minute_at_any_rate():
+    accuracy = VisualAccuracy()
+    for step in range(100):
+        for quick in range(5):
+            accuracy.add(
+                seen(step, 5.0, north_m=float(step + 7 * quick))._replace(stamp_s=100.0 + step / 2 + quick / 10)
+            )
+    for quick in range(30):
+        fix = seen(0, 1.0, north_m=float(7 * quick))
+        accuracy.add(fix._replace(stamp_s=150.0 + quick / 30))
+    assert accuracy.sigma_m == pytest.approx(5.0)
+
+
 def test_what_is_old_repeated_or_without_a_sound_covariance_does_not_count():
     accuracy = VisualAccuracy()
     for step in range(MIN_COUNT):

@@ -6,16 +6,19 @@ from itertools import count
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import OccupancyGrid, Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_helpers import RunningNode, image_message, to_seconds, to_stamp, values
 from sensor_msgs.msg import Image, NavSatFix
 from std_srvs.srv import Trigger
-from tracking_bundle import CELLS, make_seeing_bundle, picture, seen_at
+from tracking_bundle import CELL_M, CELLS, make_seeing_bundle, picture, seen_at
 
 from campus_visual_gps.estimation.calibration import Calibration
+from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.session import TrackingSession
 
 pytestmark = pytest.mark.ros
 
@@ -161,7 +164,7 @@ def test_two_cameras_make_one_belief_and_their_fixes_one_topic(robot):
 def test_odometry_moves_the_belief_once_it_is_aligned_and_its_faults_are_counted(robot):
     start_s = robot.begin()
     robot.see(SEES_WEST, start_s)
-    for second in range(41):
+    for second in range(1, 41):
         robot.drive_to(start_s + second, STEP_M[1] * second, -STEP_M[0] * second)  # its axes are turned by a quarter
     robot.drive_to(start_s + 40.5, math.nan, 0.0)
     robot.drive_to(start_s + 39.0, 1.0, 1.0)
@@ -173,6 +176,22 @@ def test_odometry_moves_the_belief_once_it_is_aligned_and_its_faults_are_counted
     found = robot.status(lambda found: "heading_offset_deg" in found, "a heading")
     assert abs(float(found["heading_offset_deg"]) - 90.0) < 10.0
     assert (found["tracking_motion"], found["odometry.not_finite"]) == ("odometry", "1")
+    assert_as_in_replay(robot, start_s)
+
+
+def assert_as_in_replay(robot, start_s: float) -> None:
+    """The drive above through the class that `replay` calls gives the published positions and covariances."""
+    session = TrackingSession(LocationGrid(CELLS, CELL_M), CALIBRATION.tracking, "odometry")
+    for second in range(1, 41):
+        session.odometry(start_s + second, np.array([STEP_M[1], -STEP_M[0]]) * second, 0.0)
+    images = [(0.0, SEES_WEST), *((second + 0.01, FIRST_ON_WAY + i) for i, second in enumerate(ON_WAY_S))]
+    for second, number in (*images, (40.01, SEES_NOTHING)):
+        expected = session.image(start_s + second, POSTERIORS[number], "front")
+        (pose,) = robot._at(robot.poses, start_s + second)
+        covariance = np.array(pose.pose.covariance).reshape(6, 6)[:2, :2]
+        # the networks' weights are kept in float16
+        assert np.allclose(place(pose), expected.mean_enu_m, atol=0.01)
+        assert np.allclose(covariance, expected.cov_enu_m2, rtol=0.01, atol=0.1)
 
 
 def test_relocalize_forgets_and_answers_and_publishes_an_initial_pose_with_unknown_yaw(robot):
@@ -204,6 +223,7 @@ def test_relocalize_forgets_and_answers_and_publishes_an_initial_pose_with_unkno
 
 
 def test_relocalize_without_images_says_why_not_after_its_deadline(robot):
+    robot.see(SEES_NOTHING, robot.begin())  # the images of the test before have been processed
     answer = robot.client.call(Trigger, "relocalize", Trigger.Request())
     assert not answer.success and "0 of at least 2 images came" in answer.message
 
@@ -232,3 +252,19 @@ def test_a_jump_back_forgets_where_the_robot_was(robot):
     again = robot.see(SEES_EAST, start_s - 50.0)
     assert np.linalg.norm(place(again) - EAST) < 8.0
     robot.status(lambda found: found.get("tracked_images") == "1", "a belief that began anew")
+
+
+def test_a_deactivation_forgets_it_too_and_a_call_that_waits_gets_its_answer(robot):
+    start_s = robot.begin()
+    robot.see(SEES_WEST, start_s)
+    waiting = robot.node.create_client(Trigger, "visual_gps/relocalize").call_async(Trigger.Request())
+    assert robot.client.change_state(Transition.TRANSITION_DEACTIVATE)
+    robot.client.wait(waiting.done, "an answer")
+    assert waiting.result() == Trigger.Response(success=False, message="the node was deactivated meanwhile")
+    answer = robot.client.call(Trigger, "relocalize", Trigger.Request())
+    assert not answer.success and answer.message == "the node is not active"
+    assert robot.client.change_state(Transition.TRANSITION_ACTIVATE)
+    robot.client.wait_connected()
+    robot.client.wait(lambda: robot._odometry.get_subscription_count(), "subscription to the odometry")
+    pose = robot.see(SEES_EAST, start_s + 1.0)
+    assert np.linalg.norm(place(pose) - EAST) < 8.0

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from calibration_sets import grid_set
 from helpers import make_bundle, make_members, textured_rgb
 from test_bags import T0, fix_message
-from test_calibration import grid_set
 from test_replay import image_message
 
 from campus_visual_gps import Localizer

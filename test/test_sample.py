@@ -36,10 +36,15 @@ def messages():
 
 
 def messages_of(day):
+    """As `messages_in`, of the bag of a drive."""
+    return messages_in(day.name)
+
+
+def messages_in(name):
     """Messages of a drive by topic: (time of recording in ns, message)."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     found = {}
-    with Reader(SAMPLE / day.name) as reader:
+    with Reader(SAMPLE / name) as reader:
         for connection, time_ns, data in reader.messages():
             message = types.deserialize_cdr(data, connection.msgtype)
             found.setdefault(connection.topic, []).append((time_ns, message))
@@ -168,3 +173,21 @@ def test_the_drives_images_are_readable_pictures(messages):
         assert picture.shape == (240, 320, 3)
         assert 25 < picture.mean() < 215
         assert message.header.frame_id == "camera_optical_frame"
+
+
+def test_the_drive_of_two_cameras_is_the_drive_with_a_second_topic_of_the_same_stamps(messages):
+    both = messages_in(generate.TWO_CAMERAS)
+    rear = drive.SECOND_CAMERAS["rear"]
+    assert set(both) == {*messages, rear.topic}
+    front = [message for _, message in messages[drive.FRONT.topic]][:: drive.TWO_CAMERAS_EVERY]
+    kept = [message for _, message in both[drive.FRONT.topic]]
+    assert [stamp_s(message) for message in kept] == [stamp_s(message) for message in front]
+    assert all(np.array_equal(one.data, other.data) for one, other in zip(kept, front, strict=True))
+    seen = [message for _, message in both[rear.topic]]
+    assert [stamp_s(message) for message in seen] == [stamp_s(message) for message in front]
+    assert {message.header.frame_id for message in seen} == {rear.frame_id}
+    for message in seen[::10]:
+        picture = cv2.imdecode(np.asarray(message.data), cv2.IMREAD_GRAYSCALE)
+        assert picture.shape == (240, 320) and 25 < picture.mean() < 215 and picture.std() > 12
+    mounts = {own.child_frame_id for _, message in both["/tf_static"] for own in message.transforms}
+    assert {drive.FRONT.frame_id, rear.frame_id} <= mounts

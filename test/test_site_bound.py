@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.estimation.calibration import Calibration, CovarianceCalibration
-from campus_visual_gps.estimation.site_bound import SiteMoments, bounded
+from campus_visual_gps.estimation.site_bound import MARGIN_SIGMA_M, SiteMoments, bounded
 
 SITE = SiteMoments(np.array([5.0, -3.0]), np.array([[460.0, 120.0], [120.0, 9000.0]]))
 INFLATED = CovarianceCalibration(4.0, 0.3, reference_match_score=120.0, bounded=True)
@@ -32,27 +32,32 @@ def test_no_covariance_is_above_the_bound_or_below_the_floor(sigma_m, other_m, a
     cov = INFLATED.apply(cov_of(sigma_m, other_m, angle), np.array(match_score), anywhere)
     bound = anywhere + INFLATED.floor_sigma_m**2 * np.eye(2)
     np.testing.assert_array_equal(cov, cov.T)
-    assert least(bound - cov) >= -1e-9 * np.trace(bound)
+    assert least(bound - cov) >= -1e-6 * np.trace(bound)
     assert least(cov) >= INFLATED.floor_sigma_m**2 * (1.0 - 1e-6)
 
 
 @seed(2)
 @given(sigmas, sigmas, angles, places)
-def test_the_bound_never_widens_a_covariance_and_follows_it_smoothly(sigma_m, other_m, angle, place):
+def test_the_bound_never_widens_a_covariance_and_follows_it_without_jumps(sigma_m, other_m, angle, place):
     cov, anywhere = cov_of(sigma_m, other_m, angle), SITE.about(place)
     kept = bounded(cov, anywhere)
     assert least(cov - kept) >= -1e-9 * np.trace(cov)
     for step in (1e-6, 1e-3):
-        more = bounded(cov * (1.0 + step), anywhere)
-        # wider stays wider, and by no more than what went in
-        assert least(more - kept) >= -1e-9 * np.trace(kept)
-        assert np.abs(more - kept).max() <= 1.001 * step * np.abs(kept).max() + 1e-9
+        scale = np.abs(kept).max() + np.abs(anywhere).max()
+        assert np.abs(bounded(cov * (1.0 + step), anywhere) - kept).max() <= 50.0 * step * scale
+        assert np.abs(bounded(cov, anywhere * (1.0 + step)) - kept).max() <= 50.0 * step * scale
 
 
-def test_a_covariance_far_below_the_bound_stays_and_one_far_above_becomes_it():
+def test_a_covariance_below_the_bound_stays_and_one_far_above_becomes_it():
     anywhere = SITE.about(np.array([10.0, 50.0]))
-    np.testing.assert_allclose(bounded(np.eye(2), anywhere), np.eye(2), rtol=3e-3, atol=3e-3)
+    np.testing.assert_allclose(bounded(0.9 * anywhere, anywhere), 0.9 * anywhere)
+    np.testing.assert_allclose(bounded(np.diag([200.0, 8000.0]), anywhere), np.diag([200.0, 8000.0]), atol=1e-9)
     np.testing.assert_allclose(bounded(1e9 * np.eye(2), anywhere), anywhere, rtol=1e-4)
+
+
+def test_an_axis_that_is_longer_than_the_site_is_cut_and_the_other_one_stays():
+    site = np.diag([400.0, 9000.0])
+    np.testing.assert_allclose(bounded(np.diag([3000.0, 3000.0]), site), np.diag([400.0, 3000.0]), atol=1e-9)
 
 
 def test_one_whose_outputs_are_not_finite_stays_so_and_moves_no_other():
@@ -66,7 +71,7 @@ def test_the_moment_about_a_position_is_that_of_all_cells():
     cells = np.random.default_rng(3).integers(0, 12, (40, 2)) * 6.0
     place = np.array([70.0, -20.0])
     offsets = cells - place
-    expected = offsets.T @ offsets / len(cells) + 3.0 * np.eye(2)
+    expected = offsets.T @ offsets / len(cells) + (3.0 + MARGIN_SIGMA_M**2) * np.eye(2)
     np.testing.assert_allclose(SiteMoments.of_cells(cells, 6.0).about(place), expected)
 
 
@@ -78,9 +83,10 @@ def test_the_moments_of_a_polygon_are_those_of_points_drawn_in_it(turned):
     inside = np.ones(len(drawn), dtype=bool)
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         inside &= (end[0] - start[0]) * (y - start[1]) - (end[1] - start[1]) * (x - start[0]) >= 0.0
-    moments = SiteMoments.of_polygon(corners[::turned], margin_m=0.0)
+    moments = SiteMoments.of_polygon(corners[::turned])
     np.testing.assert_allclose(moments.mean_enu_m, drawn[inside].mean(axis=0), atol=0.5)
-    np.testing.assert_allclose(moments.cov_enu_m2, np.cov(drawn[inside].T), rtol=0.02, atol=5.0)
+    margin_m2 = MARGIN_SIGMA_M**2 * np.eye(2)
+    np.testing.assert_allclose(moments.cov_enu_m2, np.cov(drawn[inside].T) + margin_m2, rtol=0.02, atol=5.0)
 
 
 @pytest.mark.parametrize("corners", [[[3.0, 4.0]], [[0.0, 0.0], [100.0, 0.0]], [[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]]])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from campus_visual_gps.errors import ConfigError
-from training.synthetic import capture, drive, generate, noise, paths, site
+from training.replay.bags import open_bag
+from training.synthetic import bag, capture, drive, generate, noise, paths, site
 from training.synthetic.campus import build_campus
 from training.synthetic.light import sun_direction, sunlight
 from training.synthetic.render import Renderer, View
@@ -150,6 +151,52 @@ def test_capture_times_increase_within_a_session(plan):
     for session in capture.SESSIONS:
         times = [photo.captured_at for photo in plan if photo.session is session]
         assert times == sorted(times)
+
+
+# Two cameras on one robot
+
+
+def test_a_second_camera_sees_the_same_drive_in_its_own_direction_with_its_own_vibration():
+    motion = drive.drive_motion()
+    times_s, front = drive.camera_views(drive.DRIVE, motion, every=3)
+    for name, turn_deg in (("rear", 180.0), ("left", -90.0)):
+        own_s, views = drive.camera_views(drive.DRIVE, motion, drive.SECOND_CAMERAS[name], every=3)
+        np.testing.assert_array_equal(own_s, times_s)
+        for one, other in zip(front, views, strict=True):
+            assert (other.heading_deg - one.heading_deg) % 360.0 == pytest.approx(turn_deg % 360.0)
+            assert np.hypot(*np.subtract(one.position_m, other.position_m)[:2]) < 0.5
+            assert one.seed != other.seed
+    assert front == drive.camera_views(drive.DRIVE, motion)[1][::3], "the images of the front camera are those of drive"
+
+
+def test_a_bag_of_two_cameras_has_both_topics_and_a_transform_for_each(tmp_path):
+    motion, rear = drive.drive_motion(), drive.SECOND_CAMERAS["rear"]
+    count = len(drive.camera_views(drive.DRIVE, motion, every=60)[0])
+    pictures = dict.fromkeys((drive.FRONT, rear), [np.zeros((24, 32, 3), np.uint8)] * count)
+    bag.write_drive(tmp_path / "drive", drive.DRIVE, pictures, motion, every=60)
+    mounts = {}
+    with open_bag(tmp_path / "drive") as read:
+        for camera in (drive.FRONT, rear):
+            frames = [message.header.frame_id for _, message in read.contents(camera.topic)]
+            assert frames == [camera.frame_id] * count
+        for _, message in read.contents("/tf_static"):
+            mounts |= {own.child_frame_id: own.transform.rotation for own in message.transforms}
+    ahead = {name: _optical_axis(rotation) for name, rotation in mounts.items()}
+    np.testing.assert_allclose(ahead[drive.FRONT.frame_id], [1.0, 0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(ahead[rear.frame_id], [-1.0, 0.0, 0.0], atol=1e-12)
+
+
+def _optical_axis(rotation) -> np.ndarray:
+    """The z axis of a frame that is turned so."""
+    x, y, z, w = rotation.x, rotation.y, rotation.z, rotation.w
+    return np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+
+
+def test_an_unknown_second_camera_is_one_clear_line():
+    with pytest.raises(ConfigError, match="--second-camera up: expected one of rear, left"):
+        generate.drive_bags("up")
+    assert [own.name for own in generate.drive_bags()] == ["drive", "survey"]
+    assert [own.name for own in generate.drive_bags("rear")] == ["drive", "survey", "drive_two_cameras"]
 
 
 # Rendering

@@ -6,6 +6,7 @@ from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
 
 from campus_visual_gps.errors import ConfigError, EstimateError
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.site_mask import reachable_cells
 from campus_visual_gps.tracking.tracker import Tracker
 
 
@@ -18,7 +19,7 @@ def test_a_uniform_posterior_changes_nothing():
     tracker.update(0.0, seen_at((30.0, 30.0)))
     before = tracker.estimate(3.0)
     after = tracker.update(3.0, UNIFORM)
-    assert np.allclose(before.grid_probs, after.grid_probs, atol=2e-3)
+    assert np.allclose(before.grid_probs, after.grid_probs, atol=1e-9)
     assert after.lost_probability == pytest.approx(before.lost_probability)
     assert not after.contradicted
 
@@ -63,3 +64,12 @@ def test_nobody_is_where_the_mask_says_that_nobody_can_be():
     assert tracker.estimate(10.0).grid_probs[wall].sum() == 0.0
     with pytest.raises(ConfigError, match="no cell"):
         Tracker(GRID, TrackingCalibration(), reachable=np.zeros(len(GRID), bool))
+
+
+def test_cells_in_a_building_are_unreachable_but_not_those_in_its_yard():
+    building, yard = (np.array([[a, a], [b, a], [b, b], [a, b]], dtype=float) for a, b in ((8.0, 42.0), (18.0, 32.0)))
+    mask = reachable_cells(GRID, [(building, yard)])
+    inside = (np.abs(CENTRES - 25.0) < 17.0).all(axis=1)
+    in_yard = (np.abs(CENTRES - 25.0) < 7.0).all(axis=1)
+    assert (mask == ~(inside & ~in_yard)).all()
+    assert reachable_cells(GRID, ()) is None

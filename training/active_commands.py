@@ -45,6 +45,25 @@ def blind_spots(
     console.print(f"{path}: fill the column decision (see docs/active_learning.md)", soft_wrap=True)
 
 
+def smooth_labels(
+    evaluation: Annotated[
+        Path, typer.Argument(help="output of `evaluate --sequences` or `track`, of folds", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="table of proposals (not in corrections/)")],
+    over: Annotated[float, typer.Option(help="leave out moves of fewer metres")] = 10.0,
+) -> None:
+    """Propose better labels for the photos of walks with bad GPS, the largest moves first, for a person to decide."""
+    from training.active.smooth_labels import propose_labels, write_proposals
+
+    proposals = propose_labels(evaluation, over)
+    write_proposals(proposals, out)
+    console.print(
+        f"{out}: {len(proposals.table)} of {proposals.photos} labels would move by more than {over:g} m; look at each "
+        "(`worst`), and put a decision in the place of `undecided` (see docs/active_learning.md)",
+        soft_wrap=True,
+    )
+
+
 def _print_blind_spots(rows) -> None:
     columns = {
         "error_m": "error, m",

@@ -19,11 +19,13 @@ from training.console import OneLineHandler, console, fail, resumable
 from training.ensemble_commands import (
     Covariance,
     ImpossibleOver,
+    Sequences,
     Tta,
     TtaOriginalWeight,
     TtaViews,
     combine,
     evaluation_options,
+    track,
 )
 from training.experiment_commands import experiment
 from training.photo_commands import DatasetDir, apply_corrections, export_review, ingest, split
@@ -46,7 +48,19 @@ TruthTopic = Annotated[str | None, typer.Option(help="NavSatFix topic of the tru
 
 
 _PHOTOS = (ingest, apply_corrections, export_review, split, show_augmentations, benchmark)
-_RESULTS = (combine, experiment, tables, figures, draw_pipeline, draw_features, blind_spots, worst, round, round_table)
+_RESULTS = (
+    combine,
+    track,
+    experiment,
+    tables,
+    figures,
+    draw_pipeline,
+    draw_features,
+    blind_spots,
+    worst,
+    round,
+    round_table,
+)
 for command in (*_PHOTOS, *_RESULTS):
     app.command()(command)
 
@@ -115,12 +129,13 @@ def evaluate(
     tta_views: TtaViews = 5,
     tta_original_weight: TtaOriginalWeight = 2.0,
     impossible_over_m: ImpossibleOver = 20.0,
+    sequences: Sequences = False,
 ) -> None:
     """Evaluate a bundle on photos. Writes predictions.csv, report.json, report.md and plots."""
     from training.report.evaluation import evaluate as run
     from training.report.summary import summary_table
 
-    options = evaluation_options(covariance, tta or (), tta_views, tta_original_weight, impossible_over_m)
+    options = evaluation_options(covariance, tta or (), tta_views, tta_original_weight, impossible_over_m, sequences)
     summary = run(
         bundle,
         dataset_dir,
@@ -133,6 +148,8 @@ def evaluate(
         options=options,
     )
     console.print(summary_table(summary.metrics))
+    if summary.terminal:
+        console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")
 
 
@@ -165,18 +182,23 @@ def replay(
     bundle: Annotated[Path, typer.Option(help="model bundle directory")],
     recorded: Annotated[str | None, typer.Option(help="NavSatFix topic to evaluate instead of the bundle")] = None,
     truth: TruthTopic = None,
-    images: ImageTopic = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="image topic, if the bag has several; repeat it for cameras to track with")
+    ] = None,
     gps: Annotated[str | None, typer.Option(help="NavSatFix topic of the receiver, for its outages")] = None,
     odometry: Annotated[str | None, typer.Option(help="Odometry topic, for dead reckoning during outages")] = None,
     out: Annotated[Path | None, typer.Option(help="output directory of the report")] = None,
     areas: AreasCsv = None,
+    animate: Annotated[Path | None, typer.Option(help="GIF or MP4 to write of the tracked drive")] = None,
 ) -> None:
     """Evaluate a bundle, or the fixes that a node published, on a recorded drive."""
     from training.replay.replay import replay as run
     from training.replay.topics import Topics
     from training.report.summary import summary_table
 
-    summary = run(bag, bundle, out, Topics(recorded, truth, images, gps, odometry), areas)
+    first, *others = images or [None]
+    topics = Topics(recorded, truth, first, gps, odometry, tuple(others))
+    summary = run(bag, bundle, out, topics, areas, animation=animate)
     console.print(summary_table(summary.metrics))
     console.print(summary.terminal, soft_wrap=True)
     console.print(f"report: {summary.report_path}")
@@ -207,11 +229,15 @@ def recalibrate(
 @app.command()
 def synthesize(
     out: Annotated[Path, typer.Argument(help="output directory")],
+    second_camera: Annotated[
+        str | None,
+        typer.Option(help="rear or left: also write drive_two_cameras, with this camera beside the front one"),
+    ] = None,
 ) -> None:
     """Render the sample campus: photos with noisy positions, true positions, and drives of a robot."""
     from training.synthetic.generate import generate_sample
 
-    summary = generate_sample(out)
+    summary = generate_sample(out, second_camera=second_camera)
     console.print(f"{out}: {summary}")
 
 

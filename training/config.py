@@ -175,6 +175,7 @@ class BundleSettings:
             separation of modes. None leaves these two off.
         covariance: Which covariance a fix gets: `calibrated`, or `ensemble_spread`, the sample covariance of the
             members' positions. The calibration is fitted in both cases.
+        unreachable: File of polygons (GeoJSON, KML) where nobody can be, such as buildings, for the tracker.
     """
 
     altitude_m: float | None = None
@@ -186,6 +187,7 @@ class BundleSettings:
     retrieval_prior: bool = False
     accepted_error_m: PositiveFloat | None = None
     covariance: Literal["calibrated", "ensemble_spread"] = "calibrated"
+    unreachable: Path | None = None
 
 
 def _named(value: Any, validate: ValidatorFunctionWrapHandler) -> ModelConfig:

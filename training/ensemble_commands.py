@@ -26,15 +26,25 @@ ImpossibleOver = Annotated[
 ]
 
 
+Sequences = Annotated[
+    bool, typer.Option("--sequences", help="also track and smooth the photos of each session in time order")
+]
+
+
 def evaluation_options(
-    covariance: str | None, tta: Sequence[str], views: int, original_weight: float, impossible_over_m: float
+    covariance: str | None,
+    tta: Sequence[str],
+    views: int,
+    original_weight: float,
+    impossible_over_m: float,
+    sequences: bool = False,
 ) -> EvaluationOptions:
     """The options of `evaluate` as the command line gives them."""
     from training.evaluate.tta import TtaMode, TtaSettings
     from training.report.evaluation_options import EvaluationOptions
 
     modes = tuple(TtaSettings(cast(TtaMode, mode), views, original_weight) for mode in tta)
-    return EvaluationOptions(covariance, modes, impossible_over_m)
+    return EvaluationOptions(covariance, modes, impossible_over_m, sequences)
 
 
 def combine(
@@ -63,3 +73,20 @@ def combine(
         f"{summary.bundle_dir}: mean error {summary.val_mean_error_m:.2f} m on {summary.val_photos} held-out photos, "
         f"covariance floor {summary.floor_sigma_m:.2f} m"
     )
+
+
+def track(
+    folds: Annotated[Path, typer.Argument(help="output of cross-validate", show_default=False)],
+    dataset_dir: Annotated[Path, typer.Argument(help="its data set directory", show_default=False)],
+    out: Annotated[Path, typer.Option(help="output directory of the report")],
+    areas: Annotated[Path | None, typer.Option(help="named areas, as of evaluate")] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="calibrate the tracker anew on the other folds, whatever the bundles have")
+    ] = False,
+) -> None:
+    """Track the held-out sessions of folds in time order, from what the folds stored of them; no network runs."""
+    from training.report.fold_sequences import track_folds
+
+    tracked = track_folds(folds, dataset_dir, out, areas, fit)
+    console.print(tracked.terminal, soft_wrap=True)
+    console.print(f"report: {tracked.out_dir / 'report.md'}")

@@ -19,10 +19,12 @@ import numpy as np
 from campus_visual_gps.gnss.fix_pairs import MIN_VISUAL_SIGMA_M, VisualFix, offset_m
 
 # So many fixes, of the last MAX_AGE_S; fewer than MIN_COUNT say nothing.
-MAX_COUNT, MIN_COUNT = 100, 10
+MAX_COUNT, MIN_COUNT = 100, 20
 MAX_AGE_S = 120.0
 # Images nearer to the last one that counts are of the same view: a robot at rest has one, however long it stands there.
 MIN_SPACING_M = 0.5
+# Positions scatter by more than that from image to image, so at a high rate a hundred would be a few seconds.
+MIN_SPACING_S = 0.45
 
 
 class VisualAccuracy:
@@ -44,7 +46,7 @@ class VisualAccuracy:
         if self._fixes:
             last, _ = self._fixes[-1]
             away_m = offset_m(fix.latitude_deg, fix.longitude_deg, last.latitude_deg, last.longitude_deg)
-            if fix.stamp_s <= last.stamp_s or math.hypot(*away_m) < MIN_SPACING_M:
+            if fix.stamp_s < last.stamp_s + MIN_SPACING_S or math.hypot(*away_m) < MIN_SPACING_M:
                 return
         self._fixes.append((fix, fix.axis_sigma_m))
         while self._fixes[0][0].stamp_s < fix.stamp_s - MAX_AGE_S:

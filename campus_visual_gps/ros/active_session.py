@@ -16,7 +16,7 @@ from campus_visual_gps.ros.cameras import Cameras, FixStamps
 from campus_visual_gps.ros.correlated_fixes import CorrelatedFixes
 from campus_visual_gps.ros.diagnostics import DiagnosticReport, NodeStatistics, StageTimes, active_report
 from campus_visual_gps.ros.image_queue import DropRule, StampedImage, Worker
-from campus_visual_gps.ros.live_tracking import LiveTracking, contradiction
+from campus_visual_gps.ros.live_tracking import LiveTracking, TrackedEstimate, contradiction
 from campus_visual_gps.ros.messages import to_stamp
 from campus_visual_gps.ros.odometry_input import OdometryInput
 from campus_visual_gps.ros.parameters import CPU, NodeParameters
@@ -166,27 +166,33 @@ class ActiveSession:
         stamp = to_stamp(stamp_ns) if stamp_ns is not None else None
         if estimate is not None:
             self._statistics.record_repeat(estimate.indicators.repeat_count, image.camera)
-            contradicted = self._track(image, estimate, stamp)
+            tracked, contradicted = self._track(image, estimate)
             rejection = rejection or contradicted or self._publish(result, estimate, stamp)
+            if stamp is not None:  # after the fix, whose latency it would add to
+                self._publish_tracking(image, estimate, tracked, stamp)
         if rejection is not None:
             self._reject(image, rejection, stamp)
 
-    def _track(self, image: StampedImage, estimate: PositionEstimate, stamp: Time | None) -> Rejection | None:
-        """Publish what the image and all before it say; the rejection of an image that contradicts those."""
-        publishers, tracking = self._publishers, self.tracking
-        if stamp is not None:
-            publishers.tracked.publish_posterior_grid(self.localizer, estimate, stamp)
-        if tracking is None:
-            return None
+    def _track(
+        self, image: StampedImage, estimate: PositionEstimate
+    ) -> tuple[TrackedEstimate | None, Rejection | None]:
+        """What the image and all before it say, and the rejection of an image that contradicts those."""
+        if self.tracking is None:
+            return None, None
         try:
-            tracked = tracking.image(image, estimate)
-            if stamp is not None:
-                frame_id = image.message.header.frame_id
-                publishers.publish_tracked(tracked, stamp, frame_id, self._correlated)
-                publishers.tracked.publish_tracked_grid(self.localizer, tracked, stamp)
+            tracked = self.tracking.image(image, estimate)
         except EstimateError as error:
-            return Rejection(RejectionReason.BAD_ESTIMATE, str(error))
-        return contradiction(estimate, tracked)
+            return None, Rejection(RejectionReason.BAD_ESTIMATE, str(error))
+        return tracked, contradiction(estimate, tracked)
+
+    def _publish_tracking(
+        self, image: StampedImage, estimate: PositionEstimate, tracked: TrackedEstimate | None, stamp: Time
+    ) -> None:
+        publishers, localizer = self._publishers, self.localizer
+        publishers.tracked.publish_posterior_grid(localizer, estimate, stamp)
+        if tracked is not None:
+            publishers.publish_tracked(tracked, stamp, image.message.header.frame_id, self._correlated)
+            publishers.tracked.publish_tracked_grid(localizer, tracked, stamp)
 
     def _publish(self, result: Result, estimate: PositionEstimate, stamp: Time | None) -> Rejection | None:
         image, start_s = result.image, monotonic()

@@ -19,7 +19,15 @@ from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.pipeline import Rejection
 from campus_visual_gps.ros.stamps import NS_PER_S
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.session import ODOMETRY, OFF, TrackingSession, is_lost
+from campus_visual_gps.tracking.session import (
+    ODOMETRY,
+    OFF,
+    TrackingSession,
+    informative_share,
+    is_lost,
+    weighed_posterior,
+)
+from campus_visual_gps.tracking.site_mask import reachable_cells
 
 if TYPE_CHECKING:
     from campus_visual_gps.localizer import Localizer, PositionEstimate
@@ -82,7 +90,9 @@ class LiveTracking:
             )
         calibration = bundle.calibration
         own = TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
-        self._session = TrackingSession(localizer.grid, own, mode)
+        reachable = reachable_cells(localizer.grid, bundle.unreachable_enu_m)
+        self._session = TrackingSession(localizer.grid, own, mode, reachable)
+        self._reference_match_score = calibration.reference_match_score
         self._frame = bundle.frame
         self._lock = threading.Lock()
         self._steps_s: deque[float] = deque(maxlen=TIMED_FIXES)
@@ -112,11 +122,12 @@ class LiveTracking:
 
     def image(self, image: StampedImage, estimate: PositionEstimate) -> TrackedEstimate:
         """The position at the time of an image. Raises EstimateError."""
+        probs = estimate.grid_probs
+        if probs is not None:
+            probs = weighed_posterior(probs, informative_share(estimate.match_score, self._reference_match_score))
         start_s = perf_counter()
         with self._lock:
-            tracked = self._session.image(
-                image.stamp_ns / NS_PER_S, estimate.grid_probs, image.camera, estimate.rejection_reason
-            )
+            tracked = self._session.image(image.stamp_ns / NS_PER_S, probs, image.camera, estimate.rejection_reason)
             latitude, longitude = map(float, self._frame.to_geodetic(tracked.mean_enu_m))
             self._contradicted_count += tracked.contradicted
             self.latest = latest = TrackedEstimate(

@@ -35,7 +35,7 @@ class TrackingParameters:
         "a random walk.",
     )
     relocalize_timeout_s: float = parameter(
-        30.0,
+        60.0,
         "The service relocalize gives up after this time.",
         unit="s",
         limits=(0.1, 3600.0),

@@ -36,15 +36,15 @@ class TrackingCalibration:
     """
 
     speed_mps: float = 1.0
-    measurement_power: float = 0.5
-    correlation_time_s: float = 6.0
+    measurement_power: float = 1.0
+    correlation_time_s: float = 3.0
     simultaneous_power: float = 0.5
     lost_rate_hz: float = 0.001
     found_rate_hz: float = 0.1
     outlier_share: float = 0.01
     contradiction_level: float = 0.1
-    scale: float = 1.0
-    floor_sigma_m: float = 5.0
+    scale: float = 2.0
+    floor_sigma_m: float = 8.0
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):

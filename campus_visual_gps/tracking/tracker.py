@@ -13,6 +13,7 @@ from campus_visual_gps.estimation.grid import LocationGrid, Mode
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.hypotheses import HeadingHypotheses
 from campus_visual_gps.tracking.information import ImageInformation
+from campus_visual_gps.tracking.lost import LostState
 from campus_visual_gps.tracking.measurement import ImageLikelihood
 from campus_visual_gps.tracking.odometry import OdometryPath, PathState
 from campus_visual_gps.tracking.raster import BeliefRaster
@@ -41,7 +42,8 @@ class TrackedPosition(NamedTuple):
         modes: Possible positions, the most probable first.
         lost_probability: That the camera is off the site, or elsewhere than the belief says.
         contradicted: The image's posterior agrees with the belief before it less than
-            `TrackingCalibration.contradiction_level` times as well as with a belief that knows nothing.
+            `TrackingCalibration.contradiction_level` times as well as with a belief that knows nothing: the mean of
+            posterior / uniform over the belief, with the share of outliers in the posterior, is below that level.
         heading_offset_rad: Yaw of the odometry's axes in east and north, once it is known; None without odometry.
     """
 
@@ -74,17 +76,18 @@ class Tracker:
         self._likelihood = ImageLikelihood(self.raster, calibration)
         self._path = OdometryPath()
         self._images = ImageInformation(calibration)
+        self._lost = LostState(self.raster, calibration)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the camera is anywhere on the site."""
-        own = self.calibration
-        self._lost = own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
-        self._hypotheses = HeadingHypotheses(self.raster, self.raster.uniform() * (1.0 - self._lost))
+        self._lost.reset()
+        self._hypotheses = HeadingHypotheses(self.raster, self.raster.uniform() * (1.0 - self._lost.probability))
         self._path.clear()
         self._anchor: PathState | None = None
         self._images.clear()
         self._stamp_s: float | None = None
+        self._image: tuple[float, PathState | None] | None = None
 
     def forget_heading(self) -> None:
         """The odometry's axes were turned: its yaw in east and north is unknown again, and the position stays."""
@@ -136,29 +139,32 @@ class Tracker:
         Raises:
             EstimateError: the posterior or the stamp cannot be used; the belief stays as it was.
         """
-        log_ratio = self._likelihood.log_ratio(grid_probs)
+        ratio = self._likelihood.ratio(grid_probs)
         dt_s = self._predict(stamp_s)
-        own, raster, bank = self.calibration, self.raster, self._hypotheses
-        state = self._path.at(stamp_s)
+        raster, bank, state = self.raster, self._hypotheses, self._path.at(stamp_s)
         information = self._images.share(stamp_s, camera, state)
         displacement = self._displacement(state)
-        alone, added = (self._likelihood.of(log_ratio, share) for share in (1.0, information))
-        agreement = bank.agreement(alone)
+        agreement = bank.agreement(ratio)
+        log_ratio = np.log(ratio)
+        added = self._likelihood.of(log_ratio, information)
         if self._anchor is not None:
             added *= np.where(raster.site, 1.0, math.exp(-dt_s / OFF_SITE_TIME_S))
+        since_s, variance_m2 = self._since_last_image(stamp_s, state)
+        stays, found = self._lost.weigh(ratio, agreement, since_s, variance_m2, information, off_site_ratio)
+        bank.scale(stays)
         bank.weigh(added, displacement)
-        found = self._lost * -math.expm1(-own.found_rate_hz * dt_s)
         if found > 0.0:
-            bank.add(alone * raster.uniform() * found)
-        self._lost = (self._lost - found) * min(max(off_site_ratio, 1e-3), 1e3) ** information
+            bank.add(self._likelihood.of(log_ratio) * raster.uniform() * found)
         self._normalise()
-        return self._position(stamp_s, displacement, agreement < own.contradiction_level)
+        return self._position(stamp_s, displacement, agreement < self.calibration.contradiction_level)
 
     def estimate(self, stamp_s: float) -> TrackedPosition:
         """The position at a time without an image. Raises EstimateError for a stamp that is not finite."""
         self._predict(stamp_s)
         self._normalise()
-        return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False)
+        since_s = 0.0 if self._image is None else max(stamp_s - self._image[0], 0.0)
+        found = self._lost.found(since_s)  # it flows with the next image, to where that says
+        return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False, found)
 
     def _predict(self, stamp_s: float) -> float:
         """Move the belief to a time, and return the seconds since the belief's own."""
@@ -179,9 +185,7 @@ class Tracker:
         own = self.calibration
         if stamp_s > covered_s:
             self._hypotheses.random_walk(own.speed_mps**2 * DIRECTION_TIME_S * (stamp_s - covered_s))
-        stays = math.exp(-own.lost_rate_hz * dt_s)
-        self._lost += (1.0 - self._lost) * (1.0 - stays)
-        self._hypotheses.scale(stays)
+        self._hypotheses.scale(self._lost.predict(dt_s))
         self._stamp_s = stamp_s
         return dt_s
 
@@ -211,20 +215,40 @@ class Tracker:
             return np.zeros(2)
         return state.position_m - self._anchor.position_m
 
+    def _since_last_image(self, stamp_s: float, state: PathState | None) -> tuple[float, float]:
+        """Seconds since the last image, and the variance an axis of the way since then, whose direction is unknown."""
+        last, self._image = self._image, (stamp_s, state)
+        if last is None:
+            return 0.0, 0.0
+        since_s = max(stamp_s - last[0], 0.0)
+        if state is not None and last[1] is not None:
+            return since_s, float(((state.position_m - last[1].position_m) ** 2).sum()) / 2.0
+        return since_s, self.calibration.speed_mps**2 * min(since_s, DIRECTION_TIME_S) * since_s / 2.0
+
     def _normalise(self) -> None:
         bank = self._hypotheses
-        total = bank.mass + self._lost
+        total = bank.mass + self._lost.probability
         bank.scale(1.0 / total)
-        self._lost /= total
-        if self._lost > LOST_HEADING and len(bank) > 1 and bank.is_fine:
+        self._lost.probability /= total
+        if self._lost.probability > LOST_HEADING and len(bank) > 1 and bank.is_fine:
             bank.restart_unknown()
         bank.refine()
 
-    def _position(self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool) -> TrackedPosition:
+    def _position(
+        self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool, found: float = 0.0
+    ) -> TrackedPosition:
         bank = self._hypotheses
         belief = bank.marginal(displacement_m)
+        if found > 0.0:
+            belief += found * self.raster.uniform()
         return tracked_position(
-            stamp_s, belief, self._lost, self.raster, self.calibration, contradicted, bank.heading_rad()
+            stamp_s,
+            belief,
+            self._lost.probability - found,
+            self.raster,
+            self.calibration,
+            contradicted,
+            bank.heading_rad(),
         )
 
 

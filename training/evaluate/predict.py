@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer, PositionEstimate
 from training.data.dataset import read_ahead
 from training.metrics.errors import position_errors_m
+from training.metrics.grid_nll import grid_nll
 from training.photos.manifest import SUBSETS, load_dataset
 from training.photos.tables import Row, read_rows, write_table
 
@@ -69,10 +71,19 @@ def true_positions_m(photos: pd.DataFrame, frame: LocalFrame) -> np.ndarray:
         raise DatasetError(f"these photos were taken at another site than the bundle's: {error}") from error
 
 
-def predict(
-    localizer: Localizer, photos: pd.DataFrame, paths: list[Path], progress: bool = True
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Localize every photo's image file -> rows of predictions.csv without areas and baselines, descriptors (N, p).
+class Predicted(NamedTuple):
+    """Of N photos: rows of predictions.csv without areas and baselines, descriptors (N, p), posteriors (N, K).
+
+    The posteriors are over the cells of the localizer's grid, None for heads without one.
+    """
+
+    table: pd.DataFrame
+    descriptors: np.ndarray
+    grid_probs: np.ndarray | None
+
+
+def predict(localizer: Localizer, photos: pd.DataFrame, paths: list[Path], progress: bool = True) -> Predicted:
+    """Localize every photo's image file.
 
     The images are decoded ahead in a thread. They run in batches, which changes no answer by more than rounding does;
     `ensemble_s` is then the share of one image.
@@ -81,13 +92,16 @@ def predict(
     images = read_ahead(paths)
     starts = range(0, len(paths), _PHOTOS_AT_ONCE)
     names = [member.name for member in localizer.bundle.members]
-    rows, descriptors = [], []
+    rows, descriptors, grids = [], [], []
     for start in track(starts, "localizing photos", disable=not progress, console=Console(stderr=True)):
         batch = [next(images) for _ in paths[start : start + _PHOTOS_AT_ONCE]]
-        for estimate in localizer.localize_batch(batch):
-            rows.append(_row(estimate, names))
+        estimates = localizer.localize_batch(batch)
+        for estimate, true_enu_m in zip(estimates, truth[start : start + _PHOTOS_AT_ONCE], strict=True):
+            rows.append(_row(estimate, names) | _grid_nll(localizer, estimate, true_enu_m))
             descriptors.append(estimate.descriptor)
-    return _table(photos, truth, pd.DataFrame(rows)), np.stack(descriptors)
+            grids += [] if estimate.grid_probs is None else [estimate.grid_probs.astype(np.float32)]
+    table = _table(photos, truth, pd.DataFrame(rows))
+    return Predicted(table, np.stack(descriptors), np.stack(grids) if grids else None)
 
 
 def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]:
@@ -117,6 +131,13 @@ def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]
         if np.any(cov):  # a head that regresses a point claims none
             row |= covariance_columns(f"member_{name}_", cov)
     return row
+
+
+def _grid_nll(localizer: Localizer, estimate: PositionEstimate, true_enu_m: np.ndarray) -> dict[str, float]:
+    """How likely the truth is by the grid, for heads with one."""
+    if localizer.grid is None or estimate.grid_probs is None:
+        return {}
+    return {"grid_nll": float(grid_nll(estimate.grid_probs[None], localizer.grid, true_enu_m[None])[0])}
 
 
 def _calibrated(estimate: PositionEstimate) -> dict[str, float]:

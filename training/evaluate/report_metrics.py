@@ -30,6 +30,7 @@ from training.metrics.estimate import Estimate, finite_or_none
 from training.photos.manifest import capture_times_s
 
 CONFORMAL_PERCENT = (90, 95)  # predictions.csv: radius90_m, radius95_m
+GRID_NLL = "grid_nll"
 DAY, NIGHT = "day", "night"
 RECORDED = "recorded"
 
@@ -220,11 +221,12 @@ def _errors_m(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _consistency(rows: pd.DataFrame, blocks: np.ndarray, prefix: str = "") -> ConsistencyMetrics:
-    """Of the positions and covariances with that prefix; only the bundle's own have conformal radii."""
+    """Of the positions and covariances with that prefix; only the bundle's own have conformal radii and a grid."""
     offsets = positions_m(rows, prefix) - positions_m(rows, "true_")
     columns = {} if prefix else {percent: f"radius{percent}_m" for percent in CONFORMAL_PERCENT}
     radii = {percent: rows[name].to_numpy(dtype=np.float64) for percent, name in columns.items() if name in rows}
-    return consistency_metrics(offsets, covariances_m2(rows, prefix), blocks, radii)
+    grid_nll = None if prefix or GRID_NLL not in rows else rows[GRID_NLL].to_numpy(dtype=np.float64)
+    return consistency_metrics(offsets, covariances_m2(rows, prefix), blocks, radii, grid_nll)
 
 
 def _by_rejection_reason(predictions: pd.DataFrame, blocks: np.ndarray) -> dict[str, ErrorMetrics]:

@@ -37,7 +37,7 @@ def predict_split(bundle_dir: Path, dataset_dir: Path, split: str, tta: TtaMode 
     paths = [image_path(dataset_dir, photo_id) for photo_id in photos["photo_id"]]
     localizer = Localizer.load(bundle_dir)
     started_s = perf_counter()
-    table, _ = predict(localizer, photos, paths, progress=False)
+    table = predict(localizer, photos, paths, progress=False).table
     seconds = perf_counter() - started_s
     if tta is not None:
         settings = TtaSettings(tta)

@@ -40,7 +40,9 @@ from training.fit.gates import with_image_gates, with_ood_gate, with_posterior_g
 from training.fit.member import train_member
 from training.fit.model_card import model_card
 from training.fit.site_data import TrainingSet, TrainingSite, site_polygon, training_set
+from training.fit.tracking_calibration import fit_tracking_calibration
 from training.fit.trained_member import TrainedMember, TrainingRecord
+from training.photos.areas import read_polygons
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +148,7 @@ def train_members(
     """
     if config.bundle.covariance == ENSEMBLE_SPREAD and len(config.seeds) < 2:
         raise ConfigError(f"bundle.covariance: {ENSEMBLE_SPREAD} takes two seeds or more, got {list(config.seeds)}")
+    _unreachable(config, site)  # a file that cannot be read ends the training before it begins
     data = training_set(config, site, train, val)
     log.info("%d training and %d validation photos", len(data.train_paths), len(data.val_paths))
     record = TrainingRecord(
@@ -174,7 +177,8 @@ def write_bundle(
     log.info("calibrating on %d held-out photos", sum(map(len, sets)))
     calibration = fit_calibration(sets, config.bundle.point_estimator, config.bundle.retrieval_prior)
     covariance = choose_covariance(config.bundle.covariance, calibration, len(members))
-    calibration = replace(calibration, covariance=covariance)
+    tracking = fit_tracking_calibration(sets, calibration)
+    calibration = replace(calibration, covariance=covariance, tracking=tracking)
     errors_m = concatenated(sets, lambda own: own.errors_m(calibration))
     training = {
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -203,6 +207,7 @@ def write_bundle(
         calibration=calibration,
         gates=_gates(trained, sets, calibration),
         site_polygon_enu_m=site_polygon(data.train_enu_m),
+        unreachable_enu_m=_unreachable(config, site),
         reference=trained.reference,
         training=training,
         model_card=model_card(
@@ -212,6 +217,12 @@ def write_bundle(
     return TrainingSummary(
         bundle_dir, len(data.train_paths), len(errors_m), float(errors_m.mean()), calibration.floor_sigma_m
     )
+
+
+def _unreachable(config: TrainConfig, site: TrainingSite) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Polygons where nobody can be, each its outline and its holes. Raises DatasetError."""
+    path = config.bundle.unreachable
+    return () if path is None else tuple((own.outer, *own.holes) for own in read_polygons(path, site.frame))
 
 
 def _backbones_and_heads(models: Sequence[ModelConfig]) -> tuple[list[str], list[str]]:

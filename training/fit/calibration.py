@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
 from campus_visual_gps.estimation.calibration import (
     CALIBRATED,
@@ -20,16 +20,15 @@ from campus_visual_gps.estimation.calibration import (
     MIN_FLOOR_SIGMA_M,
     Calibration,
     CovarianceCalibration,
-    sigma_m,
-    variance_inflation,
 )
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN
 from campus_visual_gps.estimation.posterior import PosteriorEstimator, mixture_moments
 from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
 from training.fit.calibration_numbers import before_and_after, covariance_numbers, offsets_and_covs
 from training.fit.calibration_set import CalibrationSet, concatenated
+from training.fit.covariance_fit import COVERAGE, fit_covariance
 from training.fit.error_correlation import with_correlation_time
-from training.metrics.consistency import gaussian_nll, nees
+from training.metrics.consistency import gaussian_nll
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +44,8 @@ PRIOR_BANDWIDTHS_M = (6.0, 12.0)
 PRIOR_TEMPERATURES = (0.12,)
 NULL_SIMILARITIES = (-1.0, 0.2)
 MATCH_EXPONENTS = (0.0, 3.0)
-# Quantile of the held-out photos' match scores that becomes `reference_match_score`.
-REFERENCE_MATCH_QUANTILE = 0.95
+# Of the likeliest temperature of the grid.
+TEMPERATURE_FACTORS = (0.65, 0.8, 1.0)
 # Night and day are told apart by the image's brightness; if that is right less often, they are not told apart at all.
 MIN_LIGHT_ACCURACY = 0.9
 SIGNIFICANCE = 0.05
@@ -72,7 +71,7 @@ def fit_calibration(
     searched = sets[0].grid is not None and all(own.retrieval is not None for own in sets)
     prior = fit_retrieval_prior(sets) if retrieval_prior and searched else None
     base = Calibration(MIN_FLOOR_SIGMA_M, point_estimator=point_estimator, retrieval_prior=prior)
-    fitted = base.with_covariance(fit_covariance(sets, base))
+    fitted = base.with_covariance(fit_covariance_of_sets(sets, base))
     measured = {
         "photos": photos,
         "sessions": sorted({str(session) for own in sets for session in own.sessions}),
@@ -100,82 +99,46 @@ def fit_floor(sets: Sequence[CalibrationSet]) -> Calibration:
     return Calibration(floor_sigma_m=float(np.sqrt(max(unexplained_m2, MIN_FLOOR_SIGMA_M**2))))
 
 
-def fit_covariance(
-    sets: Sequence[CalibrationSet], base: Calibration, temperature: float | None = None, tails: bool = True
+def fit_covariance_of_sets(
+    sets: Sequence[CalibrationSet],
+    base: Calibration,
+    temperature: float | None = None,
+    coverage: float | None = COVERAGE,
 ) -> CovarianceCalibration:
-    """Temperature of the grid unless it is given, then scale and floor of the covariance, then the conformal quantiles.
+    """Temperature of the grid unless it is given; scale, floor and conformal quantiles as `fit_covariance` fits them.
 
-    With a retrieval prior, sigma of a photo that matches no reference photo is inflated in inverse proportion to its
-    score, by rule and not by fit: with each session of a campus held out in turn, an exponent that was fitted to the
-    others was 0.4 to 0.5, and 0.2 for the one session that needed it most (docs/results.md).
+    The likeliest temperature of the grid need not give the likeliest ellipse: of some temperatures below it, the one
+    is taken whose covariances, widened until they hold, make the errors likeliest.
 
     Args:
         sets: Held-out photos.
         base: Point estimator and retrieval prior.
         temperature: None fits it.
-        tails: Also widen scale and floor until 95 % of the photos are in their 95 % ellipse: errors have longer tails
-            than a Gaussian, and on sessions of other days the wider covariance is the likelier one. That takes many
-            stretches of many walks: of a single one, the tail is the error of one spot.
+        coverage: Of `fit_covariance`. Of a single stretch, the tail is the error of one spot: None does not ask for it.
     """
     base = replace(base, covariance=CALIBRATED)
-    if temperature is None:
-        temperature = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0] if sets[0].grid else 1.0
+    if temperature is not None or sets[0].grid is None:
+        return _at_temperature(sets, base, temperature or 1.0, coverage)[1]
+    likeliest = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0]
+    fits = [_at_temperature(sets, base, factor * likeliest, coverage) for factor in TEMPERATURE_FACTORS]
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _at_temperature(
+    sets: Sequence[CalibrationSet], base: Calibration, temperature: float, coverage: float | None
+) -> tuple[float, CovarianceCalibration]:
+    """Mean NLL of the errors, and the covariance calibration, at a temperature of the grid."""
     raw = base.with_covariance(CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature))
     posteriors = [own.posterior(raw) for own in sets]
-    offsets = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
-    covs = np.concatenate([own.cov_enu_m2 for own in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
-    match_score, reference = None, None
-    inflation = np.ones(len(offsets))
-    if base.uses_retrieval:
-        match_score = np.concatenate([own.match_score for own in posteriors])
-        reference = float(np.quantile(match_score, REFERENCE_MATCH_QUANTILE))
-        inflation = variance_inflation(match_score, reference)
-    # errors over the root of their inflation are what scale and floor are to explain
-    scale, floor_sigma_m = fit_scale_and_floor(offsets / np.sqrt(inflation)[:, None], covs)
-    claimed = CovarianceCalibration(floor_sigma_m, scale, reference_match_score=reference).apply(covs, match_score)
-    factor = _coverage_factor(offsets, claimed) if tails else 1.0
-    fitted = CovarianceCalibration(
-        float(floor_sigma_m * np.sqrt(factor)), float(scale * factor), temperature, reference_match_score=reference
-    )
-    ratios = np.linalg.norm(offsets, axis=1) / sigma_m(fitted.apply(covs, match_score))
-    return replace(fitted, conformal_90=conformal_quantile(ratios, 0.90), conformal_95=conformal_quantile(ratios, 0.95))
-
-
-def _coverage_factor(offsets_m: np.ndarray, covs_m2: np.ndarray, level: float = 0.95) -> float:
-    """By how much covariances (N, 2, 2) must grow, if at all, to hold offsets (N, 2) in `level` of their ellipses."""
-    return max(1.0, conformal_quantile(nees(offsets_m, covs_m2), level) / float(special.chdtri(2, 1.0 - level)))
-
-
-def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:
-    """Scale and floor (metres) under which offsets (N, 2) are likeliest with covariances (N, 2, 2), as Gaussians.
-
-    Where the members claim nothing, as one regressor of points does, there is only the floor.
-    """
-    trace_m2 = float(np.trace(covs_m2, axis1=-2, axis2=-1).mean())
-    error_m2 = float((offsets_m**2).sum(axis=1).mean())
-    start_floor = np.log(max(np.sqrt(error_m2 / 4.0), MIN_FLOOR_SIGMA_M))
-    if trace_m2 < 1e-6:
-        return 1.0, float(max(np.sqrt(error_m2 / 2.0), MIN_FLOOR_SIGMA_M))
-
-    def loss(parameters: np.ndarray) -> float:
-        scale, floor = np.exp(np.clip(parameters, -7.0, 7.0))
-        floor = max(floor, MIN_FLOOR_SIGMA_M)
-        return float(gaussian_nll(offsets_m, scale * covs_m2 + floor**2 * np.eye(2)).mean())
-
-    starts = [(np.log(max(error_m2 / trace_m2, 1e-2) / 2.0), start_floor), (np.log(error_m2 / trace_m2 + 1e-2), 0.0)]
-    best = min((optimize.minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda found: found.fun)
-    scale, floor = np.exp(np.clip(best.x, -7.0, 7.0))
-    return float(scale), float(max(floor, MIN_FLOOR_SIGMA_M))
-
-
-def conformal_quantile(scores: np.ndarray, level: float) -> float:
-    """The quantile of scores (N,) that a new one stays below with probability `level` or more, if all are exchangeable.
-
-    With N + 1 in the place of N (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2).
-    """
-    count = len(scores)
-    rank = min(int(np.ceil((count + 1) * level)), count)
-    return float(np.sort(scores)[rank - 1])
+    errors_m = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
+    covs_m2 = np.concatenate([own.cov_enu_m2 for own in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
+    match_score = np.concatenate([own.match_score for own in posteriors]) if base.uses_retrieval else None
+    sites = [own.site for own in sets]
+    anywhere = [site.about(own.mean_enu_m) for site, own in zip(sites, posteriors, strict=True) if site is not None]
+    anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(sets) else None
+    fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage)
+    loss = float(gaussian_nll(errors_m, fitted.apply(covs_m2, match_score, anywhere_m2)).mean())
+    return loss, replace(fitted, temperature=temperature)
 
 
 def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:
@@ -243,7 +206,7 @@ def _fit_lights(
     threshold, accuracy = brightness_of_night(concatenated(sets, lambda own: own.brightness), night)
     lit = [[own.rows(own.night == light) for own in sets] for light in (0.0, 1.0)]
     by_light = [[own for own in light if len(own)] for light in lit]
-    covariances = [fit_covariance(light, base) for light in by_light]
+    covariances = [fit_covariance_of_sets(light, base) for light in by_light]
     apart = sum(
         _nll_sum(light, base.with_covariance(covariance))
         for light, covariance in zip(by_light, covariances, strict=True)

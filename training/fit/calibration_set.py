@@ -15,6 +15,7 @@ from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.estimation.integrity import brightness_and_sharpness
 from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator
+from campus_visual_gps.estimation.site_bound import SiteMoments
 from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.preprocess import prepare
 from campus_visual_gps.retrieval.index import RetrievalIndex, RetrievalResult
@@ -101,6 +102,11 @@ class CalibrationSet:
             retrieval=None if self.retrieval is None else self.retrieval.where(chosen),
             **{name: getattr(self, name)[chosen] for name in by_photo},
         )
+
+    @property
+    def site(self) -> SiteMoments | None:
+        """Of the grid's cells, which bounds the covariances; None for heads without a grid."""
+        return None if self.grid is None else SiteMoments.of_cells(self.grid.centres_enu_m, self.grid.cell_m)
 
     def posterior(self, calibration: Calibration) -> Posterior:
         """Posterior of the N photos under a calibration."""

@@ -12,7 +12,7 @@ from campus_visual_gps.errors import DatasetError
 from campus_visual_gps.models.outputs import ModelOutputs
 from training.fit.calibration_set import CalibrationSet
 from training.fit.combined_runs import Run
-from training.fit.cross_validation import FoldOutputs, load_fold_outputs
+from training.fit.held_out import FoldOutputs, load_fold_outputs
 from training.fit.one_frame import CELL_TOLERANCE_M
 from training.fit.site_data import TrainingSite
 

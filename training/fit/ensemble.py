@@ -8,7 +8,7 @@ from campus_visual_gps.errors import DatasetError
 from training.config import TrainConfig
 from training.data.augment import warn_of_invalid
 from training.fit.bundle_builder import TrainingSummary, train_members, write_bundle
-from training.fit.cross_validation import load_calibration_sets
+from training.fit.held_out import load_calibration_sets
 from training.fit.site_data import directories, load_site
 from training.photos.manifest import TRAIN, VAL
 

@@ -101,8 +101,22 @@ def _correlation(calibration: Calibration) -> str:
     )
 
 
+def _tracking(calibration: Calibration) -> str:
+    tracking = calibration.tracking
+    if tracking is None:
+        return ""
+    if "mean_error_m" not in tracking.measured:
+        return "\n- The tracker has its default parameters: too few held-out photos in time order."
+    measured = tracking.measured
+    return (
+        f"\n- The tracker was calibrated on {measured['images']} of them in time order: mean error "
+        f"{measured['mean_error_m']:.1f} m, mean NEES {measured['nees']:.2f},\n  "
+        f"{100 * measured['coverage_95']:.0f} % of the truths in the 95 % ellipse."
+    )
+
+
 def _worth(calibration: Calibration) -> str:
-    return _held(calibration) + _chosen(calibration) + _correlation(calibration)
+    return _held(calibration) + _chosen(calibration) + _correlation(calibration) + _tracking(calibration)
 
 
 def model_card(

@@ -37,7 +37,8 @@ class ConsistencyMetrics:
 
     `nees_interval` is where the mean NEES lies with 95 % if the covariance is right, and `nees_in_interval` whether
     it does. `coverage`: percent -> share of truths within the ellipse of that probability. `nll_mean`: mean negative
-    natural logarithm of the density in 1 / m^2 at the truth. `conformal`: percent -> circles of that level.
+    natural logarithm of the density in 1 / m^2 at the truth, and `grid_nll_mean` that by the grid itself (grid_nll.py).
+    `conformal`: percent -> circles of that level.
     """
 
     n_without_covariance: int
@@ -46,6 +47,7 @@ class ConsistencyMetrics:
     nees_in_interval: bool | None = None
     coverage: dict[int, Estimate] = field(default_factory=dict)
     nll_mean: Estimate = UNKNOWN
+    grid_nll_mean: Estimate = UNKNOWN
     sigma_median_m: float | None = None
     risk_coverage: RiskCoverageMetrics = field(default_factory=RiskCoverageMetrics)
     conformal: dict[int, ConformalMetrics] = field(default_factory=dict)
@@ -99,6 +101,7 @@ def consistency_metrics(
     covs_m2: np.ndarray,
     blocks: np.ndarray,
     radii_m: Mapping[int, np.ndarray] | None = None,
+    grid_nll: np.ndarray | None = None,
 ) -> ConsistencyMetrics:
     """Consistency of covariances with errors; photos that are not `usable` are only counted.
 
@@ -110,6 +113,7 @@ def consistency_metrics(
         covs_m2: (N, 2, 2) covariances, square metres.
         blocks: (N,) labels of the stretches that are drawn for the intervals.
         radii_m: percent -> conformal radii (N,), metres, where there are some.
+        grid_nll: (N,) nats by the grids that the covariances were made of, where there are some.
     """
     known = usable(offsets_m, covs_m2)
     n_without = int((~known).sum())
@@ -126,12 +130,21 @@ def consistency_metrics(
         nees_in_interval=bool(low <= values.mean() <= high),
         coverage={percent: share_of(covered(values, percent / 100.0), bootstrap) for percent in COVERAGE_PERCENT},
         nll_mean=Estimate.of(nll.mean(), bootstrap.interval(bootstrap.means(nll))),
+        grid_nll_mean=UNKNOWN if grid_nll is None else _known_mean(grid_nll[known], blocks),
         sigma_median_m=float(np.median(sigma_m(covs))),
         risk_coverage=risk_coverage_metrics(sigma_m(covs), errors_m, bootstrap),
         conformal={
             percent: _conformal_metrics(radii[known], errors_m, blocks) for percent, radii in (radii_m or {}).items()
         },
     )
+
+
+def _known_mean(values: np.ndarray, blocks: np.ndarray) -> Estimate:
+    known = np.isfinite(values)
+    if not known.any():
+        return UNKNOWN
+    bootstrap = BlockBootstrap(blocks[known])
+    return Estimate.of(values[known].mean(), bootstrap.interval(bootstrap.means(values[known])))
 
 
 def _conformal_metrics(radii_m: np.ndarray, errors_m: np.ndarray, blocks: np.ndarray) -> ConformalMetrics:

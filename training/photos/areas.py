@@ -90,13 +90,18 @@ def read_areas(path: Path, frame: LocalFrame) -> Areas:
         rows = tuple(read_area_list(path))
         count = len({row.text("area") for row in rows})
         return Areas(f"{count} areas of the photos listed in {path.name}", _elsewhere, rows)
-    outlines = [_in_metres(path, outline, frame) for outline in read_outlines(path)]
+    outlines = read_polygons(path, frame)
     count = len({outline.name for outline in outlines})
 
     def name_of(positions_enu_m: np.ndarray) -> list[str]:
         return [_first_containing(outlines, point) for point in np.atleast_2d(positions_enu_m)]
 
     return Areas(f"{count} polygons of {path.name}", name_of)
+
+
+def read_polygons(path: Path, frame: LocalFrame) -> list[AreaOutline]:
+    """All polygons of a file of GeoJSON, KML, KMZ, WKT or corners, in metres. Raises DatasetError."""
+    return [_in_metres(path, outline, frame) for outline in read_outlines(path)]
 
 
 def _elsewhere(positions_enu_m: np.ndarray) -> list[str]:

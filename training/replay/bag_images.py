@@ -43,9 +43,9 @@ class ImageCounts:
 class BagImages:
     """The images with a truth, by stamp.
 
-    `photos` has one row for each, as a data set's photos, with the columns stamp_ns and frame_id; `paths` are their
-    files, `stamps_ns` (N,) their stamps. `delays_s` maps stamps to seconds until the bag received the image. `text`
-    says what was left out and how, and is empty where all images are used.
+    `photos` has one row for each, as a data set's photos, with the columns stamp_ns, frame_id, width_px and height_px;
+    `paths` are their files, `stamps_ns` (N,) their stamps. `delays_s` maps stamps to seconds until the bag received
+    the image. `text` says what was left out and how, and is empty where all images are used.
     """
 
     photos: pd.DataFrame
@@ -56,10 +56,18 @@ class BagImages:
     text: str
 
 
-def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Path) -> BagImages:
+def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Path, camera: str = "") -> BagImages:
     """Write every usable image as a square PNG (lossless: the node gets the same pixels) and look up its truth.
 
     What is left out is counted and logged. Raises DatasetError when no image is left.
+
+    Args:
+        bag: The bag.
+        topic: Of the images.
+        truth: Positions at the stamps of the images.
+        size_px: Side of a stored image.
+        out_dir: Directory of the stored images.
+        camera: Goes into the names of the images, so that those of several cameras at one time differ.
     """
     times = read_times(bag, topic)
     rows: dict[int, dict[str, Any]] = {}
@@ -76,12 +84,20 @@ def extract_images(bag: Bag, topic: str, truth: Fixes, size_px: int, out_dir: Pa
             left_out["without_truth"] += 1
         else:
             try:
-                rgb = resize_square(to_rgb(content, bit_depths), size_px)
+                original = to_rgb(content, bit_depths)
+                rgb = resize_square(original, size_px)
             except ImageError as error:
                 why = why or f" (the first: {error})"
                 left_out["undecodable"] += 1
                 continue
-            rows[stamp_ns] = _row(bag, topic, stamp_ns, content.header.frame_id, position)
+            name = "-".join(filter(None, (bag.name, camera, str(stamp_ns))))
+            rows[stamp_ns] = _row(bag, topic, stamp_ns, position) | {
+                "photo_id": name,
+                "camera": camera,
+                "frame_id": content.header.frame_id,
+                "width_px": original.shape[1],
+                "height_px": original.shape[0],
+            }
             _write_png(_path(out_dir, rows[stamp_ns]), rgb)
     text = _text(left_out, len(rows), why, times)
     if not rows:
@@ -127,18 +143,15 @@ def _write_png(path: Path, rgb: np.ndarray) -> None:
         encoded.tofile(part)
 
 
-def _row(bag: Bag, topic: str, stamp_ns: int, frame_id: str, position: np.ndarray) -> dict[str, Any]:
+def _row(bag: Bag, topic: str, stamp_ns: int, position: np.ndarray) -> dict[str, Any]:
     known = {
-        "photo_id": f"{bag.name}-{stamp_ns}",
         "file": f"{topic}@{stamp_ns}",
         "session": bag.name,
         "captured_at": datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).isoformat(),
-        "camera": "",
         "night": pd.NA,
         "subset": "",
         "latitude_deg": position[0],
         "longitude_deg": position[1],
         "stamp_ns": stamp_ns,
-        "frame_id": frame_id,
     }
     return dict.fromkeys(PHOTO_COLUMNS, np.nan) | known

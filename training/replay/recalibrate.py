@@ -22,12 +22,13 @@ from campus_visual_gps.estimation.calibration import CALIBRATED, ENSEMBLE_SPREAD
 from campus_visual_gps.estimation.integrity import Gates
 from campus_visual_gps.localizer import Localizer
 from training.evaluate.predict import true_positions_m
-from training.fit.calibration import MIN_PHOTOS, fit_covariance
+from training.fit.calibration import MIN_PHOTOS, fit_covariance_of_sets
 from training.fit.calibration_numbers import before_and_after, covariance_numbers
 from training.fit.calibration_set import CalibrationSet, build_calibration_set, read_photos, retrieve
 from training.fit.error_correlation import with_correlation_time
 from training.fit.gates import sigma_limit_m
 from training.fit.model_card import model_card
+from training.fit.tracking_calibration import fit_tracking_calibration, was_fitted
 from training.replay.bag_images import BagImages, extract_images
 from training.replay.bags import open_bag
 from training.replay.fixes import read_fixes
@@ -89,7 +90,7 @@ def recalibrate(
 
 
 def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibration:
-    """`calibration` with scale, floor, conformal quantiles and correlation time of a drive; the rest stays.
+    """`calibration` with scale, floor, conformal quantiles, correlation time and tracker of a drive; the rest stays.
 
     Where the night has a covariance of its own, only that of a light with enough images is fitted; where it has none,
     images much darker than the drive's keep the covariance that they had. The covariance that was chosen by name stays.
@@ -104,7 +105,7 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         if not _enough(own):
             continue
         before = calibration.night if light == NIGHT and calibration.night is not None else calibration
-        covariance = fit_covariance([own], calibration, before.temperature, tails=False)
+        covariance = fit_covariance_of_sets([own], calibration, before.temperature, coverage=None)
         changed = {"night": covariance} if light == NIGHT else vars(covariance)
         fitted = replace(fitted, **changed)
         if light == EVERY:
@@ -129,7 +130,10 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         "earlier": calibration.measured,
     }
     fitted = with_correlation_time(replace(fitted, measured=measured), [survey])
-    return replace(fitted, covariance=chosen)
+    tracking = fit_tracking_calibration([survey], fitted)
+    if tracking is None or not was_fitted(tracking):
+        tracking = calibration.tracking
+    return replace(fitted, covariance=chosen, tracking=tracking)
 
 
 def _survey(
@@ -208,6 +212,7 @@ def _write(bundle: Bundle, calibration: Calibration, gates: Gates, out_dir: Path
         calibration=calibration,
         gates=gates,
         site_polygon_enu_m=bundle.site_polygon_enu_m,
+        unreachable_enu_m=bundle.unreachable_enu_m,
         reference=bundle.load_reference(),
         training=bundle.training,
         model_card=card,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from campus_visual_gps.bundle import Bundle
-from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.errors import ConfigError, DatasetError
 from campus_visual_gps.estimation.correlated_errors import DEFAULT_CORRELATION_TIME_S, INFLATE, ErrorDecorrelator
 from campus_visual_gps.geodesy import LocalFrame
 from campus_visual_gps.localizer import Localizer
@@ -21,6 +21,7 @@ from training.evaluate.predict import positions_m, read_predictions
 from training.metrics.errors import position_errors_m
 from training.replay.bag_images import IMAGES_DIR, BagImages, extract_images
 from training.replay.bags import Bag, open_bag
+from training.replay.cameras import CameraViews, read_cameras
 from training.replay.drive import Drive
 from training.replay.drive_report import drive_addition
 from training.replay.fixes import Fixes, position_faults, read_all_fixes, read_fixes, read_positions
@@ -30,15 +31,21 @@ from training.replay.stamps import read_times
 from training.replay.switches import read_arrivals
 from training.replay.topics import (
     Topics,
+    further_image_topics,
     image_topic,
     named_fix_topic,
     odometry_topic,
     receiver_topic,
     truth_topic,
 )
+from training.replay.tracking import Shown, bundle_calibration, tracking_addition
 from training.replay.tracks import read_odometry
 from training.replay.with_fixes import check_target, write_with_fixes
+from training.report.belief_sequence import stored_images
 from training.report.evaluation import EvaluationSummary, Subject, score
+from training.report.evaluation_options import EvaluationOptions
+from training.report.moving_picture import check_moving_picture
+from training.report.writer import joined_additions
 
 log = logging.getLogger(__name__)
 Content = TypeVar("Content")
@@ -53,6 +60,7 @@ def replay(
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
+    animation: Path | None = None,
 ) -> EvaluationSummary:
     """Write the report of `evaluate` for the images of a bag, with the same baselines, and what a drive adds to it.
 
@@ -68,12 +76,13 @@ def replay(
         device: as of `Localizer.load`.
         precision: as of `Localizer.load`.
         progress: whether a progress bar is shown.
+        animation: GIF or MP4 to write of the tracked drive.
 
     Raises:
-        VisualGpsError: BundleError or DatasetError.
+        VisualGpsError: BundleError, ConfigError or DatasetError.
     """
     bag_dir = Path(bag_dir)
-    localizer = Localizer.load(bundle_dir, device, precision)
+    localizer = _load(bundle_dir, device, precision, topics, animation)
     with open_bag(bag_dir) as bag:
         out_dir = Path(out_dir) if out_dir else bag_dir.absolute().parent / f"{bag.name}-replay"
         check_target(bag, out_dir)
@@ -82,7 +91,15 @@ def replay(
         fixes = _one_per_stamp(read_all_fixes(bag, topics.recorded)) if topics.recorded else None
         images, drive = _read(bag, topics, localizer.bundle, out_dir)
         subject, answers = _subject(localizer, bag, images, fixes, topics)
-        summary = score([subject], out_dir, areas_csv, progress, answers, partial(drive_addition, drive))
+        additions = [partial(drive_addition, drive)]
+        if localizer.grid is not None:
+            own = bundle_calibration(localizer.bundle.calibration)
+            views = _further_cameras(localizer, bag, topics, drive, out_dir, progress)
+            shown = Shown(stored_images(images.photos, images.paths), animation, views)
+            additions.append(partial(tracking_addition, drive, own, fixes is not None, shown))
+        options = EvaluationOptions(sequences=localizer.grid is not None)
+        make_addition = partial(joined_additions, additions)
+        summary = score([subject], out_dir, areas_csv, progress, answers, make_addition, options=options)
         if fixes is None:
             predictions = read_predictions(summary.predictions_path)
             time_s = drive.correlation_time_s or DEFAULT_CORRELATION_TIME_S
@@ -90,6 +107,27 @@ def replay(
             altitude = localizer.bundle.altitude
             write_with_fixes(bag, predictions, drive.image_delays_s, altitude, out_dir, as_published)
     return summary
+
+
+def _load(bundle_dir: Path, device: str, precision: str, topics: Topics, animation: Path | None) -> Localizer:
+    """The localizer of a bundle that can give what is asked for. Raises ConfigError or BundleError."""
+    if animation is not None:
+        check_moving_picture(animation)
+    localizer = Localizer.load(bundle_dir, device, precision)
+    if localizer.grid is None and (animation is not None or topics.further_images):
+        raise ConfigError(
+            f"{bundle_dir}: its heads give points, and a tracker takes a grid: leave out --animate and further --images"
+        )
+    return localizer
+
+
+def _further_cameras(
+    localizer: Localizer, bag: Bag, topics: Topics, drive: Drive, out_dir: Path, progress: bool
+) -> list[CameraViews]:
+    if not topics.further_images:
+        return []
+    others = further_image_topics(bag, image_topic(bag, topics.images), topics.further_images)
+    return read_cameras(localizer, bag, others, drive.truth, out_dir / IMAGES_DIR, progress)
 
 
 def _read(bag: Bag, topics: Topics, bundle: Bundle, out_dir: Path) -> tuple[BagImages, Drive]:

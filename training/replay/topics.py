@@ -23,13 +23,17 @@ VIDEO = {
 
 @dataclass(frozen=True)
 class Topics:
-    """Topics of the bag to use; None where it has only one that fits, or (gps, odometry) to do without."""
+    """Topics of the bag to use; None where it has only one that fits, or (gps, odometry) to do without.
+
+    `images` is the camera that is scored, `further_images` are cameras that track with it.
+    """
 
     recorded: str | None = None
     truth: str | None = None
     images: str | None = None
     gps: str | None = None
     odometry: str | None = None
+    further_images: tuple[str, ...] = ()
 
 
 def image_topic(bag: Bag, wanted: str | None) -> str:
@@ -47,6 +51,17 @@ def image_topic(bag: Bag, wanted: str | None) -> str:
         if found is not None:
             return found
     raise DatasetError(f"bag {bag.path}: {_no_image(bag, wanted, topics)}")
+
+
+def further_image_topics(bag: Bag, first: str, wanted: tuple[str, ...]) -> list[str]:
+    """The wanted topics beside the first. Raises DatasetError for one that is not there, or is named twice."""
+    found = [first]
+    for name in wanted:
+        topic = image_topic(bag, name)
+        if topic in found:
+            raise DatasetError(f"bag {bag.path}: --images {name} is the same camera as one before it: {topic}")
+        found.append(topic)
+    return found[1:]
 
 
 def truth_topic(bag: Bag, wanted: str | None) -> str:

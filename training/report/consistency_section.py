@@ -26,6 +26,7 @@ _COLUMNS = [
     "in 90 %",
     "in 95 %",
     "NLL",
+    "NLL of the grid",
     "median sigma, m",
     "AURC, m",
     "mean error at 80 % coverage, m",
@@ -102,6 +103,7 @@ def _cells(row: TableRow) -> list[str]:
         _nees_interval(consistency),
         *_coverage_cells(consistency, (50, 90, 95)),
         with_interval(consistency.nll_mean, 2),
+        with_interval(consistency.grid_nll_mean, 2),
         number(consistency.sigma_median_m),
         with_interval(consistency.risk_coverage.aurc_m),
         with_interval(consistency.risk_coverage.mean_error_at_80_coverage_m),
@@ -153,7 +155,9 @@ _NOTE = (
     "(chi-square, with the stretches drawn for the intervals as the number of independent errors). Sigma is per axis, "
     "√(trace / 2).\n"
     "- NLL is the negative natural logarithm of the predicted density (1/m²) at the truth; of two covariances that "
-    "both hold the sharper has the lower.\n"
+    "both hold the sharper has the lower. That of the grid takes the probability of the truth's cell over its area, "
+    "before an ellipse is made of it; a truth outside of all cells counts with the nearest one, times a Gaussian of "
+    "7 m of the distance to it. The difference is what one Gaussian cannot say.\n"
     "- AURC is the mean, over all coverages (shares of photos kept), of the mean error of the photos kept, those of "
     "greatest sigma rejected first; 80 % coverage is one point of that curve. A constant covariance can do no better "
     "than its mean error.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ from campus_visual_gps.localizer import Localizer
 from training.evaluate.baselines import Baseline, Query, compute_baselines
 from training.evaluate.comparisons import read_comparisons
 from training.evaluate.covariance_baselines import covariance_baselines
+from training.evaluate.posteriors import POSTERIORS, Posteriors, posteriors_of, write_posteriors
 from training.evaluate.predict import (
     PREDICTIONS,
     covariance_columns,
@@ -34,8 +36,10 @@ from training.fit.site_data import site_polygon
 from training.photos.areas import Areas, find_areas
 from training.photos.manifest import image_path
 from training.photos.stored_images import resizing_difference
+from training.report.belief_sequence import stored_images
 from training.report.evaluation_options import EvaluationOptions
 from training.report.flatten import FlatJson
+from training.report.sequence_addition import sequence_addition, tracking_calibrations
 from training.report.site_file import SITE_JSON, write_site
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_MD, MakeAddition, write_report
@@ -121,11 +125,16 @@ def evaluate(
         )
         for directory, rows in _by_bundle(bundle_dir, photos)
     ]
+    addition = None
+    if options.sequences:
+        calibrations = tracking_calibrations(bundle_dir, [own.localizer for own in subjects], dataset_dir)
+        images = [stored_images(own.photos, own.paths) for own in subjects]
+        addition = sequence_addition(calibrations, dict(ChainMap(*images)))
     for stored_px in sorted({subject.localizer.bundle.image.stored_px for subject in subjects}):
         if difference := resizing_difference(dataset_dir, stored_px):
             log.warning("%s", difference)
     out_dir = out_dir or default_out_dir(bundle_dir, dataset_dir, split)
-    return score(subjects, out_dir, areas_csv, progress, comparisons=comparisons, options=options)
+    return score(subjects, out_dir, areas_csv, progress, None, addition, comparisons, options)
 
 
 def _by_bundle(directory: Path, photos: pd.DataFrame) -> list[tuple[Path, pd.DataFrame]]:
@@ -175,8 +184,10 @@ def score(
         true_positions_m(subject.photos, subject.localizer.bundle.frame)
     others = read_comparisons(comparisons, [name for subject in subjects for name in subject.photos["photo_id"]])
     with staged_directory(out_dir) as staging:
-        predictions, reasons = _predictions(subjects, areas, progress, options)
+        predictions, reasons, posteriors = _predictions(subjects, areas, progress, options)
         predictions = with_baselines(predictions, others)
+        if options.sequences:
+            write_posteriors(staging / POSTERIORS, posteriors)
         write_predictions(staging / PREDICTIONS, replace_answers(predictions) if replace_answers else predictions)
         run = _run_info(subjects, areas.source, reasons, [other.name for other in others], options)
         covariance = RECORDED if replace_answers else run.covariance
@@ -189,14 +200,17 @@ def score(
 
 def _predictions(
     subjects: Sequence[Subject], areas: Areas, progress: bool, options: EvaluationOptions
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The rows of all subjects, and of every baseline "" or why it was not computed."""
-    tables = []
+) -> tuple[pd.DataFrame, dict[str, str], list[Posteriors]]:
+    """The rows of all subjects, of every baseline "" or why it was not computed; posteriors of heads with grids."""
+    tables, posteriors = [], []
     reasons: dict[str, str] = {}
     pretrained: dict[Path, np.ndarray] = {}
     for subject in subjects:
         localizer = subject.localizer
-        table, descriptors = predict(localizer, subject.photos, subject.paths, progress)
+        table, descriptors, grid_probs = predict(localizer, subject.photos, subject.paths, progress)
+        if grid_probs is not None and localizer.grid is not None:
+            reference = localizer.bundle.calibration.reference_match_score
+            posteriors.append(posteriors_of(table, grid_probs, localizer.grid, reference))
         table = table.assign(**session_columns(subject.photos, subject.dataset_dir, localizer.bundle))
         table.insert(table.columns.get_loc("subset") + 1, "area", areas.names(table, positions_m(table, "true_")))
         query = Query(table["photo_id"].tolist(), subject.paths, descriptors, subject.dataset_dir, pretrained)
@@ -207,7 +221,7 @@ def _predictions(
         tables.append(with_baselines(table, baselines))
         for baseline in baselines:
             reasons[baseline.name] = reasons.get(baseline.name) or baseline.reason
-    return pd.concat(tables, ignore_index=True), reasons
+    return pd.concat(tables, ignore_index=True), reasons, posteriors
 
 
 def _run_info(

@@ -19,6 +19,7 @@ class EvaluationOptions:
         covariance: Which one is evaluated, by name; None for the bundle's choice.
         tta: Test-time augmentations, of different modes, with the same numbers.
         impossible_over_m: Photos that every member misses by more are listed in impossible.csv.
+        sequences: Whether photos are tracked in time order too, and their posteriors kept.
 
     Raises:
         ConfigError: A mode is named twice, or the limit is not positive.
@@ -27,6 +28,7 @@ class EvaluationOptions:
     covariance: str | None = None
     tta: tuple[TtaSettings, ...] = ()
     impossible_over_m: float = IMPOSSIBLE_OVER_M
+    sequences: bool = False
 
     def __post_init__(self) -> None:
         modes = [settings.mode for settings in self.tta]

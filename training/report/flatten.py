@@ -132,6 +132,8 @@ def flat_consistency(metrics: ConsistencyMetrics) -> FlatJson:
     for percent, share in metrics.coverage.items():
         flat |= flat_estimate(f"coverage_{percent}_share", share)
     flat |= flat_estimate("nll_mean", metrics.nll_mean) | {"sigma_median_m": metrics.sigma_median_m}
+    if metrics.grid_nll_mean.value is not None:
+        flat |= flat_estimate("grid_nll_mean", metrics.grid_nll_mean)
     flat |= _risk_coverage(metrics.risk_coverage)
     for percent, circles in metrics.conformal.items():
         flat |= flat_estimate(f"conformal_{percent}_share", circles.share)

@@ -55,5 +55,10 @@ def consistency_line(metrics: ConsistencyMetrics) -> str:
     return (
         f"Covariance: mean NEES {with_interval(metrics.nees_mean, 2)} (consistent: {low:.2f} to {high:.2f}), truth in "
         f"the 95 % ellipse for {percent_with_interval(metrics.coverage[95])}, mean error at 80 % coverage "
-        f"{number(metrics.risk_coverage.mean_error_at_80_coverage_m.value)} m."
+        f"{number(metrics.risk_coverage.mean_error_at_80_coverage_m.value)} m, NLL {number(metrics.nll_mean.value, 2)}"
+        f"{_grid_text(metrics)}."
     )
+
+
+def _grid_text(metrics: ConsistencyMetrics) -> str:
+    return "" if metrics.grid_nll_mean.value is None else f" (grid: {number(metrics.grid_nll_mean.value, 2)})"

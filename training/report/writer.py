@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,19 @@ class Addition:
 
 # predictions as read back, the bundle's site, the directory for pictures
 MakeAddition = Callable[[pd.DataFrame, SiteOutline, Path], Addition]
+
+
+def joined_additions(
+    makers: Sequence[MakeAddition], predictions: pd.DataFrame, site: SiteOutline, directory: Path
+) -> Addition:
+    """What several additions say, one after the other."""
+    made = [make(predictions, site, directory) for make in makers]
+    return Addition(
+        {key: value for own in made for key, value in own.flat.items()},
+        "\n\n".join(own.section for own in made if own.section),
+        {name: file for own in made for name, file in own.pictures.items()},
+        "\n".join(own.terminal for own in made if own.terminal),
+    )
 
 
 @dataclass(frozen=True)

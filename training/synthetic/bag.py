@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from rosbags.typesys import get_typestore
 
 from training.replay.bags import TYPES, BagMessage, write_bag
 from training.synthetic.drive import (
-    CAMERA_IN_BASE_M,
     ODOMETRY_HZ,
     TRUTH_HZ,
     DriveDay,
     Motion,
+    RobotCamera,
     camera_views,
     gps_fixes,
     odometry,
@@ -28,13 +28,7 @@ from training.synthetic.drive import (
 from training.synthetic.site import GROUND_ALTITUDE_M, SITE_FRAME
 
 JPEG_QUALITY = 68  # about 11 kB an image
-CAMERA_FRAME, GPS_FRAME, BASE_FRAME, ODOM_FRAME, MAP_FRAME = (
-    "camera_optical_frame",
-    "gps_link",
-    "base_link",
-    "odom",
-    "map",
-)
+GPS_FRAME, BASE_FRAME, ODOM_FRAME, MAP_FRAME = "gps_link", "base_link", "odom", "map"
 NO_COVARIANCE, DIAGONAL_KNOWN = 0, 2
 VERTICAL_SIGMA_M, TRUTH_SIGMA_M = 3.0, 0.05
 # From the event to the recorder: exposure and coding of a picture, a receiver's own filter, the wheel controller.
@@ -51,13 +45,24 @@ class Recorded:
     message: Any
 
 
-def write_drive(path: Path, day: DriveDay, pictures: list[np.ndarray], motion: Motion) -> int:
-    """Write the bag anew with the camera's pictures ((H, W, 3) uint8 RGB); returns the number of messages."""
+Pictures = Mapping[RobotCamera, Sequence[np.ndarray]]
+
+
+def write_drive(path: Path, day: DriveDay, pictures: Pictures, motion: Motion, every: int = 1) -> int:
+    """Write the bag anew; returns the number of messages.
+
+    Args:
+        path: Directory of the bag.
+        day: The drive.
+        pictures: Of each camera, (H, W, 3) uint8 RGB, one for each of its `camera_views`.
+        motion: The true motion.
+        every: As of `camera_views`.
+    """
     if path.exists():
         shutil.rmtree(path)
     groups = (
-        _static_transforms(day),
-        _camera(day, pictures, motion),
+        _static_transforms(day, pictures),
+        *(_camera(day, camera, own, motion, every) for camera, own in pictures.items()),
         _gps(day, motion),
         _odometry(day, motion),
         _truth(day, motion),
@@ -88,12 +93,15 @@ _LATCHED = Qos(
 )
 
 
-def _camera(day: DriveDay, pictures: list[np.ndarray], motion: Motion) -> Iterator[Recorded]:
-    times_s, _ = camera_views(day, motion)
+def _camera(
+    day: DriveDay, camera: RobotCamera, pictures: Sequence[np.ndarray], motion: Motion, every: int
+) -> Iterator[Recorded]:
+    times_s, _ = camera_views(day, motion, camera, every)
     for time_s, picture in zip(times_s, pictures, strict=True):
         _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        message = _make("sensor_msgs/msg/CompressedImage", _header(day, time_s, CAMERA_FRAME), "jpeg", jpeg.ravel())
-        yield Recorded(time_s + LATENCY_S["camera"], "/camera/image_raw/compressed", message)
+        header = _header(day, time_s, camera.frame_id)
+        message = _make("sensor_msgs/msg/CompressedImage", header, "jpeg", jpeg.ravel())
+        yield Recorded(time_s + LATENCY_S["camera"], camera.topic, message)
 
 
 def _gps(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
@@ -135,12 +143,11 @@ def _odometry(day: DriveDay, motion: Motion) -> Iterator[Recorded]:
         yield Recorded(time_s + LATENCY_S["odometry"], "/odom", message)
 
 
-def _static_transforms(day: DriveDay) -> Iterator[Recorded]:
-    """Where the camera and the antenna sit on the robot. An optical frame looks along z, with x to the right."""
-    half = 0.5
-    optical = _make("geometry_msgs/msg/Quaternion", -half, half, -half, half)
+def _static_transforms(day: DriveDay, cameras: Iterable[RobotCamera]) -> Iterator[Recorded]:
+    """Where the cameras and the antenna sit on the robot."""
     level = _make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
-    mounts = ((CAMERA_FRAME, CAMERA_IN_BASE_M, optical), (GPS_FRAME, (0.0, 0.0, 1.3), level))
+    mounts = [(camera.frame_id, camera.in_base_m, _optical(camera.yaw_rad)) for camera in cameras]
+    mounts.append((GPS_FRAME, (0.0, 0.0, 1.3), level))
     transforms = [
         _make(
             "geometry_msgs/msg/TransformStamped",
@@ -151,6 +158,13 @@ def _static_transforms(day: DriveDay) -> Iterator[Recorded]:
         for child, position_m, turn in mounts
     ]
     yield Recorded(0.0, "/tf_static", _make("tf2_msgs/msg/TFMessage", transforms))
+
+
+def _optical(yaw_rad: float):
+    """Rotation of an optical frame, which looks along z with x to the right, of a camera that is turned by a yaw."""
+    sine, cosine = np.sin(yaw_rad / 2.0) / 2.0, np.cos(yaw_rad / 2.0) / 2.0
+    values = (-cosine - sine, cosine - sine, sine - cosine, cosine + sine)
+    return _make("geometry_msgs/msg/Quaternion", *(float(value) for value in values))
 
 
 def _fix(day: DriveDay, time_s: float, frame_id: str, position_m, sigma_m: float, vertical_sigma_m: float, status: int):

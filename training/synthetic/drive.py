@@ -16,7 +16,6 @@ from training.synthetic.site import ROOF_M
 
 CRUISE_M_S, ACCELERATION_M_S2, STANDING_S = 1.5, 0.5, 2.0
 GPS_HZ, ODOMETRY_HZ, TRUTH_HZ = 2.0, 20.0, 10.0
-CAMERA_IN_BASE_M = (0.15, 0.0, 1.2)  # forward, left, up
 
 OPEN_SIGMA_M, WORST_SIGMA_M = 1.2, 9.0
 GPS_CORRELATION_S = 15.0
@@ -45,6 +44,39 @@ DRIVE = DriveDay("drive", _AFTERNOON, sunlight(_AFTERNOON, turbidity=3.0), 2.0, 
 # For the calibration of the covariance, so that `drive` stays unseen; a low rate keeps it small.
 SURVEY = DriveDay("survey", _MORNING, Light("overcast"), 1.0, 405)
 DRIVES = (DRIVE, SURVEY)
+
+
+@dataclass(frozen=True)
+class RobotCamera:
+    """A camera on the robot.
+
+    Attributes:
+        topic: Of its compressed images.
+        frame_id: Its optical frame.
+        in_base_m: Forward, left and up of `base_link`.
+        yaw_rad: From the robot's forward axis, counter-clockwise.
+        seed_offset: Added to the seed of a drive, so that no two cameras share their vibration and noise.
+    """
+
+    topic: str
+    frame_id: str
+    in_base_m: tuple[float, float, float]
+    yaw_rad: float
+    seed_offset: int
+
+
+FRONT = RobotCamera("/camera/image_raw/compressed", "camera_optical_frame", (0.15, 0.0, 1.2), 0.0, 0)
+# What a robot's second camera may be: the key is its name at the command line.
+SECOND_CAMERAS = {
+    "rear": RobotCamera(
+        "/camera_rear/image_raw/compressed", "camera_rear_optical_frame", (-0.15, 0.0, 1.2), float(np.pi), 3
+    ),
+    "left": RobotCamera(
+        "/camera_left/image_raw/compressed", "camera_left_optical_frame", (0.0, 0.15, 1.2), float(np.pi) / 2, 4
+    ),
+}
+# A bag of two cameras takes every sixth image of each, so that the sample stays small.
+TWO_CAMERAS_EVERY = 6
 
 
 @dataclass(frozen=True)
@@ -96,20 +128,23 @@ def ticks(motion: Motion, rate_hz: float, offset_s: float = 0.0) -> np.ndarray:
     return np.arange(offset_s, motion.duration_s, 1.0 / rate_hz)
 
 
-def camera_views(day: DriveDay, motion: Motion) -> tuple[np.ndarray, list[View]]:
-    """Times (N,) and views of the robot's forward camera."""
-    rng = np.random.default_rng(day.seed)
+def camera_views(
+    day: DriveDay, motion: Motion, camera: RobotCamera = FRONT, every: int = 1
+) -> tuple[np.ndarray, list[View]]:
+    """Times (N,) and views of a camera of the robot: all, or every second, third, ... of them."""
+    rng = np.random.default_rng(day.seed + camera.seed_offset)
     at = motion.at(ticks(motion, day.camera_hz, 0.1))
-    return at.times_s, [_robot_view(p, yaw, rng) for p, yaw in zip(at.positions_m, at.yaw_rad, strict=True)]
+    views = [_robot_view(p, yaw, camera, rng) for p, yaw in zip(at.positions_m, at.yaw_rad, strict=True)]
+    return at.times_s[::every], views[::every]
 
 
-def _robot_view(position, yaw: float, rng: np.random.Generator) -> View:
-    forward, left, up = CAMERA_IN_BASE_M
+def _robot_view(position, yaw: float, camera: RobotCamera, rng: np.random.Generator) -> View:
+    forward, left, up = camera.in_base_m
     ahead, aside = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
     east, north = position + forward * ahead + left * aside
     return View(
         position_m=(float(east), float(north), up),
-        heading_deg=float(heading_deg(yaw)),
+        heading_deg=float(heading_deg(yaw + camera.yaw_rad)),
         pitch_deg=float(rng.normal(2.0, 0.4)),  # vibration
         roll_deg=float(rng.normal(0.0, 0.4)),
         width_px=320,

@@ -14,12 +14,25 @@ import numpy as np
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from campus_visual_gps.errors import ConfigError
 from training.photos.tables import write_table
 from training.synthetic.bag import write_drive
 from training.synthetic.camera import ROBOT, Camera, develop
 from training.synthetic.campus import build_campus
 from training.synthetic.capture import SESSIONS, Photo, session_photos
-from training.synthetic.drive import DRIVE, DRIVES, DriveDay, Motion, camera_views, drive_motion, outage_interval_s
+from training.synthetic.drive import (
+    DRIVE,
+    DRIVES,
+    FRONT,
+    SECOND_CAMERAS,
+    TWO_CAMERAS_EVERY,
+    DriveDay,
+    Motion,
+    RobotCamera,
+    camera_views,
+    drive_motion,
+    outage_interval_s,
+)
 from training.synthetic.heic import save_photo
 from training.synthetic.render_cache import RenderCache, RenderTask, render_missing
 from training.synthetic.site import AREAS, GROUND_ALTITUDE_M, SITE_FRAME, area_of
@@ -28,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 # Outputs that are replaced; other files in the directory, such as README.md, are kept.
 PHOTOS, TRUTH, AREAS_FILE = "photos", "truth.csv", "areas.csv"
+TWO_CAMERAS = "drive_two_cameras"
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,36 @@ class SampleSummary:
     bytes: int
 
 
+@dataclass(frozen=True)
+class DriveBag:
+    """One bag to write: `every` is as of `camera_views`."""
+
+    name: str
+    day: DriveDay
+    cameras: tuple[RobotCamera, ...]
+    every: int = 1
+
+    def tasks(self, motion: Motion) -> dict[RobotCamera, list[RenderTask]]:
+        """The images of each camera."""
+        return {camera: drive_tasks(self.day, motion, camera, self.every) for camera in self.cameras}
+
+
+def drive_bags(second_camera: str | None = None) -> list[DriveBag]:
+    """The drives with one camera; and `drive` with a second one, if it is named. Raises ConfigError."""
+    bags = [DriveBag(day.name, day, (FRONT,)) for day in DRIVES]
+    if second_camera is None:
+        return bags
+    if second_camera not in SECOND_CAMERAS:
+        raise ConfigError(f"--second-camera {second_camera}: expected one of {', '.join(SECOND_CAMERAS)}")
+    return [*bags, DriveBag(TWO_CAMERAS, DRIVE, (FRONT, SECOND_CAMERAS[second_camera]), TWO_CAMERAS_EVERY)]
+
+
 def generate_sample(
-    out_dir: Path, workers: int = 0, progress: bool = True, cache_dir: Path | None = None
+    out_dir: Path,
+    workers: int = 0,
+    progress: bool = True,
+    cache_dir: Path | None = None,
+    second_camera: str | None = None,
 ) -> SampleSummary:
     """Render and write the whole sample. The result does not depend on the number of threads.
 
@@ -62,25 +104,34 @@ def generate_sample(
         workers: Rendering threads; 0 takes all cores.
         progress: Show a progress bar.
         cache_dir: Directory of rendered images, which are not rendered again.
+        second_camera: Name of a second camera on the robot, for a bag of two cameras; None writes no such bag.
 
     Raises:
-        ConfigError: Mitsuba is needed and not installed.
+        ConfigError: Mitsuba is needed and not installed, or there is no such camera.
     """
+    bags = drive_bags(second_camera)
     photos, motion = plan_photos(), drive_motion()
-    drives = {day: drive_tasks(day, motion) for day in DRIVES}
     cache = RenderCache(cache_dir)
-    needed = [*map(photo_task, photos), *chain.from_iterable(drives.values())]
+    drives = {bag: bag.tasks(motion) for bag in bags}
+    images = chain.from_iterable(tasks.values() for tasks in drives.values())
+    needed = [*map(photo_task, photos), *chain.from_iterable(images)]
     _render(needed, cache, workers or os.cpu_count() or 1, progress)
 
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_photos(out_dir / PHOTOS, photos, cache)
     _write_truth(out_dir / TRUTH, photos)
     _write_areas(out_dir / AREAS_FILE)
-    messages = {}
-    for day, tasks in drives.items():
-        images = [_developed(task, ROBOT, cache) for task in tasks]
-        messages[day.name] = write_drive(out_dir / day.name, day, images, motion)
-    return _summary(out_dir, photos, motion, {day.name: len(tasks) for day, tasks in drives.items()}, messages)
+    messages = {bag.name: write_bag_of(bag, out_dir / bag.name, cache, motion) for bag in bags}
+    counts = {bag.name: sum(map(len, tasks.values())) for bag, tasks in drives.items()}
+    return _summary(out_dir, photos, motion, counts, messages)
+
+
+def write_bag_of(bag: DriveBag, path: Path, cache: RenderCache, motion: Motion) -> int:
+    """Write a drive whose images were rendered; returns the number of messages."""
+    pictures = {
+        camera: [_developed(task, ROBOT, cache) for task in tasks] for camera, tasks in bag.tasks(motion).items()
+    }
+    return write_drive(path, bag.day, pictures, motion, bag.every)
 
 
 def plan_photos() -> list[Photo]:
@@ -94,9 +145,9 @@ def photo_task(photo: Photo) -> RenderTask:
     return RenderTask(photo.view, photo.session.light, photo.session.seed)
 
 
-def drive_tasks(day: DriveDay, motion: Motion) -> list[RenderTask]:
-    """The images of a drive."""
-    return [RenderTask(view, day.light, day.seed) for view in camera_views(day, motion)[1]]
+def drive_tasks(day: DriveDay, motion: Motion, camera: RobotCamera = FRONT, every: int = 1) -> list[RenderTask]:
+    """The images of a camera on a drive; `every` is as of `camera_views`."""
+    return [RenderTask(view, day.light, day.seed) for view in camera_views(day, motion, camera, every)[1]]
 
 
 def _render(tasks: list[RenderTask], cache: RenderCache, workers: int, progress: bool) -> None:

@@ -7,6 +7,7 @@
 - Heads: three untrained members with the paper's head and three with a grid, in turns, up to position and covariance.
 - Descriptor: what makes the descriptors of an image, whatever the number of reference photos.
 - Retrieval: all that 10,000 reference photos cost per image: OOD score, search, matching, likelihood over the grid.
+- Tracking step: the tracker alone, with odometry, first with an unknown yaw, then as it is after minutes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from campus_visual_gps.ros.tools.benchmark_inputs import (
     untrained_members,
     without_gates,
 )
+from campus_visual_gps.ros.tools.tracking_benchmark import CELLS, STEPS, tracking_ms
 
 IMAGES = 200
 WARM_UP_IMAGES = 20
@@ -57,6 +59,7 @@ def measure(model_dir: Path, images: int = IMAGES) -> dict[str, float]:
         **ensemble_and_loop_ms(localizer, rgb),
         **heads_ms(localizer, rgb),
         **descriptor_and_retrieval_ms(localizer, rgb),
+        **tracking_ms(),
     }
 
 
@@ -70,7 +73,7 @@ def tracking_overheads_ms(images: int = IMAGES) -> dict[str, float]:
         }
 
 
-def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **parameters: object) -> float:
+def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, tracking: str = "off") -> float:
     """Median of a running node's latency less its ensemble's time. `images` is at most the 200 that it remembers."""
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread, jpeg_message, raw_message
 
@@ -79,7 +82,7 @@ def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, **param
     messages = [jpeg_message(rgb) if compressed else raw_message(rgb) for rgb in pictures]
     # the node's numbers are of its last 200 images: those of the warm-up have left them by then
     wanted = WARM_UP_IMAGES + images
-    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, **parameters) as node:
+    with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, tracking=tracking) as node:
         attempts = 0
         while node.counts["fixes"] < wanted:
             node.send_and_wait(messages[attempts % 2])
@@ -231,6 +234,8 @@ _LABELS = {
     "grid_heads_ms": f"three untrained members, grids of {GRID_CELLS} cells",
     "descriptor_ms": "descriptors of an image",
     f"retrieval_{RETRIEVAL_PHOTOS}_ms": f"retrieval among {RETRIEVAL_PHOTOS} photos, with OOD score",
+    f"tracking_{CELLS}_ms": f"tracking step, {CELLS} cells, yaw unknown",
+    f"tracking_late_{CELLS}_ms": f"tracking step, {CELLS} cells, after {STEPS} steps",
 }
 
 

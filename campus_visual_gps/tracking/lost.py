@@ -1,0 +1,98 @@
+"""LostState: the probability that the camera is off the site or was carried, and when the belief begins anew."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.raster import BeliefRaster
+
+# A belief that the images contradict for so long gives way to what the images say, with this time constant.
+CONTRADICTED_S, GIVING_WAY_S = 4.0, 1.0
+# A pause between images counts for so much at most.
+_MAX_STEP_S = 1.5
+# Consecutive images that disagree change the odds of being lost by no more than this, and those that agree likewise.
+_MAX_RATIO = 20.0
+# Consecutive images that agree bring a lost camera back faster than `found_rate_hz`, others slower, by this at most.
+_MAX_FOUND_FACTOR = 10.0
+
+
+class LostState:
+    """What flows between the site and the lost state. Probabilities are relative: the tracker normalises them.
+
+    On the site, consecutive images agree with each other; off it, their posteriors jump about. Their agreement is the
+    likelihood of being on the site against being lost; it does not depend on the belief, which may know nothing.
+    """
+
+    def __init__(self, raster: BeliefRaster, calibration: TrackingCalibration):
+        self.raster = raster
+        self.calibration = calibration
+        self.reset()
+
+    def reset(self) -> None:
+        """As before any image."""
+        own = self.calibration
+        self.probability = own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
+        self._contradicted_s = 0.0
+        self._last: np.ndarray | None = None
+
+    def predict(self, dt_s: float) -> float:
+        """Let time pass; the share of the site's probability that stays there."""
+        stays = math.exp(-self.calibration.lost_rate_hz * dt_s)
+        self.probability += (1.0 - self.probability) * (1.0 - stays)
+        return stays
+
+    def weigh(
+        self,
+        ratio: np.ndarray,
+        agreement: float,
+        dt_s: float,
+        moved_variance_m2: float,
+        information: float,
+        off_site_ratio: float,
+    ) -> tuple[float, float]:
+        """Weigh being lost with an image.
+
+        Args:
+            ratio: (R, C) posterior over a uniform one.
+            agreement: Of the image with the belief before it.
+            dt_s: Since the last image.
+            moved_variance_m2: An axis, of the way since then.
+            information: Share of an independent image.
+            off_site_ratio: As of `Tracker.update`.
+
+        Returns:
+            The share of the site's probability that stays there, and the probability that flows to the site.
+        """
+        off_site = min(max(off_site_ratio, 1.0 / _MAX_RATIO), _MAX_RATIO)
+        alike = self._consistency(ratio, moved_variance_m2)
+        against = min(max(off_site / alike, 1.0 / _MAX_RATIO), _MAX_RATIO)
+        self.probability *= against**information
+        stays = self._gives_way(agreement, dt_s)
+        self.probability += (1.0 - self.probability) * (1.0 - stays)
+        factor = min(max(alike / off_site, 1.0 / _MAX_FOUND_FACTOR), _MAX_FOUND_FACTOR)
+        found = self.found(dt_s, factor)
+        self.probability -= found
+        return stays, found
+
+    def found(self, dt_s: float, factor: float = 1.0) -> float:
+        """The probability that flows back to the site in a time since the last image."""
+        return self.probability * -math.expm1(-self.calibration.found_rate_hz * factor * dt_s)
+
+    def _consistency(self, ratio: np.ndarray, moved_variance_m2: float) -> float:
+        """Agreement of an image with the last one; 1 for one that says nothing, and for the first."""
+        last, self._last = self._last, ratio
+        if last is None:
+            return 1.0
+        spread = self.raster.random_walk(last * self.raster.uniform(), moved_variance_m2)
+        return max(float(np.vdot(spread, ratio)), 1e-3)
+
+    def _gives_way(self, agreement: float, dt_s: float) -> float:
+        if agreement >= self.calibration.contradiction_level:
+            self._contradicted_s = 0.0
+            return 1.0
+        step_s = min(dt_s, _MAX_STEP_S)
+        self._contradicted_s += step_s
+        return math.exp(-step_s / GIVING_WAY_S) if self._contradicted_s > CONTRADICTED_S else 1.0

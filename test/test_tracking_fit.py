@@ -1,0 +1,57 @@
+"""The tracker's parameters are fitted on held-out walks, and are kept where there is too little to fit on."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sequence_helpers import site_grid, walk
+
+from campus_visual_gps.estimation.calibration import Calibration
+from training.fit import tracking_calibration
+from training.fit.tracking_calibration import fit_tracking_calibration, was_fitted
+
+
+def held_out(grid, images, seed, name="walk"):
+    """What a calibration set has of a walk, as far as the tracker's fit reads it."""
+    truth, probs = walk(grid, images, seed)
+    return SimpleNamespace(
+        grid=grid,
+        truth_enu_m=truth,
+        sessions=np.full(images, name, dtype=object),
+        times_s=3.0 * np.arange(images),
+        blocks=np.arange(images) // 20,
+        posterior=lambda calibration: SimpleNamespace(grid_probs=probs, match_score=np.full(images, np.nan)),
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    grid = site_grid(30, 5)
+    choices = {"measurement_power": (0.3, 1.0), "speed_mps": (0.7, 1.4), "outlier_share": (0.01, 0.1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking_calibration, "CHOICES", choices)
+        return fit_tracking_calibration([held_out(grid, 60, 1, "a"), held_out(grid, 60, 2, "b")], Calibration(5.0))
+
+
+def test_the_ellipse_of_95_percent_holds_95_percent_of_the_held_out_truths(fitted):
+    assert was_fitted(fitted)
+    assert 0.93 <= fitted.measured["coverage_95"] <= 1.0
+    assert fitted.measured["sessions"] == ["a", "b"]
+    assert fitted.measured["images"] == 120
+
+
+def test_the_fit_is_of_the_tracker_and_its_covariance(fitted):
+    assert fitted.measured["mean_error_m"] < 20.0
+    assert fitted.floor_sigma_m > 0.0 and fitted.scale > 0.0
+
+
+def test_too_few_images_keep_the_defaults_and_say_so():
+    grid = site_grid(12, 4)
+    kept = fit_tracking_calibration([held_out(grid, 20, 3)], Calibration(5.0, correlation_time_s=4.5))
+    assert not was_fitted(kept)
+    assert kept.correlation_time_s == 4.5
+    assert "too few" in kept.measured["fitted"]
+
+
+def test_heads_without_a_grid_have_no_tracker():
+    assert fit_tracking_calibration([SimpleNamespace(grid=None)], Calibration(5.0)) is None

@@ -1,0 +1,175 @@
+"""The tracker's parameters, fitted on sequences of photos that the networks have not seen.
+
+What is fitted is the tracker that runs on the robot, over the posteriors of a calibration that is fitted already: the
+speed of the random walk, the power of an image's posterior, the time for which errors of consecutive images are alike
+and the share of images that say nothing, by a search over a few values of each; then scale and floor of the covariance
+of what it says. All by the likelihood of the labels under the calibrated covariance: it falls with the error and with a
+covariance that is wrong, in both directions. Images of one stretch of a walk count as one observation, however many
+were taken there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy import special
+
+from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
+from campus_visual_gps.estimation.grid import LocationGrid
+from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.session import informative_share, weighed_posterior
+from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
+from training.fit.calibration import conformal_quantile, fit_scale_and_floor
+from training.fit.calibration_set import CalibrationSet
+from training.fit.image_sequences import ImageSequence, image_sequences
+from training.metrics.consistency import covered, gaussian_nll, nees
+
+log = logging.getLogger(__name__)
+
+# Fewer images in time order cannot tell a speed from a power: the defaults stay.
+MIN_IMAGES = 60
+# A sequence of fewer images is a start and no walk.
+_MIN_LENGTH = 10
+# Values that are tried, each with each.
+CHOICES: dict[str, tuple[float, ...]] = {
+    "measurement_power": (0.5, 1.0),
+    "speed_mps": (1.0, 1.7),
+    "correlation_time_s": (2.0, 6.0),
+    "outlier_share": (0.03, 0.2),
+}
+_LEVEL = 0.95
+_LEAST_FLOOR_M = 0.1
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A sequence, the grid that it is tracked over, and the stretch (N,) of each of its images."""
+
+    grid: LocationGrid
+    sequence: ImageSequence
+    blocks: np.ndarray
+
+
+def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibration) -> TrackingCalibration | None:
+    """The tracking calibration of a bundle with this calibration; None for heads without a grid.
+
+    With too few images in time order the defaults stay, and `measured` says so.
+
+    Args:
+        sets: Held-out photos, the same that the calibration was fitted on.
+        calibration: Of single images.
+    """
+    if not sets or any(own.grid is None for own in sets):
+        return None
+    start = TrackingCalibration.for_bundle(None, calibration.correlation_time_s)
+    walks = _walks(sets, replace(calibration, covariance=CALIBRATED))
+    images = sum(len(walk.sequence) for walk in walks)
+    if images < MIN_IMAGES:
+        log.warning(
+            "%d held-out photos in time order are too few to calibrate the tracker: it has its defaults", images
+        )
+        return replace(start, measured={"images": images, "fitted": "no: too few images in time order"})
+    fit = _Fit(walks)
+    found = fit.calibrated(_search(fit, start))
+    log.info("tracker calibrated on %d images in %d sequences, %d choices tried", images, len(walks), fit.trials)
+    return found
+
+
+def was_fitted(calibration: TrackingCalibration) -> bool:
+    """Whether there were enough images in time order to fit it."""
+    return "trials" in calibration.measured
+
+
+def _walks(sets: Sequence[CalibrationSet], calibration: Calibration) -> list[_Walk]:
+    walks = []
+    for own in sets:
+        posterior = own.posterior(calibration)
+        if own.grid is None or posterior.grid_probs is None:
+            continue
+        shares = informative_share(posterior.match_score, calibration.reference_match_score)
+        probs = weighed_posterior(posterior.grid_probs, shares)
+        for sequence in image_sequences(own.sessions, own.times_s, probs, own.truth_enu_m):
+            if len(sequence) >= _MIN_LENGTH:
+                walks.append(_Walk(own.grid, sequence, own.blocks[sequence.rows]))
+    return walks
+
+
+class _Fit:
+    """Runs the tracker with a choice of parameters over all walks; every choice once."""
+
+    def __init__(self, walks: Sequence[_Walk]):
+        self.walks = walks
+        self.weights = _stretch_weights(walks)
+        self._losses: dict[tuple[float, ...], float] = {}
+        self.trials = 0
+
+    def loss(self, own: TrackingCalibration) -> float:
+        """Mean negative log likelihood of the labels, nats, under scale and floor that suit the choice best."""
+        key = tuple(getattr(own, name) for name in CHOICES)
+        found = self._losses.get(key)
+        if found is None:
+            self.trials += 1
+            offsets_m, covs_m2 = self._run(own)
+            scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
+            nll = gaussian_nll(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
+            found = self._losses[key] = float(np.average(nll, weights=self.weights))
+        return found
+
+    def calibrated(self, own: TrackingCalibration) -> TrackingCalibration:
+        """The choice with scale and floor, and the numbers that justify it."""
+        offsets_m, covs_m2 = self._run(own)
+        scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
+        squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
+        # errors have longer tails than a Gaussian: see fit_covariance
+        factor = max(1.0, conformal_quantile(squared, _LEVEL) / float(special.chdtri(2, 1.0 - _LEVEL)))
+        scale, floor_m = float(scale * factor), float(floor_m * np.sqrt(factor))
+        covs_m2 = scale * covs_m2 + floor_m**2 * np.eye(2)
+        squared, errors_m = nees(offsets_m, covs_m2), np.hypot(*offsets_m.T)
+        measured = {
+            "images": len(errors_m),
+            "sessions": sorted({walk.sequence.session for walk in self.walks}),
+            "sequences": len(self.walks),
+            "trials": self.trials,
+            "mean_error_m": round(float(errors_m.mean()), 2),
+            "max_error_m": round(float(errors_m.max()), 2),
+            "nees": round(float(squared.mean()), 3),
+            "coverage_50": round(float(covered(squared, 0.5).mean()), 3),
+            "coverage_95": round(float(covered(squared, _LEVEL).mean()), 3),
+            "nll": round(float(gaussian_nll(offsets_m, covs_m2).mean()), 3),
+        }
+        return replace(own, scale=round(scale, 4), floor_sigma_m=round(floor_m, 3), measured=measured)
+
+    def _run(self, own: TrackingCalibration) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (N, 2) of all walks, and the plain second moments (N, 2, 2) of the beliefs."""
+        plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M)
+        offsets, covs = [], []
+        for walk in self.walks:
+            tracker, images = (
+                Tracker(walk.grid, plain),
+                zip(walk.sequence.times_s, walk.sequence.grid_probs, strict=True),
+            )
+            tracked = [_position(tracker, float(time_s), probs) for time_s, probs in images]
+            offsets.append(np.array([position.mean_enu_m for position in tracked]) - walk.sequence.truth_enu_m)
+            covs.append(np.array([position.cov_enu_m2 for position in tracked]) - _LEAST_FLOOR_M**2 * np.eye(2))
+        return np.concatenate(offsets), np.concatenate(covs)
+
+
+def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosition:
+    return tracker.update(time_s, probs) if np.isfinite(probs).all() else tracker.estimate(time_s)
+
+
+def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
+    """The best of all choices."""
+    choices = [replace(start, **dict(zip(CHOICES, values, strict=True))) for values in product(*CHOICES.values())]
+    return min(choices, key=fit.loss)
+
+
+def _stretch_weights(walks: Sequence[_Walk]) -> np.ndarray:
+    """Weights (N,) of the images of all walks: every stretch has the same weight in all."""
+    labels = np.concatenate([[f"{index}/{block}" for block in walk.blocks] for index, walk in enumerate(walks)])
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 1.0 / counts[inverse]
