@@ -43,8 +43,8 @@ class LostState:
         """Let time pass; the share of the site's probability that stays there."""
         stays = math.exp(-self.calibration.lost_rate_hz * dt_s)
         back = -self.probability * math.expm1(-self.calibration.found_rate_hz * dt_s)
-        lost = (1.0 - self.probability - self.found) * (1.0 - stays)
-        self.probability, self.found = self.probability + lost - back, self.found + back
+        lost = (1.0 - self.probability) * (1.0 - stays)
+        self.probability, self.found = self.probability + lost - back, self.found * stays + back
         return stays
 
     def scale(self, factor: float) -> None:
