@@ -9,8 +9,9 @@ _pip_setting() {
   .venv/bin/python -m pip config list | sed -n "s/^[^=]*\\.$1='\\(.*\\)'$/\\1/p" | sed 's/\\n/ /g'
 }
 
-# uv downloads and unpacks several packages at once: a minute or two where pip takes six. It reads none of pip's settings,
-# so the machine's package indexes are handed on. Fails where uv cannot be had or does not get along with them.
+# uv downloads and unpacks several packages at once, pip one after the other, and uv keeps them for the next time.
+# It reads none of pip's settings, so the machine's package indexes are handed on. Fails where uv cannot be had or does
+# not get along with them.
 _install_with_uv() (
   local name options=()
   .venv/bin/python -m pip install --quiet --disable-pip-version-check uv || return 1

@@ -35,7 +35,7 @@ def make_dataset(directory: Path, photos: int = 12, size_px: int = 64, accuracie
         accuracy = {ExifTags.GPS.GPSHPositioningError: 4.0 + index} if accuracies else None
         exif = make_exif((latitude, longitude), gps=accuracy)
         write_photo(directory / "photos" / name, blocks(index, size_px, size_px), exif)
-    ingest(directory / "photos", directory / "set", progress=False)
+    ingest(directory / "photos", directory / "set", progress=False, workers=1)
     split(directory / "set", test_sessions=["session-2"], val_sessions=["session-1"])
     return directory / "set"
 

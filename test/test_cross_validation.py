@@ -56,7 +56,7 @@ def dataset_dir(tmp_path_factory):
         latitude, longitude = (float(value) for value in FRAME.to_geodetic(position))
         write_photo(photos / f"walk-{index % 4}" / f"{index}.jpg", index, make_exif((latitude, longitude)))
     dataset = tmp_path_factory.mktemp("data") / "set"
-    ingest(photos, dataset, progress=False)
+    ingest(photos, dataset, progress=False, workers=1)
     split(dataset, test_sessions=["walk-3"], val_sessions=["walk-2"])
     torch.manual_seed(0)
     save_file(build_backbone("resnet18").state_dict(), dataset.parent / WEIGHTS)

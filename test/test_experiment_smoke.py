@@ -6,6 +6,7 @@ from runner_helpers import InProcess, make_dataset
 
 from training.experiments.budget import Budget
 from training.experiments.runner import ExperimentOptions, run_experiments
+from training.fit import member
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +38,13 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """No picture of the training curves, an eighth of the time: test_training has them."""
+    monkeypatch.setattr(member, "plot_curves", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_row_of_the_table_runs(path, dataset, out):
     settings = (*SETTINGS, *(["model.backbone=resnet18"] if path.stem in CONSTANT_BACKBONE else []))

@@ -48,7 +48,7 @@ def dataset_dir(tmp_path_factory):
         folder = photos / f"session-{index % 3}"
         write_photo(folder / f"{index}.jpg", index, make_exif((latitude, longitude)))
     dataset = tmp_path_factory.mktemp("data") / "set"
-    ingest(photos, dataset, progress=False)
+    ingest(photos, dataset, progress=False, workers=1)
     split(dataset, test_sessions=["session-2"], val_sessions=["session-1"])
     return dataset
 
