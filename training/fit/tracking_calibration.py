@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
-from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
+from campus_visual_gps.estimation.calibration import CALIBRATED, MIN_FLOOR_SIGMA_M, Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import informative_share, weighed_posterior
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
-from training.fit.calibration import conformal_quantile, fit_scale_and_floor
 from training.fit.calibration_set import CalibrationSet
+from training.fit.covariance_fit import conformal_quantile
 from training.fit.image_sequences import ImageSequence, image_sequences
 from training.metrics.consistency import covered, gaussian_nll, nees
 
@@ -160,6 +160,25 @@ class _Fit:
 
 def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosition:
     return tracker.update(time_s, probs) if np.isfinite(probs).all() else tracker.estimate(time_s)
+
+
+def fit_scale_and_floor(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:
+    """Scale and floor (metres) under which offsets (N, 2) are likeliest with covariances (N, 2, 2), as Gaussians."""
+    trace_m2 = max(float(np.trace(covs_m2, axis1=-2, axis2=-1).mean()), 1e-6)
+    error_m2 = float((offsets_m**2).sum(axis=1).mean())
+
+    def parameters_of(logs: np.ndarray) -> tuple[float, float]:
+        scale, floor_m = np.exp(np.clip(logs, -7.0, 7.0))
+        return float(np.clip(scale, 0.01, 100.0)), float(max(floor_m, MIN_FLOOR_SIGMA_M))
+
+    def loss(logs: np.ndarray) -> float:
+        scale, floor_m = parameters_of(logs)
+        return float(gaussian_nll(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2)).mean())
+
+    start_floor = np.log(max(np.sqrt(error_m2 / 4.0), MIN_FLOOR_SIGMA_M))
+    starts = [(np.log(max(error_m2 / trace_m2, 1e-2) / 2.0), start_floor), (np.log(error_m2 / trace_m2 + 1e-2), 0.0)]
+    best = min((optimize.minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda found: found.fun)
+    return parameters_of(best.x)
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
