@@ -99,6 +99,18 @@ def test_the_buffer_keeps_the_newest_image():
     assert buffer.put(image(4)) is False
 
 
+def test_each_camera_has_its_newest_image_and_the_oldest_of_them_is_next():
+    buffer = LatestImageBuffer()
+    stream = ((1, "front"), (2, "left"), (3, "left"), (5, "front"))
+    images = [StampedImage("", stamp_ns, 0.0, camera=camera) for stamp_ns, camera in stream]
+    assert [buffer.put(own) for own in images] == [False, False, True, True]
+    assert [buffer.take(), buffer.take()] == [images[2], images[3]]
+    late = StampedImage("", 4, 0.0, epoch=1, camera="left")
+    buffer.put(late)
+    buffer.put(images[3])  # of an epoch that has ended: its result is dropped, and it is first
+    assert [buffer.take(), buffer.take()] == [images[3], late]
+
+
 def test_a_closed_buffer_returns_none_and_stores_nothing():
     buffer = LatestImageBuffer()
     taken = []

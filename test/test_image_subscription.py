@@ -92,7 +92,7 @@ def test_behind_a_slow_model_the_newest_image_of_a_reliable_camera_is_next(bundl
         client.wait_connected()
         hold = Hold(running)
         start_inference(client, hold)
-        images = running.node._active._images
+        images = running.node._active._cameras._subscriptions[0]
         for _ in range(12):
             last, before = picture(), images.received
             client.publish(last)

@@ -16,6 +16,7 @@ from helpers import ROOT, make_bundle, textured_rgb
 from lifecycle_msgs.msg import Transition
 from ros_helpers import TIMEOUT_S, Client, RunningNode, image_message, png_message, to_seconds, values
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, NavSatStatus
+from std_srvs.srv import Trigger
 
 from campus_visual_gps import Localizer
 from campus_visual_gps.estimation.integrity import Gates
@@ -130,6 +131,11 @@ def test_a_rejected_image_gives_a_no_fix_status_if_the_parameter_asks_for_it(rej
         assert fix.status.status == NavSatStatus.STATUS_NO_FIX
         assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_UNKNOWN
         assert client.poses == []
+
+
+def test_relocalize_without_tracking_says_what_to_set(active):
+    answer = active.call(Trigger, "relocalize", Trigger.Request())
+    assert not answer.success and "set the parameter tracking to random_walk or odometry" in answer.message
 
 
 # Wrong images

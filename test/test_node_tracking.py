@@ -5,6 +5,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import OccupancyGrid, Odometry
@@ -17,6 +18,7 @@ from tracking_bundle import CELL_M, CELLS, make_seeing_bundle, picture, seen_at
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.geodesy import LocalFrame
+from campus_visual_gps.ros.cameras import FixStamps
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import TrackingSession
 
@@ -268,3 +270,18 @@ def test_a_deactivation_forgets_it_too_and_a_call_that_waits_gets_its_answer(rob
     robot.client.wait(lambda: robot._odometry.get_subscription_count(), "subscription to the odometry")
     pose = robot.see(SEES_EAST, start_s + 1.0)
     assert np.linalg.norm(place(pose) - EAST) < 8.0
+
+
+def test_stamps_of_fixes_increase_strictly_over_all_cameras():
+    stamps = FixStamps()
+    assert [stamps.next_ns(ns, 0) for ns in (1000, 1000, 1000, 900, 5000)] == [1000, 1001, 1002, None, 5000]
+    assert stamps.next_ns(2000, 0) is None and stamps.next_ns(2000, 1) == 2000  # time jumped back
+
+
+def test_point_heads_are_not_tracked_and_the_node_says_so_in_one_line(bundle_dir):
+    with RunningNode(model_dir=str(bundle_dir), tracking="random_walk") as client:
+        status = client.wait_status(lambda status: "location grid" in status.message, "what tracking needs")
+        assert status.level == DiagnosticStatus.ERROR
+        assert status.message.startswith(
+            "cannot activate: parameter tracking: random_walk needs a bundle with a location"
+        )

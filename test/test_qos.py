@@ -74,7 +74,7 @@ def test_overrides_of_every_entity_are_honoured_also_when_the_node_is_configured
         for _ in range(2):
             assert subscription_qos(client, "/camera/image_raw").reliability == ReliabilityPolicy.RELIABLE
             client.wait(lambda: running.node._active is not None, "the active node")
-            assert running.node._active._images._subscription.qos_profile.depth == 3
+            assert running.node._active._cameras._subscriptions[0]._subscription.qos_profile.depth == 3
             assert subscription_qos(client, "/receiver").reliability == ReliabilityPolicy.RELIABLE
             assert publisher_qos(client, "/out/fix").durability == DurabilityPolicy.TRANSIENT_LOCAL
             assert publisher_qos(client, "/out/pose").reliability == ReliabilityPolicy.BEST_EFFORT

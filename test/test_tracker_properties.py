@@ -15,7 +15,7 @@ from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.smoother import smooth
 from campus_visual_gps.tracking.tracker import Tracker
 
-STEPS = int(os.environ.get("CAMPUS_VISUAL_GPS_TRACKER_STEPS", "1000"))
+STEPS = int(os.environ.get("CAMPUS_VISUAL_GPS_TRACKER_STEPS", "300"))
 SMALL = LocationGrid(np.stack(np.meshgrid(np.arange(4), np.arange(3)), axis=-1).reshape(-1, 2) * 5.0, 5.0)
 RATE_S = 0.3
 

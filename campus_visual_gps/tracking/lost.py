@@ -35,14 +35,21 @@ class LostState:
         """As before any image."""
         own = self.calibration
         self.probability = own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
+        self.found = 0.0  # has flowed back, and waits for the next image to say where to
         self._contradicted_s = 0.0
         self._last: np.ndarray | None = None
 
     def predict(self, dt_s: float) -> float:
         """Let time pass; the share of the site's probability that stays there."""
         stays = math.exp(-self.calibration.lost_rate_hz * dt_s)
-        self.probability += (1.0 - self.probability) * (1.0 - stays)
+        back = -self.probability * math.expm1(-self.calibration.found_rate_hz * dt_s)
+        lost = (1.0 - self.probability - self.found) * (1.0 - stays)
+        self.probability, self.found = self.probability + lost - back, self.found + back
         return stays
+
+    def scale(self, factor: float) -> None:
+        """Multiply both probabilities."""
+        self.probability, self.found = self.probability * factor, self.found * factor
 
     def weigh(
         self,
@@ -73,13 +80,13 @@ class LostState:
         stays = self._gives_way(agreement, dt_s)
         self.probability += (1.0 - self.probability) * (1.0 - stays)
         factor = min(max(alike / off_site, 1.0 / _MAX_FOUND_FACTOR), _MAX_FOUND_FACTOR)
-        found = self.found(dt_s, factor)
-        self.probability -= found
+        if factor < 1.0:
+            more = -(1.0 - factor) * self.found
+        else:
+            more = -self.probability * math.expm1(-self.calibration.found_rate_hz * (factor - 1.0) * dt_s)
+        found, self.found = self.found + more, 0.0
+        self.probability -= more
         return stays, found
-
-    def found(self, dt_s: float, factor: float = 1.0) -> float:
-        """The probability that flows back to the site in a time since the last image."""
-        return self.probability * -math.expm1(-self.calibration.found_rate_hz * factor * dt_s)
 
     def _consistency(self, ratio: np.ndarray, moved_variance_m2: float) -> float:
         """Agreement of an image with the last one; 1 for one that says nothing, and for the first."""

@@ -162,9 +162,7 @@ class Tracker:
         """The position at a time without an image. Raises EstimateError for a stamp that is not finite."""
         self._predict(stamp_s)
         self._normalise()
-        since_s = 0.0 if self._image is None else max(stamp_s - self._image[0], 0.0)
-        found = self._lost.found(since_s)  # it flows with the next image, to where that says
-        return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False, found)
+        return self._position(stamp_s, self._displacement(self._path.at(stamp_s)), False)
 
     def _predict(self, stamp_s: float) -> float:
         """Move the belief to a time, and return the seconds since the belief's own."""
@@ -227,24 +225,22 @@ class Tracker:
 
     def _normalise(self) -> None:
         bank = self._hypotheses
-        total = bank.mass + self._lost.probability
+        total = bank.mass + self._lost.probability + self._lost.found
         bank.scale(1.0 / total)
-        self._lost.probability /= total
+        self._lost.scale(1.0 / total)
         if self._lost.probability > LOST_HEADING and len(bank) > 1 and bank.is_fine:
             bank.restart_unknown()
         bank.refine()
 
-    def _position(
-        self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool, found: float = 0.0
-    ) -> TrackedPosition:
+    def _position(self, stamp_s: float, displacement_m: np.ndarray, contradicted: bool) -> TrackedPosition:
         bank = self._hypotheses
         belief = bank.marginal(displacement_m)
-        if found > 0.0:
-            belief += found * self.raster.uniform()
+        if self._lost.found > 0.0:
+            belief += self._lost.found * self.raster.uniform()
         return tracked_position(
             stamp_s,
             belief,
-            self._lost.probability - found,
+            self._lost.probability,
             self.raster,
             self.calibration,
             contradicted,

@@ -44,8 +44,6 @@ PRIOR_BANDWIDTHS_M = (6.0, 12.0)
 PRIOR_TEMPERATURES = (0.12,)
 NULL_SIMILARITIES = (-1.0, 0.2)
 MATCH_EXPONENTS = (0.0, 3.0)
-# Of the likeliest temperature of the grid.
-TEMPERATURE_FACTORS = (0.65, 0.8, 1.0)
 # Night and day are told apart by the image's brightness; if that is right less often, they are not told apart at all.
 MIN_LIGHT_ACCURACY = 0.9
 SIGNIFICANCE = 0.05
@@ -107,9 +105,6 @@ def fit_covariance_of_sets(
 ) -> CovarianceCalibration:
     """Temperature of the grid unless it is given; scale, floor and conformal quantiles as `fit_covariance` fits them.
 
-    The likeliest temperature of the grid need not give the likeliest ellipse: of some temperatures below it, the one
-    is taken whose covariances, widened until they hold, make the errors likeliest.
-
     Args:
         sets: Held-out photos.
         base: Point estimator and retrieval prior.
@@ -117,17 +112,8 @@ def fit_covariance_of_sets(
         coverage: Of `fit_covariance`. Of a single stretch, the tail is the error of one spot: None does not ask for it.
     """
     base = replace(base, covariance=CALIBRATED)
-    if temperature is not None or sets[0].grid is None:
-        return _at_temperature(sets, base, temperature or 1.0, coverage)[1]
-    likeliest = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0]
-    fits = [_at_temperature(sets, base, factor * likeliest, coverage) for factor in TEMPERATURE_FACTORS]
-    return min(fits, key=lambda fit: fit[0])[1]
-
-
-def _at_temperature(
-    sets: Sequence[CalibrationSet], base: Calibration, temperature: float, coverage: float | None
-) -> tuple[float, CovarianceCalibration]:
-    """Mean NLL of the errors, and the covariance calibration, at a temperature of the grid."""
+    if temperature is None:
+        temperature = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0] if sets[0].grid else 1.0
     raw = base.with_covariance(CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature))
     posteriors = [own.posterior(raw) for own in sets]
     errors_m = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
@@ -137,8 +123,7 @@ def _at_temperature(
     anywhere = [site.about(own.mean_enu_m) for site, own in zip(sites, posteriors, strict=True) if site is not None]
     anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(sets) else None
     fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage)
-    loss = float(gaussian_nll(errors_m, fitted.apply(covs_m2, match_score, anywhere_m2)).mean())
-    return loss, replace(fitted, temperature=temperature)
+    return replace(fitted, temperature=temperature)
 
 
 def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:

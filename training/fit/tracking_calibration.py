@@ -23,8 +23,8 @@ from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import informative_share, weighed_posterior
 from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
-from training.fit.calibration import conformal_quantile, fit_scale_and_floor
 from training.fit.calibration_set import CalibrationSet
+from training.fit.covariance_fit import conformal_quantile, fit_scale_and_floor
 from training.fit.image_sequences import ImageSequence, image_sequences
 from training.metrics.consistency import covered, gaussian_nll, nees
 
