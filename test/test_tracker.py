@@ -5,8 +5,10 @@ import pytest
 from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
 
 from campus_visual_gps.errors import ConfigError, EstimateError
+from campus_visual_gps.estimation.grid import point_and_covariance
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.site_mask import reachable_cells
+from campus_visual_gps.tracking.summary import modes, point_and_moment
 from campus_visual_gps.tracking.tracker import Tracker
 
 
@@ -27,7 +29,11 @@ def test_a_uniform_posterior_changes_nothing():
 def test_silence_forgets_where_the_camera_was_evenly():
     tracker = new_tracker()
     tracker.update(0.0, seen_at((30.0, 30.0)))
-    assert np.allclose(tracker.estimate(1e6).grid_probs, UNIFORM)
+    lost_probability = tracker.update(0.0, seen_at((30.0, 30.0))).lost_probability
+    for hour in range(1, 100):
+        last = tracker.estimate(hour * 3600.0)
+    assert np.allclose(last.grid_probs, UNIFORM)
+    assert last.lost_probability == pytest.approx(0.01, abs=0.005) and lost_probability < 0.02
 
 
 def test_an_ambiguous_image_is_resolved_by_the_walk_before_it():
@@ -73,3 +79,15 @@ def test_cells_in_a_building_are_unreachable_but_not_those_in_its_yard():
     in_yard = (np.abs(CENTRES - 25.0) < 7.0).all(axis=1)
     assert (mask == ~(inside & ~in_yard)).all()
     assert reachable_cells(GRID, ()) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_point_moment_and_modes_are_those_of_single_images(seed):
+    rng = np.random.default_rng(seed)
+    bumps = seen_at(*rng.uniform((0.0, 0.0), (115.0, 55.0), (1 + seed % 3, 2)), sigma_m=4.0)
+    for probs in (bumps, UNIFORM, rng.dirichlet(np.full(len(GRID), 0.02)), np.eye(len(GRID))[seed]):
+        point, moment = point_and_moment(probs, GRID)
+        expected_point, expected_moment = point_and_covariance(probs, CENTRES, GRID.cell_m)
+        assert np.allclose(point, expected_point, atol=0.1)
+        assert np.allclose(moment, expected_moment, rtol=0.01, atol=1.0)
+        assert [own.share for own in modes(bumps, GRID)] == pytest.approx([own.share for own in GRID.modes(bumps)])

@@ -41,10 +41,13 @@ class LostState:
 
     def predict(self, dt_s: float) -> float:
         """Let time pass; the share of the site's probability that stays there."""
-        stays = math.exp(-self.calibration.lost_rate_hz * dt_s)
-        back = -self.probability * math.expm1(-self.calibration.found_rate_hz * dt_s)
-        lost = (1.0 - self.probability - self.found) * (1.0 - stays)
-        self.probability, self.found = self.probability + lost - back, self.found + back
+        own = self.calibration
+        stays = math.exp(-own.lost_rate_hz * dt_s)
+        site = (1.0 - self.probability - self.found) * stays
+        rate_hz = own.lost_rate_hz + own.found_rate_hz
+        in_the_end = own.lost_rate_hz / rate_hz
+        self.probability = in_the_end + (self.probability - in_the_end) * math.exp(-rate_hz * dt_s)
+        self.found = max(1.0 - site - self.probability, 0.0)
         return stays
 
     def scale(self, factor: float) -> None:

@@ -11,13 +11,13 @@ from campus_visual_gps.estimation.grid import (
     LocationGrid,
     Mode,
     merge_near,
-    point_and_covariance,
 )
 
 # More cells than these are joined to blocks for the geometric median: it is far from the edge of any block then.
 _MEDIAN_CELLS = 400
 # Of the heaviest cell; lighter ones do not move the median.
 _NEGLIGIBLE = 1e-5
+_TOLERANCE_M, _MAX_STEPS = 0.001, 60
 
 
 def point_and_moment(grid_probs: np.ndarray, grid: LocationGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def point_and_moment(grid_probs: np.ndarray, grid: LocationGrid) -> tuple[np.nda
     probs, centres = grid_probs[heavy], grid.centres_enu_m[heavy]
     if len(heavy) > _MEDIAN_CELLS:
         probs, centres = _blocks(probs, centres, grid.rows[heavy], grid.columns[heavy])
-    point, _ = point_and_covariance(probs / probs.sum(), centres, grid.cell_m)
+    point = _geometric_median(probs / probs.sum(), np.ascontiguousarray(centres.T), grid.cell_m)
     offsets = np.ascontiguousarray((grid.centres_enu_m - point).T)
     moment = (offsets * grid_probs) @ offsets.T
     return point, moment + grid.cell_m**2 / 12.0 * np.eye(2)
@@ -60,3 +60,31 @@ def _blocks(
     masses, east, north = (np.bincount(block, weights=own) for own in (probs, *(probs[:, None] * centres_enu_m).T))
     taken = masses > 0.0
     return masses[taken], np.stack([east[taken], north[taken]], axis=1) / masses[taken, None]
+
+
+def _geometric_median(probs: np.ndarray, centres_m: np.ndarray, cell_m: float) -> np.ndarray:
+    """(2,) metres, of masses (N,) at (2, N): by Newton's step where it is better, else Weiszfeld's.
+
+    As `estimation.grid`, which is made for many posteriors at once and takes several times as long for one.
+    """
+    point = centres_m @ probs
+    best_m = np.inf
+    newton = weiszfeld = np.zeros(2)
+    for _ in range(_MAX_STEPS):
+        offsets = centres_m - point[:, None]
+        distances = np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + cell_m**2 / 6.0)
+        expected_m = float(probs @ distances)
+        if expected_m > best_m and newton is not weiszfeld:  # Newton went too far: Weiszfeld never does
+            point = point - newton + weiszfeld
+            newton = weiszfeld
+            continue
+        best_m = min(best_m, expected_m)
+        weights = probs / distances
+        gradient, total = offsets @ weights, float(weights.sum())
+        curvature = total * np.eye(2) - (offsets * (weights / distances**2)) @ offsets.T
+        weiszfeld = gradient / total
+        newton = np.linalg.solve(curvature, gradient) if abs(np.linalg.det(curvature)) > 1e-12 else weiszfeld
+        point = point + newton
+        if np.abs(newton).max() < _TOLERANCE_M:
+            break
+    return point

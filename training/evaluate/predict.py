@@ -133,7 +133,7 @@ def _row(estimate: PositionEstimate, names: list[str]) -> dict[str, float | str]
     return row
 
 
-def _grid_nll(localizer: Localizer, estimate: PositionEstimate, true_enu_m: np.ndarray) -> dict[str, float]:
+def _grid_nll(localizer: Localizer, estimate: PositionEstimate, true_enu_m: np.ndarray) -> dict[str, float | str]:
     """How likely the truth is by the grid, for heads with one."""
     if localizer.grid is None or estimate.grid_probs is None:
         return {}
