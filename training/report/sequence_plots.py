@@ -52,7 +52,8 @@ def errors_over_time(table: pd.DataFrame) -> Figure:
             if start_s - _GAP_S > times_s[0] and index + 1 < own["sequence"].nunique():
                 axes.axvline(start_s - _GAP_S / 2.0, color=THRESHOLD, lw=1.0, ls=":")
         axes.axhline(FOUND_M, color=THRESHOLD, lw=0.9, zorder=0)
-        axes.set_ylim(0.0, max(2.0 * FOUND_M, 1.05 * float(np.nanmax(own[f"{SINGLE}_error_m"].to_numpy()))))
+        largest_m = float(np.nanmax(own[[f"{name}_error_m" for name in styles]].to_numpy()))
+        axes.set_ylim(0.0, max(2.0 * FOUND_M, 1.05 * largest_m))
         axes.set_title(printable(str(session)), loc="left", fontsize="medium")
         axes.set_ylabel("error, m")
         axes.legend(loc="upper right", ncols=3, fontsize="small", frameon=False)
