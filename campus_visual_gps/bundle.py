@@ -248,9 +248,9 @@ def load_bundle(path: Path | str) -> Bundle:
 
 def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
     image = ImageSpec(**data["image"])
-    members = [_member(entry, image) for entry in data["members"]]
-    if not members:
+    if not data["members"]:
         raise BundleError("the bundle has no members")
+    members = [_member(entry, image) for entry in data["members"]]
     if len({member.name for member in members}) != len(members):
         raise BundleError("two members have the same name")
     shared = tuple(
@@ -278,9 +278,8 @@ def _member(entry: dict[str, Any], image: ImageSpec) -> Member:
     entry = dict(entry)
     name, seed, file, digest = (entry.pop(key) for key in ("name", "seed", "file", "sha256"))
     own_image = ImageSpec(image.size_px, entry.pop("mean"), entry.pop("std"), image.stored_px)
-    model = ModelConfig(**entry)
-    get_backbone(model.backbone)  # a name that this version does not know is reported here, not on first use
-    return Member(str(name), int(seed), model, own_image, _file_name(file), digest)
+    get_backbone(entry["backbone"])  # a name that this version does not know is reported here, not on first use
+    return Member(str(name), int(seed), ModelConfig(**entry), own_image, _file_name(file), digest)
 
 
 def _file_name(file: str) -> str:
@@ -297,5 +296,5 @@ def _load_member(directory: Path, member: Member, shared: dict[str, Tensor]) -> 
     except VisualGpsError as error:
         raise BundleError(f"{path}: {error}") from error
     except Exception as error:  # torch raises types of its own
-        first_line = str(error).splitlines()[0]
-        raise BundleError(f"{path} does not fit {member.model.backbone}/{member.model.head}: {first_line}") from error
+        what = f"{path} does not fit {member.model.backbone}/{member.model.head}"
+        raise BundleError(f"{what}: {str(error).splitlines()[0]}") from error

@@ -196,8 +196,8 @@ def replay(
     from training.replay.topics import Topics
     from training.report.summary import summary_table
 
-    first, *others = images or [None]
-    topics = Topics(recorded, truth, first, gps, odometry, tuple(others))
+    first, others = (images[0], tuple(images[1:])) if images else (None, ())
+    topics = Topics(recorded, truth, first, gps, odometry, others)
     summary = run(bag, bundle, out, topics, areas, animation=animate)
     console.print(summary_table(summary.metrics))
     console.print(summary.terminal, soft_wrap=True)

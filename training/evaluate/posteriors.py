@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def posteriors_of(
 
 def write_posteriors(path: Path, posteriors: Sequence[Posteriors]) -> None:
     """Write the posteriors of one bundle or several, whole or not at all. Raises DatasetError where it cannot."""
-    content: dict[str, np.ndarray] = {"n_bundles": np.array(len(posteriors))}
+    content: dict[str, Any] = {"n_bundles": np.array(len(posteriors))}
     for number, own in enumerate(posteriors):
         with np.errstate(divide="ignore"):
             logs = np.maximum(np.log(own.grid_probs), _LEAST_LOG)

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 def fold_tracking_calibrations(
     directory: Path, bundles: Sequence[Bundle], dataset_dir: Path
 ) -> tuple[TrackingCalibration, ...]:
-    """One for each of the bundles of folds in a directory; nothing is trained or inferred.
+    """One for each of the bundles of folds in a directory, the defaults where the others have too few images.
+
+    Nothing is trained or inferred.
 
     Raises:
         DatasetError: a fold lacks what it said of its session, or the folds are of another data set.
@@ -40,5 +42,6 @@ def fold_tracking_calibrations(
         outputs = load_fold_outputs(directory, site, validated(config, TrainConfig, bundle.path))
         others = [own.calibration_set for name, own in outputs.items() if name != session]
         log.info("fitting the tracker of the fold without %s on %d other sessions", session, len(others))
-        fitted.append(fit_tracking_calibration(others, bundle.calibration))
+        own = fit_tracking_calibration(others, bundle.calibration)
+        fitted.append(TrackingCalibration.for_bundle(own, bundle.calibration.correlation_time_s))
     return tuple(fitted)

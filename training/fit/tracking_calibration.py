@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -164,7 +165,8 @@ def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosi
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
     """The best of all choices."""
-    choices = [replace(start, **dict(zip(CHOICES, values, strict=True))) for values in product(*CHOICES.values())]
+    named: list[dict[str, Any]] = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
+    choices = [replace(start, **values) for values in named]
     return min(choices, key=fit.loss)
 
 
