@@ -12,7 +12,7 @@ from rich.table import Table
 from campus_visual_gps.errors import VisualGpsError, printable
 from campus_visual_gps.io_utils import escape_unencodable_output
 from campus_visual_gps.threads import wait_passively
-from training.active_commands import blind_spots, round, round_table, worst
+from training.active_commands import blind_spots, round, round_table, smooth_labels, worst
 from training.augment_commands import show_augmentations
 from training.benchmark_commands import benchmark
 from training.console import OneLineHandler, console, fail, resumable
@@ -51,6 +51,7 @@ _PHOTOS = (ingest, apply_corrections, export_review, split, show_augmentations, 
 _RESULTS = (
     combine,
     track,
+    smooth_labels,
     experiment,
     tables,
     figures,
