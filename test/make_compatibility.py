@@ -35,9 +35,12 @@ class _Collector:
 
 
 def marked_modules() -> list[Path]:
-    """The test modules with conditions."""
-    modules = sorted((ROOT / "test").glob("test_*.py"))
-    return [path for path in modules if "from compatibility import" in path.read_text(encoding="utf-8")]
+    """The test modules with conditions: those that import compatibility.py, or a helper that does."""
+    test = ROOT / "test"
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted(test.glob("*.py"))}
+    makers = {path.stem for path, text in sources.items() if "from compatibility import" in text}
+    imports = tuple(f"from {name} import" for name in sorted({"compatibility", *makers} - {Path(__file__).stem}))
+    return [path for path, text in sources.items() if path.name.startswith("test_") and any(i in text for i in imports)]
 
 
 def rows_of(items: list[pytest.Item]) -> dict[str, dict[tuple[str, str], str]]:
