@@ -12,6 +12,7 @@ from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.session import weighed_posterior
 from campus_visual_gps.tracking.smoother import smooth
 from campus_visual_gps.tracking.tracker import Tracker
 
@@ -112,11 +113,14 @@ def test_a_carried_robot_is_found_within_ten_seconds_of_images():
     assert last.lost_probability < 0.5
 
 
-def test_an_image_from_elsewhere_is_contradicted_and_one_that_says_nothing_is_not():
-    tracker = new_tracker()
+@pytest.mark.parametrize("outlier_share", [0.01, 0.2])
+@pytest.mark.parametrize("informative_share", [1.0, 0.5])
+def test_an_image_from_elsewhere_is_contradicted_and_one_that_says_nothing_is_not(outlier_share, informative_share):
+    tracker = new_tracker(outlier_share=outlier_share)
     for step in range(20):
-        tracker.update(step * 1.0, seen_at((20.0, 20.0)))
-    assert tracker.update(20.0, seen_at((110.0, 50.0))).contradicted
+        tracker.update(step * 1.0, weighed_posterior(seen_at((20.0, 20.0)), informative_share))
+    elsewhere = weighed_posterior(seen_at((110.0, 50.0)), informative_share)
+    assert tracker.update(20.0, elsewhere).contradicted
     assert not tracker.update(21.0, UNIFORM).contradicted
 
 

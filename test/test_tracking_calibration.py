@@ -13,11 +13,9 @@ def test_the_parameters_come_back_from_the_bundle_as_they_went_in():
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
-def test_a_bundle_from_before_the_tracker_has_its_defaults_and_its_own_correlation_time():
+def test_a_bundle_from_before_the_tracker_is_read():
     older = {key: value for key, value in Calibration(5.0).to_dict().items() if key != "tracking"}
     assert Calibration.from_dict(older).tracking is None
-    assert TrackingCalibration.for_bundle(None, 3.5) == TrackingCalibration(correlation_time_s=3.5)
-    assert TrackingCalibration.for_bundle(None, None) == TrackingCalibration()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class LiveTracking:
                 "heads; train with model.head: probability_map, or set tracking to off"
             )
         calibration = bundle.calibration
-        own = TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
+        own = calibration.tracking or TrackingCalibration()
         reachable = reachable_cells(localizer.grid, bundle.unreachable_enu_m)
         self._session = TrackingSession(localizer.grid, own, mode, reachable)
         self._reference_match_score = calibration.reference_match_score

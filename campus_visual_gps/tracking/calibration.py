@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class TrackingCalibration:
         lost_rate_hz: Rate at which probability flows from the site to the lost state.
         found_rate_hz: Rate at which it flows back, to where the next image says.
         outlier_share: Share of the images whose posterior says nothing about where they were taken.
-        contradiction_level: Agreement of an image's posterior with the belief below which it contradicts it; 1 is the
+        contradiction_level: Agreement of what an image tells with the belief below which it contradicts it; 1 is the
             agreement of a belief that knows nothing.
         scale: Factor of the second moment of the belief.
         floor_sigma_m: Covariance = scale * second moment + floor_sigma_m^2 I.
@@ -67,13 +67,6 @@ class TrackingCalibration:
                 f"calibration.tracking: unknown {', '.join(unknown)}; this program is older than the bundle"
             )
         return cls(**data)
-
-    @classmethod
-    def for_bundle(cls, own: TrackingCalibration | None, correlation_time_s: float | None) -> TrackingCalibration:
-        """The bundle's own, or the defaults with the correlation time that was measured for its single images."""
-        if own is not None:
-            return own
-        return cls() if correlation_time_s is None else replace(cls(), correlation_time_s=float(correlation_time_s))
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads."""

@@ -58,6 +58,7 @@ class LostState:
         self,
         ratio: np.ndarray,
         agreement: float,
+        telling: float,
         dt_s: float,
         moved_variance_m2: float,
         information: float,
@@ -67,7 +68,8 @@ class LostState:
 
         Args:
             ratio: (R, C) posterior over a uniform one.
-            agreement: Of the image with the belief before it.
+            agreement: With the belief before it, of what the image tells.
+            telling: Share of the image that tells one place from another.
             dt_s: Since the last image.
             moved_variance_m2: An axis, of the way since then.
             information: Share of an independent image.
@@ -80,7 +82,7 @@ class LostState:
         alike = self._consistency(ratio, moved_variance_m2)
         against = min(max(off_site / alike, 1.0 / _MAX_RATIO), _MAX_RATIO)
         self.probability *= against**information
-        stays = self._gives_way(agreement, dt_s)
+        stays = self._gives_way(agreement, telling * dt_s)
         self.probability += (1.0 - self.probability) * (1.0 - stays)
         factor = min(max(alike / off_site, 1.0 / _MAX_FOUND_FACTOR), _MAX_FOUND_FACTOR)
         if factor < 1.0:

@@ -8,6 +8,9 @@ from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.raster import BeliefRaster
 
+# An image that tells less contradicts nothing.
+_LEAST_SHARE = 0.01
+
 
 class ImageLikelihood:
     """Posteriors (K,) as likelihoods (R, C) with mean 1 over the site: one of an unknown position is 1 for any image.
@@ -36,6 +39,18 @@ class ImageLikelihood:
         own, probs = self.calibration, probs / total
         ratio = probs / max(float(probs[self.raster.reachable].mean()), 1e-300)
         return self.raster.spread((1.0 - own.outlier_share) * ratio + own.outlier_share)
+
+    def telling(self, ratio: np.ndarray, agreement: float) -> tuple[float, float]:
+        """Agreement of that part of an image which tells one place from another, and its share of the image.
+
+        The rest, images that show nothing and outliers, speaks for every place alike and would agree with any belief.
+
+        Args:
+            ratio: (R, C) as of `ratio`.
+            agreement: Of the whole image with a belief.
+        """
+        share = 1.0 - min(float(ratio[self.raster.site].min()), 1.0)
+        return (1.0 if share < _LEAST_SHARE else max(agreement - (1.0 - share), 0.0) / share), share
 
     def of(self, log_ratio: np.ndarray, information: float = 1.0) -> np.ndarray:
         """The likelihood (R, C) of an image that adds a share of the information of one that comes alone.

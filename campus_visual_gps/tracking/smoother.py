@@ -89,7 +89,7 @@ def smooth(
         agreement = float(np.vdot(others.site, ratios[index])) / max(float(others.site.sum()), 1e-300)
         own = _Message(others.site * weights[index], others.lost).scaled()
         belief = shifted(own.site, _cells(offsets_m[index], raster))
-        contradicted = agreement < calibration.contradiction_level
+        contradicted = likelihood.telling(ratios[index], agreement)[0] < calibration.contradiction_level
         result.append(tracked_position(stamps[index], belief, own.lost, raster, calibration, contradicted))
         if index > 0:
             seen = _Message(after.site * weights[index], after.lost)

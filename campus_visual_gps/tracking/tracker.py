@@ -144,13 +144,13 @@ class Tracker:
         raster, bank, state = self.raster, self._hypotheses, self._path.at(stamp_s)
         information = self._images.share(stamp_s, camera, state)
         displacement = self._displacement(state)
-        agreement = bank.agreement(ratio)
+        agreement, telling = self._likelihood.telling(ratio, bank.agreement(ratio))
         log_ratio = np.log(ratio)
         added = self._likelihood.of(log_ratio, information)
         if self._anchor is not None:
             added *= np.where(raster.site, 1.0, math.exp(-dt_s / OFF_SITE_TIME_S))
         since_s, variance_m2 = self._since_last_image(stamp_s, state)
-        stays, found = self._lost.weigh(ratio, agreement, since_s, variance_m2, information, off_site_ratio)
+        stays, found = self._lost.weigh(ratio, agreement, telling, since_s, variance_m2, information, off_site_ratio)
         bank.scale(stays)
         bank.weigh(added, displacement)
         if found > 0.0:

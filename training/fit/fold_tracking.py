@@ -42,6 +42,5 @@ def fold_tracking_calibrations(
         outputs = load_fold_outputs(directory, site, validated(config, TrainConfig, bundle.path))
         others = [own.calibration_set for name, own in outputs.items() if name != session]
         log.info("fitting the tracker of the fold without %s on %d other sessions", session, len(others))
-        own = fit_tracking_calibration(others, bundle.calibration)
-        fitted.append(TrackingCalibration.for_bundle(own, bundle.calibration.correlation_time_s))
+        fitted.append(fit_tracking_calibration(others, bundle.calibration) or TrackingCalibration())
     return tuple(fitted)

@@ -66,7 +66,7 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
     """
     if not sets or any(own.grid is None for own in sets):
         return None
-    start = TrackingCalibration.for_bundle(None, calibration.correlation_time_s)
+    start = TrackingCalibration()
     walks = _walks(sets, replace(calibration, covariance=CALIBRATED))
     images = sum(len(walk.sequence) for walk in walks)
     if images < MIN_IMAGES:

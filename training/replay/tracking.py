@@ -42,7 +42,7 @@ _DEFAULT = "The bundle has no tracking calibration: the tracker has its document
 
 def bundle_calibration(calibration: Calibration) -> TrackingCalibration:
     """What the node tracks with."""
-    return TrackingCalibration.for_bundle(calibration.tracking, calibration.correlation_time_s)
+    return calibration.tracking or TrackingCalibration()
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,7 @@ def tracking_calibrations(bundle_dir: Path, localizers: Sequence[Localizer], dat
             return ChosenCalibrations(fold_tracking_calibrations(Path(bundle_dir), bundles, dataset_dir), OF_FOLDS)
         except VisualGpsError as error:
             log.warning("the tracking calibration cannot be fitted on the other folds: %s", error)
-    found = tuple(
-        TrackingCalibration.for_bundle(calibration, localizer.bundle.calibration.correlation_time_s)
-        for calibration, localizer in zip(own, localizers, strict=True)
-    )
+    found = tuple(calibration or TrackingCalibration() for calibration in own)
     every = all(calibration is not None for calibration in own)
     folds = (Path(bundle_dir) / FOLDS).is_file()
     return ChosenCalibrations(found, (OF_FOLDS if folds else _OF_BUNDLE) if every else _DEFAULT)
