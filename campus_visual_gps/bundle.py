@@ -248,9 +248,9 @@ def load_bundle(path: Path | str) -> Bundle:
 
 def _from_manifest(path: Path, data: dict[str, Any]) -> Bundle:
     image = ImageSpec(**data["image"])
-    if not data["members"]:
-        raise BundleError("the bundle has no members")
     members = [_member(entry, image) for entry in data["members"]]
+    if not members:
+        raise BundleError("the bundle has no members")
     if len({member.name for member in members}) != len(members):
         raise BundleError("two members have the same name")
     shared = tuple(

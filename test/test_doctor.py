@@ -170,7 +170,8 @@ def test_the_localizer_itself_works_beside_a_node_that_never_answers(bundle_dir,
     assert any("2 publishers" in text for text in of(findings, "WARN", "images"))
 
 
-def test_a_localizer_without_a_model_says_what_is_missing(examine):
+def test_a_localizer_without_a_model_says_what_is_missing(examine, monkeypatch):
+    monkeypatch.setattr(graph, "SERVICE_TIMEOUT_S", 5.0)  # of the client, which nobody spins
     with RunningNode(model_dir="") as client:
         client.wait_status(lambda status: "model_dir" in status.message, "the missing model")
         status, findings = examine(client.node.get_namespace())

@@ -8,7 +8,7 @@ from campus_visual_gps.errors import ConfigError, EstimateError
 from campus_visual_gps.estimation.grid import point_and_covariance
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.site_mask import reachable_cells
-from campus_visual_gps.tracking.summary import modes, point_and_moment
+from campus_visual_gps.tracking.summary import POINT_POWER, modes, point_and_moment
 from campus_visual_gps.tracking.tracker import Tracker
 
 
@@ -87,7 +87,9 @@ def test_point_moment_and_modes_are_those_of_single_images(seed):
     bumps = seen_at(*rng.uniform((0.0, 0.0), (115.0, 55.0), (1 + seed % 3, 2)), sigma_m=4.0)
     for probs in (bumps, UNIFORM, rng.dirichlet(np.full(len(GRID), 0.02)), np.eye(len(GRID))[seed]):
         point, moment = point_and_moment(probs, GRID)
-        expected_point, expected_moment = point_and_covariance(probs, CENTRES, GRID.cell_m)
-        assert np.allclose(point, expected_point, atol=0.1)
+        sharper = probs**POINT_POWER / (probs**POINT_POWER).sum()
+        assert np.allclose(point, point_and_covariance(sharper, CENTRES, GRID.cell_m)[0], atol=0.1)
+        offsets = CENTRES - point
+        expected_moment = (offsets * probs[:, None]).T @ offsets + GRID.cell_m**2 / 12.0 * np.eye(2)
         assert np.allclose(moment, expected_moment, rtol=0.01, atol=1.0)
         assert [own.share for own in modes(bumps, GRID)] == pytest.approx([own.share for own in GRID.modes(bumps)])

@@ -36,7 +36,7 @@ class TrackedPosition(NamedTuple):
 
     Attributes:
         stamp_s: Seconds, of the image or as asked for.
-        mean_enu_m: (2,) metres, the geometric median of `grid_probs`.
+        mean_enu_m: (2,) metres, the geometric median of a sharper `grid_probs` (summary.py).
         cov_enu_m2: (2, 2) square metres: calibrated second moment about `mean_enu_m`.
         grid_probs: (K,), sum 1: given that the camera is on the site.
         modes: Possible positions, the most probable first.

@@ -67,7 +67,9 @@ def sequence_maps(table: pd.DataFrame, site: SiteOutline) -> Figure:
     sessions = list(table["session"].unique())[:_MOST_SESSIONS]
     columns = min(2, len(sessions))
     rows = -(-len(sessions) // columns)
-    figure = Figure(figsize=(7.5 * columns, 1.0 + 4.2 * rows), layout="constrained")
+    width_m, height_m = np.ptp(site.polygon_enu_m, axis=0)
+    panel_in = float(np.clip(6.5 * height_m / max(width_m, 1.0), 1.2, 6.5))
+    figure = Figure(figsize=(7.5 * columns, 0.5 + (panel_in + 1.0) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(sessions) :]:
         axes.set_visible(False)
