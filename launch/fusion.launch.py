@@ -19,7 +19,7 @@ from launch_ros.substitutions import FindPackageShare
 PACKAGE = "campus_visual_gps"
 # robot_localization measures yaw from east, and so does the bundle's local frame: x east, y north.
 DATUM_YAW_RAD = 0.0
-RESPAWN_DELAY_S = 0.5
+RESPAWN_DELAY_S = 0.2
 
 
 def config_file(name: str) -> PathJoinSubstitution:

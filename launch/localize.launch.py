@@ -14,7 +14,7 @@ from launch_ros.substitutions import FindPackageShare
 PACKAGE = "campus_visual_gps"
 
 # Short, because a filter has no fix meanwhile; long enough for a node that cannot start not to take a core.
-RESPAWN_DELAY_S = 0.5
+RESPAWN_DELAY_S = 0.2
 # The node waits up to 10 s for the image that it processes, or the model that it loads; launch would wait 5 s.
 END_TIMEOUT_S = "12"
 
