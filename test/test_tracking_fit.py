@@ -7,6 +7,7 @@ import pytest
 from sequence_helpers import site_grid, walk
 
 from campus_visual_gps.estimation.calibration import Calibration
+from campus_visual_gps.tracking.calibration import TrackingCalibration
 from training.fit import tracking_calibration
 from training.fit.tracking_calibration import fit_tracking_calibration, was_fitted
 
@@ -49,7 +50,7 @@ def test_too_few_images_keep_the_defaults_and_say_so():
     grid = site_grid(12, 4)
     kept = fit_tracking_calibration([held_out(grid, 20, 3)], Calibration(5.0, correlation_time_s=4.5))
     assert not was_fitted(kept)
-    assert kept.correlation_time_s == 4.5
+    assert kept.correlation_time_s == TrackingCalibration().correlation_time_s
     assert "too few" in kept.measured["fitted"]
 
 
