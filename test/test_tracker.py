@@ -5,10 +5,10 @@ import pytest
 from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
 
 from campus_visual_gps.errors import ConfigError, EstimateError
-from campus_visual_gps.estimation.grid import point_and_covariance
+from campus_visual_gps.estimation.grid import LocationGrid, point_and_covariance
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.site_mask import reachable_cells
-from campus_visual_gps.tracking.summary import POINT_POWER, modes, point_and_moment
+from campus_visual_gps.tracking.summary import POINT_POWER, point_and_moment
 from campus_visual_gps.tracking.tracker import Tracker
 
 
@@ -82,7 +82,7 @@ def test_cells_in_a_building_are_unreachable_but_not_those_in_its_yard():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_point_moment_and_modes_are_those_of_single_images(seed):
+def test_point_and_moment_are_those_of_single_images(seed):
     rng = np.random.default_rng(seed)
     bumps = seen_at(*rng.uniform((0.0, 0.0), (115.0, 55.0), (1 + seed % 3, 2)), sigma_m=4.0)
     for probs in (bumps, UNIFORM, rng.dirichlet(np.full(len(GRID), 0.02)), np.eye(len(GRID))[seed]):
@@ -92,4 +92,17 @@ def test_point_moment_and_modes_are_those_of_single_images(seed):
         offsets = CENTRES - point
         expected_moment = (offsets * probs[:, None]).T @ offsets + GRID.cell_m**2 / 12.0 * np.eye(2)
         assert np.allclose(moment, expected_moment, rtol=0.01, atol=1.0)
-        assert [own.share for own in modes(bumps, GRID)] == pytest.approx([own.share for own in GRID.modes(bumps)])
+
+
+def test_on_a_large_grid_the_point_is_found_as_exactly():
+    columns, rows = np.meshgrid(np.arange(90), np.arange(70))
+    grid = LocationGrid(np.stack([columns.ravel(), rows.ravel()], axis=1) * 5.0, 5.0)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        centres = rng.uniform((0.0, 0.0), (445.0, 345.0), (1 + seed % 3, 2))
+        squares = ((grid.centres_enu_m - centres[:, None]) ** 2).sum(axis=2)
+        probs = np.exp(-squares / (2.0 * rng.uniform(30.0, 80.0) ** 2)).sum(axis=0) + 0.01
+        probs /= probs.sum()
+        sharper = probs**POINT_POWER / (probs**POINT_POWER).sum()
+        expected, _ = point_and_covariance(sharper, grid.centres_enu_m, grid.cell_m)
+        assert np.allclose(point_and_moment(probs, grid)[0], expected, atol=0.1)

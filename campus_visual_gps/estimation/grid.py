@@ -6,6 +6,7 @@ metres.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ POINT_ESTIMATORS = (GEOMETRIC_MEDIAN, MEAN)
 REGION_MASS, MIN_MODE_MASS, MIN_SEPARATION_M = 0.9, 0.15, 25.0
 
 _TOLERANCE_M = 0.0005
-_MAX_STEPS = 40
+_MAX_STEPS = 60
 
 
 class Mode(NamedTuple):
@@ -34,12 +35,18 @@ class Mode(NamedTuple):
 class LocationGrid:
     """The cells (K, 2) of a site with their neighbourhood.
 
+    Attributes:
+        centres_enu_m: (K, 2) metres; `axes_enu_m` has the same as (2, K), for arithmetic over all cells.
+        rows: (K,) of each cell in the raster, from the south; `columns` (K,) from the west.
+        raster_shape: Rows and columns.
+
     Raises:
         ValueError: the cells lie on no common raster of `cell_m` metres.
     """
 
     def __init__(self, cells_enu_m: np.ndarray, cell_m: float):
         self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
+        self.axes_enu_m = np.ascontiguousarray(self.centres_enu_m.T)
         self.cell_m = float(cell_m)
         steps = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
         self.columns, self.rows = np.round(steps).astype(int).T
@@ -53,26 +60,26 @@ class LocationGrid:
 
     def modes(self, grid_probs: np.ndarray) -> tuple[Mode, ...]:
         """Modes of grid probabilities (K,), the heaviest first; one at least, none where they are not finite."""
-        if not np.all(np.isfinite(grid_probs)):
+        if not np.isfinite(grid_probs).all():
             return ()
-        order = np.argsort(-grid_probs, kind="stable")
-        region = order[: int(np.searchsorted(np.cumsum(grid_probs[order]), REGION_MASS)) + 1]
+        # lighter cells than these hold less than the rest
+        falling = np.sort(grid_probs[grid_probs > (1.0 - REGION_MASS) / len(grid_probs)])[::-1]
+        least = falling[min(int(np.searchsorted(np.cumsum(falling), REGION_MASS)), len(falling) - 1)]
+        region = np.flatnonzero(grid_probs >= least)
+        probs, rows, columns = grid_probs[region], self.rows[region], self.columns[region]
         raster = np.zeros(self.raster_shape, dtype=np.uint8)
-        raster[self.rows[region], self.columns[region]] = 1
+        raster[rows, columns] = 1
         count, labels = cv2.connectedComponents(raster, connectivity=8)
-        label_of = labels[self.rows[region], self.columns[region]]
-        masses = np.bincount(label_of, weights=grid_probs[region], minlength=count)
-        heavy = [label for label in np.argsort(-masses) if masses[label] >= MIN_MODE_MASS]
-        found = [self._mode(grid_probs, region[label_of == label]) for label in heavy or [np.argmax(masses)]]
-        return merge_near(found)
+        label_of = labels[rows, columns]
+        weights = (probs, *(probs * self.axes_enu_m[:, region]))
+        masses, east, north = (np.bincount(label_of, weights=own, minlength=count) for own in weights)
+        order = np.argsort(-masses, kind="stable")
+        heavy = [label for label in order if masses[label] >= MIN_MODE_MASS] or [order[0]]
+        return merge_near([Mode(np.array([east[own], north[own]]) / masses[own], float(masses[own])) for own in heavy])
 
     def mode_separations_m(self, grid_probs: np.ndarray) -> np.ndarray:
         """`mode_separation_m` (N,) of grid probabilities (N, K)."""
         return np.array([mode_separation_m(self.modes(own)) for own in grid_probs], dtype=np.float64)
-
-    def _mode(self, grid_probs: np.ndarray, cells: np.ndarray) -> Mode:
-        share = float(grid_probs[cells].sum())
-        return Mode(grid_probs[cells] @ self.centres_enu_m[cells] / share, share)
 
 
 def mode_separation_m(modes: Sequence[Mode]) -> float:
@@ -104,53 +111,51 @@ def point_and_covariance(
     About the reported point and not about the mean: where there are two modes, the filter is told how far the other one
     is. The mass of a cell lies all over its square, which adds cell_m^2 / 12 per axis.
     """
-    point = grid_probs @ cells_enu_m
     if estimator == GEOMETRIC_MEDIAN:
-        point = _geometric_median(grid_probs, cells_enu_m, cell_m, point)
+        centres_m = np.ascontiguousarray(cells_enu_m.T)
+        rows = np.reshape(grid_probs, (-1, len(cells_enu_m)))
+        point = np.array([geometric_median(own, centres_m, cell_m) for own in rows]).reshape(*grid_probs.shape[:-1], 2)
+    else:
+        point = grid_probs @ cells_enu_m
     offsets = cells_enu_m - point[..., None, :]
     cov = np.swapaxes(offsets * grid_probs[..., None], -1, -2) @ offsets
     return point, cov + cell_m**2 / 12.0 * np.eye(2)
 
 
-def _geometric_median(grid_probs: np.ndarray, cells_enu_m: np.ndarray, cell_m: float, start: np.ndarray) -> np.ndarray:
-    """The weighted geometric median of the cells: by Newton's step or, where it is better, Weiszfeld's.
+def geometric_median(probs: np.ndarray, centres_m: np.ndarray, cell_m: float) -> np.ndarray:
+    """(2,) metres, of masses (N,), sum 1, at (2, N): by Newton's step where it is better, else Weiszfeld's.
 
     The expected distance is convex, so that there is one minimum however many modes there are. Weiszfeld's step never
     fails (Vardi and Zhang, PNAS 97, 2000) but is slow between two modes. Distances are those to a square of `cell_m`
     rather than to its centre, which also keeps them from being zero.
     """
-    east, north = np.ascontiguousarray(cells_enu_m.T)
-    smoothing_m2 = cell_m**2 / 6.0
-
-    def offsets(point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x, y = east - point[..., :1], north - point[..., 1:]
-        return x, y, np.sqrt(x * x + y * y + smoothing_m2)
-
-    point = start
-    x, y, distance = offsets(point)
+    point, smoothing_m2 = centres_m @ probs, cell_m**2 / 6.0
+    least_m, newton, weiszfeld = math.inf, np.zeros(2), None
     for _ in range(_MAX_STEPS):
-        weights = grid_probs / distance
-        total = weights.sum(axis=-1)
-        gradient = np.stack([(weights * x).sum(axis=-1), (weights * y).sum(axis=-1)], axis=-1)
-        curvature = weights / distance**2
-        xx, xy, yy = ((curvature * product).sum(axis=-1) for product in (x * x, x * y, y * y))
-        steps = (_solve(total - xx, -xy, total - yy, gradient), gradient / total[..., None])
-        tried = [(point + step, *offsets(point + step)) for step in steps]
-        newton, weiszfeld = ((grid_probs * distances).sum(axis=-1) for *_, distances in tried)
-        first = (newton <= weiszfeld)[..., None]
-        before, point = point, np.where(first, tried[0][0], tried[1][0])
-        x, y, distance = (np.where(first, one, other) for one, other in zip(tried[0][1:], tried[1][1:], strict=True))
-        if not np.any(np.abs(point - before) > _TOLERANCE_M):  # also ends for NaN
+        offsets = centres_m - point[:, None]
+        east, north = offsets
+        squares = east * east + north * north + smoothing_m2
+        distances = np.sqrt(squares)
+        expected_m = float(probs @ distances)
+        if expected_m > least_m and weiszfeld is not None:  # Newton went too far
+            point, weiszfeld = point - newton + weiszfeld, None
+            continue
+        least_m = min(least_m, expected_m)
+        weights = probs / distances
+        curvature = weights / squares
+        total, (down_east, down_north) = float(weights.sum()), (offsets @ weights).tolist()
+        weighted = curvature * east
+        xx, xy = total - float(weighted @ east), -float(weighted @ north)
+        yy = total - float((curvature * north) @ north)
+        determinant = xx * yy - xy * xy
+        weiszfeld = np.array([down_east, down_north]) / total
+        newton = weiszfeld
+        if determinant > 1e-12:
+            newton = np.array([yy * down_east - xy * down_north, xx * down_north - xy * down_east]) / determinant
+        point = point + newton
+        if not np.abs(newton).max() > _TOLERANCE_M:  # also ends for NaN
             break
     return point
-
-
-def _solve(a: np.ndarray, b: np.ndarray, c: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solutions (..., 2) of [[a, b], [b, c]] with right sides (..., 2)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1.0 / (a * c - b * b)
-    solution = np.stack([c * right[..., 0] - b * right[..., 1], a * right[..., 1] - b * right[..., 0]], axis=-1)
-    return solution * inverse[..., None]
 
 
 def merge_near(modes: list[Mode]) -> tuple[Mode, ...]:

@@ -3,6 +3,9 @@
 A hypothesis does not move its belief as the odometry moves: it moves the raster under it. The offset of the raster is a
 number of metres, and whole cells are moved at once, so that the belief is not blurred by being moved in fractions of a
 cell. What is blurred is only the likelihood of each image, once, by interpolation at the offset.
+
+All hypotheses are one array of 32-bit floats, of which twice as many are multiplied at once as of 64 bits; their sums
+are kept in 64 bits.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 import cv2
 import numpy as np
 
+from campus_visual_gps.tracking.interpolation import moved, shifted, shifted_by_each, sum_of_shifted
 from campus_visual_gps.tracking.raster import BeliefRaster
 
 # Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these.
@@ -26,8 +30,10 @@ _MIN_SHARE, _DRIFT_SHARE = 1e-4, 0.05
 # A yaw within a coarse step is as good as another: their difference displaces by its sine. It is taken as independent
 # every so many metres, by which evidence has corrected it.
 _YAW_RANGE_M = 20.0
-# Below this share, an offset of less than half a cell is not worth an interpolation.
+# A mass that is added with less than this share is not worth an interpolation.
 _INTERPOLATED_SHARE = 0.02
+# Added with every mass, so that no belief becomes a denormal number, with which processors are slow.
+_LEAST_BELIEF = 1e-30
 # A blur is due when its variance is worth it, in square cells.
 _BLUR_CELLS2 = 0.05
 
@@ -38,7 +44,7 @@ class HeadingHypotheses:
     Attributes:
         headings_rad: (H,) yaw of the odometry's axes in east and north; NaN for one belief that has none.
         step_rad: Between neighbours; 0 for one hypothesis.
-        beliefs: (H, R, C), but for a common factor.
+        beliefs: (H, R, C) float32, but for a common factor.
 
     Args:
         raster: Of the site.
@@ -50,7 +56,7 @@ class HeadingHypotheses:
         self.raster = raster
         self.headings_rad = np.array([heading_rad])
         self.step_rad = 0.0
-        self.beliefs = belief[None].copy()
+        self.beliefs = belief[None].astype(np.float32)
         self._offsets_m = np.zeros((1, 2))
         self._drifted_m = 0.0
         self._blur_cells2 = 0.0
@@ -74,13 +80,16 @@ class HeadingHypotheses:
 
     def _own_masses(self) -> np.ndarray:
         if self._masses is None:
-            self._masses = self.beliefs.reshape(len(self), -1) @ np.ones(self.beliefs[0].size)
+            self._masses = self._sums(np.ones(self.raster.shape, dtype=np.float32))
         return self._masses
+
+    def _sums(self, weights: np.ndarray) -> np.ndarray:
+        """(H,) sums of the beliefs with weights (R, C)."""
+        return (self.beliefs.reshape(len(self), -1) @ weights.ravel()).astype(np.float64)
 
     def agreement(self, likelihood: np.ndarray) -> float:
         """Mean of a likelihood (R, C) over the belief, without the offsets of less than half a cell."""
-        mass = self._own_masses().sum()
-        return float((self.beliefs.reshape(len(self), -1) @ likelihood.ravel()).sum() / max(mass, 1e-300))
+        return float(self._sums(likelihood).sum() / max(self._own_masses().sum(), 1e-300))
 
     @property
     def is_fine(self) -> bool:
@@ -99,7 +108,7 @@ class HeadingHypotheses:
         belief = self.marginal()
         count = len(headings_rad)
         self.headings_rad, self.step_rad = np.asarray(headings_rad, dtype=np.float64), step_rad
-        self.beliefs = np.repeat(belief[None] / count, count, axis=0)
+        self.beliefs = np.repeat(belief[None].astype(np.float32) / count, count, axis=0)
         self._offsets_m = np.zeros((count, 2))
         self._factor, self._drifted_m = 1.0, 0.0
         self._masses = None
@@ -121,9 +130,7 @@ class HeadingHypotheses:
 
     def move(self, displacement_m: np.ndarray, way_m: float, variance_m2: float) -> None:
         """Move all hypotheses by a displacement (2,) in the odometry's axes; `way_m` is the length of the way to it."""
-        cos, sin = np.cos(self.headings_rad), np.sin(self.headings_rad)
-        east, north = displacement_m
-        self._offsets_m += np.stack([cos * east - sin * north, sin * east + cos * north], axis=1)
+        self._offsets_m += _turned(displacement_m, self.headings_rad)
         self._move_whole_cells()
         variance_m2 += self.step_rad**2 / 12.0 * _YAW_RANGE_M * way_m
         self._blur_cells2 += variance_m2 / self.raster.cell_m**2
@@ -138,36 +145,41 @@ class HeadingHypotheses:
 
     def random_walk(self, variance_m2: float) -> None:
         """Spread all hypotheses as `BeliefRaster.random_walk`."""
-        for index, belief in enumerate(self.beliefs):
-            self.beliefs[index] = self.raster.random_walk(belief, variance_m2)
+        self.beliefs = self.raster.random_walk(self.beliefs, variance_m2)
+        self._masses = None
 
     def weigh(self, likelihood: np.ndarray, displacement_m: np.ndarray) -> None:
         """Multiply with a likelihood (R, C) of positions that the odometry was displaced from the present one (2,)."""
-        likelihood = likelihood * self._factor
-        for index, share in enumerate(self.shares):
-            offset = self._offset_cells(index, displacement_m)
-            seen = likelihood if _negligible(share, offset) else shifted(likelihood, _minus(offset), replicate=True)
-            self.beliefs[index] *= seen
+        self.beliefs *= self._seen(likelihood * self._factor, self._offsets_cells(displacement_m))
         self._masses, self._factor = None, 1.0
 
     def add(self, mass: np.ndarray) -> None:
         """Add (R, C) to the hypotheses by their shares. A mass that is worth it is moved by their offsets."""
-        mass = mass / self._factor
-        worth = self._factor * float(mass.sum()) > _INTERPOLATED_SHARE * self.mass
-        for index, share in enumerate(self.shares):
-            offset = self._offset_cells(index, np.zeros(2))
-            moves = worth and not _negligible(share, offset)
-            self.beliefs[index] += share * (shifted(mass, _minus(offset), replicate=True) if moves else mass)
+        total, shares = float(mass.sum()), self.shares
+        own = (mass / self._factor + _LEAST_BELIEF).astype(np.float32)
+        worth = total > _INTERPOLATED_SHARE * self.mass
+        seen = self._seen(own, self._offsets_cells(np.zeros(2))) if worth else own[None]
+        self.beliefs += seen * shares.astype(np.float32)[:, None, None]
         self._masses = None
 
     def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
-        """(R, C) belief about the position, at a displacement (2,) of the odometry from the present one."""
-        displacement = np.zeros(2) if displacement_m is None else displacement_m
-        total = np.zeros(self.raster.shape)
-        for index, share in enumerate(self.shares):
-            offset = self._offset_cells(index, displacement)
-            total += self.beliefs[index] if _negligible(share, offset, 0.1) else shifted(self.beliefs[index], offset)
-        return total * self._factor
+        """(R, C) float64 belief about the position, at a displacement (2,) of the odometry from the present one."""
+        offsets = self._offsets_cells(np.zeros(2) if displacement_m is None else displacement_m)
+        if not offsets.any():
+            total = self.beliefs.sum(axis=0)
+        elif len(self) == 1:
+            total = shifted(self.beliefs[0], offsets[0])
+        else:
+            total = sum_of_shifted(self.beliefs, offsets)
+        return total.astype(np.float64) * self._factor
+
+    def _seen(self, values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
+        """(H, R, C), or (1, R, C) for all, float32: values (R, C) of the site as the hypotheses have them."""
+        if not offsets_cells.any():
+            return values[None]
+        if len(self) == 1:
+            return shifted(values, -offsets_cells[0], replicate=True)[None]
+        return shifted_by_each(values, -offsets_cells)
 
     def refine(self) -> None:
         """End hypotheses without mass; replace the coarse ones by fine ones where few hold nearly all of it."""
@@ -211,11 +223,10 @@ class HeadingHypotheses:
         for neighbour, parts in sorted(sources.items()):
             main = max(parts, key=lambda own: own[1] * shares[own[0]])[0]
             offset = self._offsets_m[main]
-            total = np.zeros(self.raster.shape)
+            total = np.zeros(self.raster.shape, dtype=np.float32)
             for index, part in parts:
-                east, north = ((self._offsets_m[index] - offset) / self.raster.cell_m).tolist()
-                own = self.beliefs[index]
-                total += part * (own if index == main else shifted(own, (east, north)))
+                own, away = self.beliefs[index], (self._offsets_m[index] - offset) / self.raster.cell_m
+                total += part * (own if index == main else shifted(own, away))
             beliefs.append(total)
             offsets.append(offset)
             headings.append(self.headings_rad[0] + neighbour * self.step_rad)
@@ -242,48 +253,16 @@ class HeadingHypotheses:
             remaining -= variance
         self._blur_cells2 = 0.0
 
-    def _offset_cells(self, index: int, displacement_m: np.ndarray) -> tuple[float, float]:
-        """Columns and rows from the raster of a hypothesis to the site, at a displacement of the odometry."""
-        columns, rows = self._offsets_m[index].tolist()
-        east, north = displacement_m.tolist()
-        if east or north:
-            cos, sin = math.cos(self.headings_rad[index]), math.sin(self.headings_rad[index])
-            columns, rows = columns + cos * east - sin * north, rows + sin * east + cos * north
-        return columns / self.raster.cell_m, rows / self.raster.cell_m
+    def _offsets_cells(self, displacement_m: np.ndarray) -> np.ndarray:
+        """(H, 2) columns and rows from the raster of a hypothesis to the site, at a displacement of the odometry."""
+        offsets_m = self._offsets_m
+        if displacement_m.any():
+            offsets_m = offsets_m + _turned(displacement_m, self.headings_rad)
+        return offsets_m / self.raster.cell_m
 
 
-def _negligible(share: float, offset_cells: tuple[float, float], worth: float = _INTERPOLATED_SHARE) -> bool:
-    far = max(abs(offset_cells[0]), abs(offset_cells[1]))
-    return far == 0.0 or (share < worth and far <= 0.5)
-
-
-def _minus(offset_cells: tuple[float, float]) -> tuple[float, float]:
-    return -offset_cells[0], -offset_cells[1]
-
-
-def shifted(values: np.ndarray, offset_cells: tuple[float, float], replicate: bool = False) -> np.ndarray:
-    """Values (R, C) moved by an offset (columns, rows) of a few cells at most, by linear interpolation.
-
-    Beyond the edge there is nothing, or with `replicate` what is at the edge.
-    """
-    column_kernel, row_kernel = _kernel(offset_cells[0]), _kernel(offset_cells[1])
-    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-    return cv2.sepFilter2D(values, -1, column_kernel, row_kernel, borderType=border)
-
-
-def _kernel(offset_cells: float) -> np.ndarray:
-    """Correlation kernel that moves by an offset: the value at i is that at i - offset."""
-    offset = min(max(offset_cells, -10.0), 10.0)
-    reach = max(math.ceil(abs(offset)), 1)
-    return np.array([max(1.0 - abs(tap + offset), 0.0) for tap in range(-reach, reach + 1)])
-
-
-def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Belief (R, C) moved by whole cells; what leaves the raster has left the site."""
-    height, width = belief.shape
-    result = np.zeros_like(belief)
-    if abs(rows) < height and abs(columns) < width:
-        result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = belief[
-            max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)
-        ]
-    return result
+def _turned(displacement_m: np.ndarray, headings_rad: np.ndarray) -> np.ndarray:
+    """(H, 2) metres east and north of a displacement (2,) in axes with these headings (H,)."""
+    cos, sin = np.cos(headings_rad), np.sin(headings_rad)
+    east, north = displacement_m
+    return np.stack([cos * east - sin * north, sin * east + cos * north], axis=1)

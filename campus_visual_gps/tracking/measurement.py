@@ -24,7 +24,7 @@ class ImageLikelihood:
         self.calibration = calibration
 
     def ratio(self, grid_probs: np.ndarray) -> np.ndarray:
-        """(R, C) posterior over a uniform one, with the share of outliers: mean 1 over the site.
+        """(R, C) float32 posterior over a uniform one, with the share of outliers: mean 1 over the site.
 
         Raises:
             EstimateError: the posterior has another length than the grid, or no probabilities in it.
@@ -38,7 +38,7 @@ class ImageLikelihood:
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
         own, probs = self.calibration, probs / total
         ratio = probs / max(float(probs[self.raster.reachable].mean()), 1e-300)
-        return self.raster.spread((1.0 - own.outlier_share) * ratio + own.outlier_share)
+        return self.raster.spread(((1.0 - own.outlier_share) * ratio + own.outlier_share).astype(np.float32))
 
     def telling(self, ratio: np.ndarray, agreement: float) -> tuple[float, float]:
         """Agreement of that part of an image which tells one place from another, and its share of the image.
@@ -53,7 +53,7 @@ class ImageLikelihood:
         return (1.0 if share < _LEAST_SHARE else max(agreement - (1.0 - share), 0.0) / share), share
 
     def of(self, log_ratio: np.ndarray, information: float = 1.0) -> np.ndarray:
-        """The likelihood (R, C) of an image that adds a share of the information of one that comes alone.
+        """The likelihood (R, C) float32 of an image that adds a share of the information of one that comes alone.
 
         Args:
             log_ratio: (R, C) logarithm of `ratio`.

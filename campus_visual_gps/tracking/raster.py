@@ -16,7 +16,7 @@ _MAX_SHARE, _STEPS_PER_STRIDE = 0.2, 6
 
 
 class BeliefRaster:
-    """Geometry of a belief: (R, C) float64 arrays over the bounding box of a grid, and (K,) arrays over its cells.
+    """Geometry of a belief: (R, C) arrays over the bounding box of a grid, and (K,) arrays over its cells.
 
     Attributes:
         shape: (R, C).
@@ -72,7 +72,9 @@ class BeliefRaster:
         return np.bincount(self._cells, weights=belief.ravel(), minlength=len(self.grid))
 
     def random_walk(self, belief: np.ndarray, variance_m2: float) -> np.ndarray:
-        """Belief (R, C) after a random walk with this variance an axis. Walls reflect; mass and uniformity are kept.
+        """Beliefs (..., R, C) after a random walk with this variance an axis; walls reflect.
+
+        Mass and uniformity are kept.
 
         The walk is symmetric: what flows between two neighbours depends on both alike, so that a uniform belief stays
         uniform. Long walks take longer strides, so that the cost grows with the logarithm of the variance only.
@@ -81,7 +83,8 @@ class BeliefRaster:
         if left <= 0.0:
             return belief
         if left >= max(self.shape) ** 2:
-            return self.uniform() * belief.sum()
+            mass = belief.sum(axis=(-2, -1), keepdims=True)
+            return (self.uniform() * mass).astype(belief.dtype, copy=False)
         stride, own = 1, belief
         while left > 0.0:
             for _ in range(_STEPS_PER_STRIDE):
@@ -95,18 +98,22 @@ class BeliefRaster:
 
     def _step(self, belief: np.ndarray, stride: int, share: float) -> np.ndarray:
         if stride not in self._degrees:
-            self._degrees[stride] = _neighbour_sum(self.site.astype(np.float64), stride)
-        stays = belief * (1.0 - share * self._degrees[stride])
-        return stays + share * (_neighbour_sum(belief, stride) * self.site)
+            self._degrees[stride] = _neighbour_sum(self.site.astype(np.float32), stride)
+        result = _neighbour_sum(belief, stride)
+        result *= self.site
+        result -= self._degrees[stride] * belief
+        result *= share
+        result += belief
+        return result
 
 
 def _neighbour_sum(values: np.ndarray, stride: int) -> np.ndarray:
-    """Sum (R, C) of the four neighbours `stride` cells away; none beyond the edge."""
+    """Sum (..., R, C) of the four neighbours `stride` cells away; none beyond the edge."""
     total = np.zeros_like(values)
-    total[stride:] += values[:-stride]
-    total[:-stride] += values[stride:]
-    total[:, stride:] += values[:, :-stride]
-    total[:, :-stride] += values[:, stride:]
+    total[..., stride:, :] += values[..., :-stride, :]
+    total[..., :-stride, :] += values[..., stride:, :]
+    total[..., stride:] += values[..., :-stride]
+    total[..., :-stride] += values[..., stride:]
     return total
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from campus_visual_gps.errors import EstimateError
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.hypotheses import moved, shifted
 from campus_visual_gps.tracking.information import ImageInformation
+from campus_visual_gps.tracking.interpolation import moved, shifted
 from campus_visual_gps.tracking.measurement import ImageLikelihood
 from campus_visual_gps.tracking.odometry import NOISE_M2_PER_M
 from campus_visual_gps.tracking.raster import BeliefRaster

@@ -17,7 +17,7 @@ from campus_visual_gps.tracking.lost import LostState
 from campus_visual_gps.tracking.measurement import ImageLikelihood
 from campus_visual_gps.tracking.odometry import OdometryPath, PathState
 from campus_visual_gps.tracking.raster import BeliefRaster
-from campus_visual_gps.tracking.summary import modes, point_and_moment
+from campus_visual_gps.tracking.summary import point_and_moment
 
 # A random walk with this speed keeps its direction for so long: its variance an axis grows by speed^2 * this a second.
 DIRECTION_TIME_S = 10.0
@@ -263,4 +263,4 @@ def tracked_position(
     mean, moment = point_and_moment(probs, grid)
     cov = calibration.scale * moment + calibration.floor_sigma_m**2 * np.eye(2)
     lost = min(max(float(lost_probability), 0.0), 1.0)
-    return TrackedPosition(stamp_s, mean, cov, probs, modes(probs, grid), lost, contradicted, heading_offset_rad)
+    return TrackedPosition(stamp_s, mean, cov, probs, grid.modes(probs), lost, contradicted, heading_offset_rad)

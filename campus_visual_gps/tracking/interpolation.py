@@ -1,0 +1,75 @@
+"""Rasters moved by offsets of a few cells, one or many at once, by linear interpolation.
+
+A value at an offset is a weighted sum of its neighbours, with weights that depend on the offset alone: moving many
+rasters, each by its own offset, is one product of matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+# Offsets are those of less than half a cell, and of images that come late.
+_MAX_OFFSET_CELLS = 10.0
+
+
+def shifted(values: np.ndarray, offset_cells: Sequence[float] | np.ndarray, replicate: bool = False) -> np.ndarray:
+    """Values (R, C) moved by an offset (columns, rows) of a few cells at most, by linear interpolation.
+
+    Beyond the edge there is nothing, or with `replicate` what is at the edge.
+    """
+    column_kernel, row_kernel = _kernel(offset_cells[0]), _kernel(offset_cells[1])
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+    return cv2.sepFilter2D(values, -1, column_kernel, row_kernel, borderType=border)
+
+
+def _kernel(offset_cells: float) -> np.ndarray:
+    """Correlation kernel that moves by an offset: the value at i is that at i - offset."""
+    offset = min(max(offset_cells, -_MAX_OFFSET_CELLS), _MAX_OFFSET_CELLS)
+    reach = max(math.ceil(abs(offset)), 1)
+    return np.array([max(1.0 - abs(tap + offset), 0.0) for tap in range(-reach, reach + 1)])
+
+
+def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Belief (R, C) moved by whole cells; what leaves the raster has left the site."""
+    height, width = belief.shape
+    result = np.zeros_like(belief)
+    if abs(rows) < height and abs(columns) < width:
+        result[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)] = belief[
+            max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)
+        ]
+    return result
+
+
+def shifted_by_each(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
+    """(H, R, C): values (R, C) moved by each of the offsets (H, 2), with what is at the edge beyond it."""
+    weights, reach = _neighbour_weights(offsets_cells)
+    height, width = values.shape
+    padded = cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    taps = range(2 * reach + 1)
+    neighbours = np.array([padded[row : row + height, column : column + width] for row in taps for column in taps])
+    return (weights @ neighbours.reshape(len(neighbours), -1)).reshape(-1, height, width)
+
+
+def sum_of_shifted(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
+    """(R, C): sum of values (H, R, C), each moved by its offset (H, 2); what leaves the raster is left out."""
+    weights, reach = _neighbour_weights(offsets_cells)
+    count, height, width = values.shape
+    parts = iter((weights.T @ values.reshape(count, -1)).reshape(-1, height, width))
+    total = np.zeros((height + 2 * reach, width + 2 * reach), dtype=np.float32)
+    for row in range(2 * reach, -1, -1):
+        for column in range(2 * reach, -1, -1):
+            total[row : row + height, column : column + width] += next(parts)
+    return total[reach : reach + height, reach : reach + width]
+
+
+def _neighbour_weights(offsets_cells: np.ndarray) -> tuple[np.ndarray, int]:
+    """(H, T) float32 weights of the neighbours of a cell, row by row, for linear interpolation, and their reach."""
+    offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
+    reach = max(math.ceil(np.abs(offsets).max()), 1)
+    by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
+    weights = by_axis[:, 1, :, None] * by_axis[:, 0, None, :]
+    return weights.reshape(len(offsets), -1).astype(np.float32), reach
