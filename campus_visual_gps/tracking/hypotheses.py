@@ -15,23 +15,25 @@ import math
 import cv2
 import numpy as np
 
-from campus_visual_gps.tracking.interpolation import moved, shifted, shifted_by_each, sum_of_shifted
+from campus_visual_gps.tracking.interpolation import moved, shifted, shifted_by_each
 from campus_visual_gps.tracking.raster import BeliefRaster
 
 # Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these.
 COARSE_COUNT = 18
-FINE_RAD = math.radians(3.0)
-_FINE_PER_COARSE = 6
+FINE_RAD = math.radians(5.0)
+_FINE_PER_COARSE = 4
 _SPLIT_COUNT, _SPLIT_MASS = 4, 0.98
 # The yaw of odometry drifts: variance that a metre of driving adds, 3 degrees after 100 m.
 YAW_DRIFT_RAD2_PER_M = math.radians(3.0) ** 2 / 100.0
 # Hypotheses with less than this share end; drift lets this share flow to both neighbours at once.
-_MIN_SHARE, _DRIFT_SHARE = 1e-4, 0.05
+_MIN_SHARE, _DRIFT_SHARE = 1e-3, 0.05
 # A yaw within a coarse step is as good as another: their difference displaces by its sine. It is taken as independent
 # every so many metres, by which evidence has corrected it.
 _YAW_RANGE_M = 20.0
 # A mass that is added with less than this share is not worth an interpolation.
 _INTERPOLATED_SHARE = 0.02
+# Nor is, for the position, the belief of a hypothesis with less than this share, at less than half a cell.
+_INTERPOLATED_BELIEF = 0.1
 # Added with every mass, so that no belief becomes a denormal number, with which processors are slow.
 _LEAST_BELIEF = 1e-30
 # A blur is due when its variance is worth it, in square cells.
@@ -54,6 +56,7 @@ class HeadingHypotheses:
 
     def __init__(self, raster: BeliefRaster, belief: np.ndarray, heading_rad: float = math.nan):
         self.raster = raster
+        self._ones = np.ones(raster.shape, dtype=np.float32)
         self.headings_rad = np.array([heading_rad])
         self.step_rad = 0.0
         self.beliefs = belief[None].astype(np.float32)
@@ -80,7 +83,7 @@ class HeadingHypotheses:
 
     def _own_masses(self) -> np.ndarray:
         if self._masses is None:
-            self._masses = self._sums(np.ones(self.raster.shape, dtype=np.float32))
+            self._masses = self._sums(self._ones)
         return self._masses
 
     def _sums(self, weights: np.ndarray) -> np.ndarray:
@@ -94,7 +97,7 @@ class HeadingHypotheses:
     @property
     def is_fine(self) -> bool:
         """Whether the yaw has been found: the steps are fine ones."""
-        return len(self) > 1 and self.step_rad < 2.0 * FINE_RAD
+        return len(self) > 1 and self.step_rad <= FINE_RAD + 1e-9
 
     def heading_rad(self) -> float | None:
         """Mean yaw where it is known to about ten degrees, else None."""
@@ -146,7 +149,6 @@ class HeadingHypotheses:
     def random_walk(self, variance_m2: float) -> None:
         """Spread all hypotheses as `BeliefRaster.random_walk`."""
         self.beliefs = self.raster.random_walk(self.beliefs, variance_m2)
-        self._masses = None
 
     def weigh(self, likelihood: np.ndarray, displacement_m: np.ndarray) -> None:
         """Multiply with a likelihood (R, C) of positions that the odometry was displaced from the present one (2,)."""
@@ -155,23 +157,24 @@ class HeadingHypotheses:
 
     def add(self, mass: np.ndarray) -> None:
         """Add (R, C) to the hypotheses by their shares. A mass that is worth it is moved by their offsets."""
-        total, shares = float(mass.sum()), self.shares
-        own = (mass / self._factor + _LEAST_BELIEF).astype(np.float32)
-        worth = total > _INTERPOLATED_SHARE * self.mass
-        seen = self._seen(own, self._offsets_cells(np.zeros(2))) if worth else own[None]
-        self.beliefs += seen * shares.astype(np.float32)[:, None, None]
-        self._masses = None
+        shares, offsets = self.shares, self._offsets_cells(np.zeros(2))
+        seen = (mass / self._factor + _LEAST_BELIEF).astype(np.float32)[None]
+        total = float(seen.sum(dtype=np.float64))
+        if offsets.any() and total > _INTERPOLATED_SHARE * self._own_masses().sum():
+            seen = self._seen(seen[0], offsets)
+        self.beliefs += seen if len(self) == 1 else seen * shares.astype(np.float32)[:, None, None]
+        self._masses = self._own_masses() + total * shares
 
     def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
         """(R, C) float64 belief about the position, at a displacement (2,) of the odometry from the present one."""
         offsets = self._offsets_cells(np.zeros(2) if displacement_m is None else displacement_m)
-        if not offsets.any():
-            total = self.beliefs.sum(axis=0)
-        elif len(self) == 1:
-            total = shifted(self.beliefs[0], offsets[0])
-        else:
-            total = sum_of_shifted(self.beliefs, offsets)
-        return total.astype(np.float64) * self._factor
+        far = np.abs(offsets).max(axis=1)
+        moves = (far > 0.5) | ((far > 0.0) & (self.shares >= _INTERPOLATED_BELIEF))
+        total = (~moves).astype(np.float32) @ self.beliefs.reshape(len(self), -1)
+        total = total.reshape(self.raster.shape).astype(np.float64)
+        for index in np.flatnonzero(moves):
+            total += shifted(self.beliefs[index], offsets[index])
+        return total * self._factor
 
     def _seen(self, values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
         """(H, R, C), or (1, R, C) for all, float32: values (R, C) of the site as the hypotheses have them."""

@@ -1,8 +1,4 @@
-"""Rasters moved by offsets of a few cells, one or many at once, by linear interpolation.
-
-A value at an offset is a weighted sum of its neighbours, with weights that depend on the offset alone: moving many
-rasters, each by its own offset, is one product of matrices.
-"""
+"""Rasters moved by offsets of a few cells, by linear interpolation."""
 
 from __future__ import annotations
 
@@ -45,31 +41,17 @@ def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def shifted_by_each(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
-    """(H, R, C): values (R, C) moved by each of the offsets (H, 2), with what is at the edge beyond it."""
-    weights, reach = _neighbour_weights(offsets_cells)
+    """(H, R, C): values (R, C) float32 moved by each of the offsets (H, 2), as by `shifted` with `replicate`.
+
+    A value at an offset is a weighted sum of its neighbours, with weights that depend on the offset alone: this is one
+    product of matrices.
+    """
+    offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
+    reach = max(math.ceil(np.abs(offsets).max()), 1)
+    by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
+    weights = (by_axis[:, 1, :, None] * by_axis[:, 0, None, :]).reshape(len(offsets), -1).astype(np.float32)
     height, width = values.shape
     padded = cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     taps = range(2 * reach + 1)
     neighbours = np.array([padded[row : row + height, column : column + width] for row in taps for column in taps])
     return (weights @ neighbours.reshape(len(neighbours), -1)).reshape(-1, height, width)
-
-
-def sum_of_shifted(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
-    """(R, C): sum of values (H, R, C), each moved by its offset (H, 2); what leaves the raster is left out."""
-    weights, reach = _neighbour_weights(offsets_cells)
-    count, height, width = values.shape
-    parts = iter((weights.T @ values.reshape(count, -1)).reshape(-1, height, width))
-    total = np.zeros((height + 2 * reach, width + 2 * reach), dtype=np.float32)
-    for row in range(2 * reach, -1, -1):
-        for column in range(2 * reach, -1, -1):
-            total[row : row + height, column : column + width] += next(parts)
-    return total[reach : reach + height, reach : reach + width]
-
-
-def _neighbour_weights(offsets_cells: np.ndarray) -> tuple[np.ndarray, int]:
-    """(H, T) float32 weights of the neighbours of a cell, row by row, for linear interpolation, and their reach."""
-    offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
-    reach = max(math.ceil(np.abs(offsets).max()), 1)
-    by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
-    weights = by_axis[:, 1, :, None] * by_axis[:, 0, None, :]
-    return weights.reshape(len(offsets), -1).astype(np.float32), reach

@@ -15,6 +15,8 @@ CONTRADICTED_S, GIVING_WAY_S = 4.0, 1.0
 _MAX_STEP_S = 1.5
 # Consecutive images that disagree change the odds of being lost by no more than this, and those that agree likewise.
 _MAX_RATIO = 20.0
+# Variance of the way between two images, in square cells, that is worth spreading the posterior of the first one.
+_NEAR_CELLS2 = 0.02
 # Consecutive images that agree bring a lost camera back faster than `found_rate_hz`, others slower, by this at most.
 _MAX_FOUND_FACTOR = 10.0
 
@@ -98,8 +100,10 @@ class LostState:
         last, self._last = self._last, ratio
         if last is None:
             return 1.0
-        spread = self.raster.random_walk(last * self.raster.uniform(), moved_variance_m2)
-        return max(float(np.vdot(spread, ratio)), 1e-3)
+        expected = last * self.raster.uniform()
+        if moved_variance_m2 > _NEAR_CELLS2 * self.raster.cell_m**2:
+            expected = self.raster.random_walk(expected, moved_variance_m2)
+        return max(float(np.vdot(expected, ratio)), 1e-3)
 
     def _gives_way(self, agreement: float, dt_s: float) -> float:
         if agreement >= self.calibration.contradiction_level:

@@ -37,8 +37,8 @@ class ImageLikelihood:
         if not (np.isfinite(total) and total > 0.0 and probs.min() >= 0.0):
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
         own, probs = self.calibration, probs / total
-        ratio = probs / max(float(probs[self.raster.reachable].mean()), 1e-300)
-        return self.raster.spread(((1.0 - own.outlier_share) * ratio + own.outlier_share).astype(np.float32))
+        ratio = self.raster.spread(probs / max(self.raster.mean_of_cells(probs), 1e-300)).astype(np.float32)
+        return (1.0 - own.outlier_share) * ratio + own.outlier_share
 
     def telling(self, ratio: np.ndarray, agreement: float) -> tuple[float, float]:
         """Agreement of that part of an image which tells one place from another, and its share of the image.
@@ -49,7 +49,7 @@ class ImageLikelihood:
             ratio: (R, C) as of `ratio`.
             agreement: Of the whole image with a belief.
         """
-        share = 1.0 - min(float(ratio[self.raster.site].min()), 1.0)
+        share = 1.0 - min(float(ratio.min()), 1.0)
         return (1.0 if share < _LEAST_SHARE else max(agreement - (1.0 - share), 0.0) / share), share
 
     def of(self, log_ratio: np.ndarray, information: float = 1.0) -> np.ndarray:
@@ -60,6 +60,7 @@ class ImageLikelihood:
             information: 0 to 1.
         """
         powered = self.calibration.measurement_power * information * log_ratio
-        likelihood = np.exp(powered - powered.max())
+        powered -= powered.max()
+        likelihood = np.exp(powered, out=powered)
         likelihood /= self.raster.mean(likelihood)
         return likelihood

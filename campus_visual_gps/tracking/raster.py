@@ -48,6 +48,7 @@ class BeliefRaster:
         self.nearest = _nearest(self.shape, rows, columns, np.flatnonzero(mask))
         self._cells = self.nearest.ravel()
         self._uniform = self.site / self.site.sum()
+        self._uniform_cells = mask / mask.sum()
         self._degrees: dict[int, np.ndarray] = {}
 
     @property
@@ -62,6 +63,10 @@ class BeliefRaster:
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Values (K,) of cells -> (R, C); outside the site those of the nearest cell."""
         return values[self.nearest]
+
+    def mean_of_cells(self, values: np.ndarray) -> float:
+        """Mean over the reachable cells of values (K,)."""
+        return float(values @ self._uniform_cells)
 
     def mean(self, values: np.ndarray) -> float:
         """Mean over the site of values (R, C)."""
