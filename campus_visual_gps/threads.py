@@ -58,7 +58,7 @@ def limit_threads(count: int = 1) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # of a library that is loaded later, such as scipy's own
     cv2.setNumThreads(1)
     torch.set_num_threads(count)
-    with suppress(ImportError):  # a ROS distribution may lack it; the node's own products are too small for threads
+    with suppress(ImportError):  # a ROS distribution may lack it; all but a few of the node's products are too small
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(count, user_api="blas")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -36,7 +37,7 @@ class LocationGrid:
     """The cells (K, 2) of a site with their neighbourhood.
 
     Attributes:
-        centres_enu_m: (K, 2) metres; `axes_enu_m` has the same as (2, K), for arithmetic over all cells.
+        centres_enu_m: (K, 2) metres.
         rows: (K,) of each cell in the raster, from the south; `columns` (K,) from the west.
         raster_shape: Rows and columns.
 
@@ -46,7 +47,6 @@ class LocationGrid:
 
     def __init__(self, cells_enu_m: np.ndarray, cell_m: float):
         self.centres_enu_m = np.asarray(cells_enu_m, dtype=np.float64)
-        self.axes_enu_m = np.ascontiguousarray(self.centres_enu_m.T)
         self.cell_m = float(cell_m)
         steps = (self.centres_enu_m - self.centres_enu_m.min(axis=0)) / self.cell_m
         self.columns, self.rows = np.round(steps).astype(int).T
@@ -57,6 +57,11 @@ class LocationGrid:
 
     def __len__(self) -> int:
         return len(self.centres_enu_m)
+
+    @cached_property
+    def axes_enu_m(self) -> np.ndarray:
+        """(2, K) metres, the centres for arithmetic over all cells."""
+        return np.ascontiguousarray(self.centres_enu_m.T)
 
     def modes(self, grid_probs: np.ndarray) -> tuple[Mode, ...]:
         """Modes of grid probabilities (K,), the heaviest first; one at least, none where they are not finite."""

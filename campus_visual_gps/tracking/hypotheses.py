@@ -18,9 +18,9 @@ import numpy as np
 from campus_visual_gps.tracking.interpolation import moved, shifted, shifted_by_each
 from campus_visual_gps.tracking.raster import BeliefRaster
 
-# Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these.
+# Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these: about as many
+# hypotheses, so that the yaw costs no more to refine than to find.
 COARSE_COUNT = 18
-FINE_RAD = math.radians(5.0)
 _FINE_PER_COARSE = 4
 _SPLIT_COUNT, _SPLIT_MASS = 4, 0.98
 # The yaw of odometry drifts: variance that a metre of driving adds, 3 degrees after 100 m.
@@ -97,7 +97,7 @@ class HeadingHypotheses:
     @property
     def is_fine(self) -> bool:
         """Whether the yaw has been found: the steps are fine ones."""
-        return len(self) > 1 and self.step_rad <= FINE_RAD + 1e-9
+        return len(self) > 1 and self.step_rad < math.pi / COARSE_COUNT
 
     def heading_rad(self) -> float | None:
         """Mean yaw where it is known to about ten degrees, else None."""

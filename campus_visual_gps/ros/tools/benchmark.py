@@ -1,7 +1,7 @@
 """What localizing costs on this computer: `python -m campus_visual_gps.ros.tools.benchmark [--model DIR] [--json]`.
 
 - Node overhead: in the real node over DDS, from the image's arrival in its callback to the published fix, less the time
-  of the SiteModel; the median of 200 images of 1280 x 720 that come one at a time.
+  of the SiteModel; the median of 75 images of 1280 x 720 that come one at a time.
 - Tracking: the same overhead of untrained members with a grid, with tracking off and on.
 - Ensemble: the SiteModel against a plain float32 loop over its members, in turns, so that both meet the same machine.
 - Heads: three untrained members with the paper's head and three with a grid, in turns, up to position and covariance.
@@ -40,9 +40,9 @@ from campus_visual_gps.ros.tools.benchmark_inputs import (
 )
 from campus_visual_gps.ros.tools.tracking_benchmark import CELLS, STEPS, tracking_ms
 
-IMAGES = 200
-WARM_UP_IMAGES = 20
-ENSEMBLE_RUNS = 30
+IMAGES = 60
+WARM_UP_IMAGES = 15
+ENSEMBLE_RUNS = 20
 RETRIEVAL_PHOTOS, GRID_CELLS, RETRIEVAL_RUNS = 10_000, 1024, 50
 
 
@@ -74,13 +74,13 @@ def tracking_overheads_ms(images: int = IMAGES) -> dict[str, float]:
 
 
 def overhead_ms(model_dir: Path, compressed: bool, images: int = IMAGES, tracking: str = "off") -> float:
-    """Median of a running node's latency less its ensemble's time. `images` is at most the 200 that it remembers."""
+    """Median of a running node's latency less its ensemble's time, over the warm-up and so many images."""
     from campus_visual_gps.ros.tools.node_harness import NodeHarness, NodeThread, jpeg_message, raw_message
 
     # two images in turns: one that repeats is compared with the last one as a whole, which a live camera's is not
     pictures = [photo_like(*IMAGE_SIZE_PX, seed=seed) for seed in (0, 1)]
     messages = [jpeg_message(rgb) if compressed else raw_message(rgb) for rgb in pictures]
-    # the node's numbers are of its last 200 images: those of the warm-up have left them by then
+    # the node's median is of its last 200 images, which the few first ones hardly move
     wanted = WARM_UP_IMAGES + images
     with NodeHarness(NodeThread, compressed, model_dir=str(model_dir), max_rate_hz=0.0, tracking=tracking) as node:
         attempts = 0
@@ -243,7 +243,7 @@ def _table(results: dict[str, float], model: str | None) -> str:
     rows = [f"{text:50} {results[name]:9.2f} ms" for name, text in _LABELS.items()]
     of = model or f"untrained: {len(RANDOM_SEEDS)} x {RANDOM_BACKBONE} at {RANDOM_SIZE_PX} px"
     runs = f"ensemble and heads of {ENSEMBLE_RUNS} in turns, descriptor and retrieval of {RETRIEVAL_RUNS}"
-    return "\n".join([f"model {of}; medians of {IMAGES} images, {runs}", *rows])
+    return "\n".join([f"model {of}; medians of {WARM_UP_IMAGES + IMAGES} images, {runs}", *rows])
 
 
 def _fail(text: str) -> int:

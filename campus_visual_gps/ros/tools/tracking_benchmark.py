@@ -9,6 +9,7 @@ import numpy as np
 
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.ros.tools.benchmark_inputs import square_grid
+from campus_visual_gps.threads import limit_threads
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.tracker import Tracker
 
@@ -20,7 +21,11 @@ _RADIUS_M, _SPEED_MPS, _BLUR_M = 150.0, 1.0, 20.0
 
 
 def tracking_ms(steps: int = STEPS) -> dict[str, float]:
-    """Median milliseconds of the first steps with an unknown yaw, and of the last of `steps`."""
+    """Median milliseconds of the first steps with an unknown yaw, and of the last of `steps`.
+
+    On one thread, as in the node.
+    """
+    limit_threads()
     grid = LocationGrid(square_grid(CELLS) * (CELL_M / 6.0), CELL_M)
     tracker, random = Tracker(grid, TrackingCalibration()), np.random.default_rng(0)
     centre = grid.centres_enu_m.mean(axis=0)
