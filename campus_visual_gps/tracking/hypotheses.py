@@ -15,7 +15,7 @@ import math
 import cv2
 import numpy as np
 
-from campus_visual_gps.tracking.interpolation import moved, shifted, shifted_by_each
+from campus_visual_gps.tracking.interpolation import ShiftedByEach, moved, shifted
 from campus_visual_gps.tracking.raster import BeliefRaster
 
 # Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these: about as many
@@ -57,6 +57,7 @@ class HeadingHypotheses:
     def __init__(self, raster: BeliefRaster, belief: np.ndarray, heading_rad: float = math.nan):
         self.raster = raster
         self._ones = np.ones(raster.shape, dtype=np.float32)
+        self._shifted_by_each = ShiftedByEach()
         self.headings_rad = np.array([heading_rad])
         self.step_rad = 0.0
         self.beliefs = belief[None].astype(np.float32)
@@ -162,7 +163,8 @@ class HeadingHypotheses:
         total = float(seen.sum(dtype=np.float64))
         if offsets.any() and total > _INTERPOLATED_SHARE * self._own_masses().sum():
             seen = self._seen(seen[0], offsets)
-        self.beliefs += seen if len(self) == 1 else seen * shares.astype(np.float32)[:, None, None]
+        by_share = shares.astype(np.float32)[:, None, None]
+        self.beliefs += np.multiply(seen, by_share, out=self._shifted_by_each.reserve(len(self), self.raster.shape))
         self._masses = self._own_masses() + total * shares
 
     def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
@@ -182,7 +184,7 @@ class HeadingHypotheses:
             return values[None]
         if len(self) == 1:
             return shifted(values, -offsets_cells[0], replicate=True)[None]
-        return shifted_by_each(values, -offsets_cells)
+        return self._shifted_by_each(values, -offsets_cells)
 
     def refine(self) -> None:
         """End hypotheses without mass; replace the coarse ones by fine ones where few hold nearly all of it."""

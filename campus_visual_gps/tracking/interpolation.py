@@ -40,18 +40,35 @@ def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return result
 
 
-def shifted_by_each(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
-    """(H, R, C): values (R, C) float32 moved by each of the offsets (H, 2), as by `shifted` with `replicate`.
+class ShiftedByEach:
+    """Values (R, C) float32 moved by each of many offsets, as by `shifted` with `replicate`.
 
     A value at an offset is a weighted sum of its neighbours, with weights that depend on the offset alone: this is one
-    product of matrices.
+    product of matrices. Arrays of this size are kept: to get their memory from the system takes longer than to fill it.
     """
-    offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
-    reach = max(math.ceil(np.abs(offsets).max()), 1)
-    by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
-    weights = (by_axis[:, 1, :, None] * by_axis[:, 0, None, :]).reshape(len(offsets), -1).astype(np.float32)
-    height, width = values.shape
-    padded = cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    taps = range(2 * reach + 1)
-    neighbours = np.array([padded[row : row + height, column : column + width] for row in taps for column in taps])
-    return (weights @ neighbours.reshape(len(neighbours), -1)).reshape(-1, height, width)
+
+    def __init__(self) -> None:
+        self._neighbours = self.result = np.empty((0, 0, 0), dtype=np.float32)
+
+    def reserve(self, count: int, shape: tuple[int, int]) -> np.ndarray:
+        """(H, R, C) float32 of any content, which the next call overwrites."""
+        if self.result.shape != (count, *shape):
+            self.result = np.empty((count, *shape), dtype=np.float32)
+        return self.result
+
+    def __call__(self, values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
+        """(H, R, C), until the next call, for offsets (H, 2)."""
+        offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
+        reach = max(math.ceil(np.abs(offsets).max()), 1)
+        by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
+        weights = (by_axis[:, 1, :, None] * by_axis[:, 0, None, :]).reshape(len(offsets), -1).astype(np.float32)
+        height, width = values.shape
+        padded = cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+        taps = range(2 * reach + 1)
+        parts = [padded[row : row + height, column : column + width] for row in taps for column in taps]
+        if self._neighbours.shape != (len(parts), height, width):
+            self._neighbours = np.empty((len(parts), height, width), dtype=np.float32)
+        np.stack(parts, out=self._neighbours)
+        result = self.reserve(len(offsets), values.shape)
+        np.matmul(weights, self._neighbours.reshape(len(parts), -1), out=result.reshape(len(offsets), -1))
+        return result
