@@ -188,7 +188,7 @@ class VisualCheck:
         seen_s = float(table[-1, 0] - table[firsts[1], 0])
         windows.append(self._since_jump(table))
         verdicts = [verdict for verdict in windows if verdict is not None and verdict.consistent]
-        verdicts = [verdict for verdict in verdicts if verdict.span_s >= span_s - 1e-6]
+        verdicts = [verdict for verdict in verdicts if verdict.span_s >= span_s]
         against = [verdict for verdict in verdicts if verdict.sigmas > self._limit(verdict, strict)]
         against = [verdict for verdict in against if strict or verdict.moved]
         if against:
