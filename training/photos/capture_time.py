@@ -30,7 +30,7 @@ _OFFSET = r"(?:(?:UTC|GMT|Z)?\s*([+\-\u2212])\s*(\d{1,2}):?(\d{2})?(?::\d\d)?|(Z
 _ONLY_OFFSET = re.compile(rf"\s*{_OFFSET}\s*", re.IGNORECASE)
 # 2025:12:22 09:47:11.123+02:00, with the separators that are written in place of the standard's
 _DATE = r"(\d{4})[:/.\-]\s*(\d{1,2})[:/.\-]\s*(\d{1,2})"
-# A minus parts the seconds from the minutes only where one parts these from the hours: in 09:47-05:00 it is an offset's.
+# A minus parts seconds from minutes only where one parts these from the hours: in 09:47-05:00 it is an offset's.
 _CLOCK = r"(\d{1,2})(?:[:.]\s*|(?P<minus>-)\s*)(\d{1,2})(?:(?:[:.]|(?(minus)-|(?!)))\s*(\d{1,2}))?"
 _FRACTION = r"(?:[.,:]\d+)?"
 _YEAR_FIRST = re.compile(rf"{_DATE}[T\s_,:\-]+{_CLOCK}{_FRACTION}", re.IGNORECASE)
