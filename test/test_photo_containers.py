@@ -70,7 +70,7 @@ def test_heic_cut_anywhere_is_rejected(tmp_path):
 
 @condition(
     Area.CONTAINERS,
-    "HEIC with zeros in the place of image data (interrupted copy)",
+    "HEIC with zeros in the place of image data",
     "rejected as truncated",
     since=SINCE,
 )
