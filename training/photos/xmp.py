@@ -99,6 +99,9 @@ def _degrees(text: str, reference: str, letters: str) -> float:
         or letter not in ("", positive, negative)
         or minutes >= 60.0
         or seconds >= 60.0
+        or (degrees % 1.0 and (match[3] or match[4]))  # a fraction that minutes would count twice
+        or (minutes % 1.0 and match[4])
+        or not (letter or sign or match[3] is None)  # degrees and minutes of either side
     ):
         return math.nan
     value = degrees + minutes / 60.0 + seconds / 3600.0
