@@ -91,15 +91,18 @@ def healthy() -> Snapshot:
         filters=(ekf,),
         navsats=(navsat,),
         topics={topic.name: topic for topic in topics},
-        image_topic="/image",
-        transport=TransportState(
-            "/image", RAW_TYPE, "reliable", "publishers", (Offer("/camera", RAW_TYPE, "reliable"),)
-        ),
+        transports=(transport("/image"),),
         diagnostics={"visual_gps: localizer": Diagnostic("visual_gps: localizer", 0, "2 fixes since the last report")},
         tree=tree(("map", "odom"), ("odom", "base_link"), ("base_link", CAMERA), ("base_link", GPS)),
         parents={"odom": {"map"}, "base_link": {"odom"}, CAMERA: {"base_link"}, GPS: {"base_link"}},
         base_frame="base_link",
     )
+
+
+def transport(topic: str, **changes) -> TransportState:
+    """Raw images of one reliable camera."""
+    offers = (Offer("/camera", RAW_TYPE, "reliable"),)
+    return replace(TransportState(topic, RAW_TYPE, "reliable", "publishers", offers), **changes)
 
 
 def with_samples(name: str, found, **changes) -> Snapshot:

@@ -5,7 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from doctor_graph import CAMERA, GPS, NOW_S, fix, healthy, image, samples, the_problem, with_parameters, with_samples
+from doctor_graph import (
+    CAMERA,
+    GPS,
+    NOW_S,
+    fix,
+    healthy,
+    image,
+    samples,
+    the_problem,
+    transport,
+    with_parameters,
+    with_samples,
+)
 
 from campus_visual_gps.ros.doctor.checks import examine
 from campus_visual_gps.ros.doctor.clock_checks import check_clock, check_stamps
@@ -72,7 +84,7 @@ def test_images_without_publisher_or_without_arrival_fail_with_the_cause():
     snapshot = with_samples("/image", [])
     found = the_problem(check_images(snapshot))
     assert "a publisher of raw images is matched on /image" in found.message and "larger" not in found.message
-    snapshot.transport = replace(snapshot.transport, offers=())
+    snapshot.transports = (transport("/image", offers=()),)
     found = the_problem(check_images(snapshot))
     assert found.message == f"no publisher of {RAW_TYPE} on /image" and "start the camera" in found.remedy
 
@@ -81,19 +93,28 @@ def test_a_camera_that_is_slow_unstamped_frozen_or_double_is_named():
     slow = with_samples("/image", samples(image(), CAMERA, rate_hz=0.2))
     assert the_problem(check_images(slow)).message == "/image: 0.2 Hz"
     unstamped = [replace(sample, stamp_s=0.0) for sample in samples(image(), CAMERA)]
-    assert the_problem(check_images(with_samples("/image", unstamped))).message == "their stamps are zero"
+    assert the_problem(check_images(with_samples("/image", unstamped))).message == "stamps on /image are zero"
     frozen = [replace(sample, stamp_s=NOW_S) for sample in samples(image(), CAMERA)]
     assert "stand still" in the_problem(check_images(with_samples("/image", frozen))).message
     assert "no frame_id" in the_problem(check_images(with_samples("/image", samples(image())))).message
     double = healthy()
-    double.transport = replace(double.transport, offers=(*double.transport.offers, Offer("/b", RAW_TYPE, "reliable")))
+    offers = (Offer("/camera", RAW_TYPE, "reliable"), Offer("/b", RAW_TYPE, "reliable"))
+    double.transports = (transport("/image", offers=offers),)
     assert "2 publishers on /image: /b, /camera" in the_problem(check_images(double)).message
+
+
+def test_each_of_several_cameras_is_looked_at():
+    snapshot = with_samples("/image", samples(image(), CAMERA))
+    snapshot.transports += (transport("/rear", offers=()),)
+    front, rear = check_images(snapshot)
+    assert front.level is Level.PASS and "/image" in front.message
+    assert rear.level is Level.FAIL and rear.message == f"no publisher of {RAW_TYPE} on /rear"
 
 
 def test_large_raw_images_over_best_effort_are_warned_of():
     snapshot = with_samples("/image", samples(image(6_000_000), CAMERA))
     offers = (Offer("/camera", RAW_TYPE, "best_effort"),)
-    snapshot.transport = replace(snapshot.transport, reliability="best_effort", offers=offers)
+    snapshot.transports = (transport("/image", reliability="best_effort", offers=offers),)
     assert "6.0 MB, best effort" in the_problem(check_images(snapshot)).message
 
 

@@ -10,10 +10,13 @@ from experiment_helpers import make_predictions
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from sequence_helpers import predictions_of, site_grid, walk
 from typer.testing import CliRunner
 
 from campus_visual_gps.errors import DatasetError
+from campus_visual_gps.tracking.calibration import TrackingCalibration
 from training.cli import app
+from training.evaluate.posteriors import write_posteriors, write_tracking
 from training.evaluate.predict import write_predictions
 from training.evaluate.worst import WorstPhoto, worst_photos
 from training.report.redraw import redraw
@@ -122,6 +125,22 @@ def test_a_report_can_go_elsewhere_with_a_copy_of_its_predictions(tmp_path):
     summary = redraw(tmp_path / "predictions.csv", tmp_path / "out")
     assert summary.out_dir == tmp_path / "out" and not (tmp_path / "report.md").exists()
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == (tmp_path / "predictions.csv").read_bytes()
+
+
+def test_the_sequences_of_an_evaluation_are_drawn_again(tmp_path):
+    grid = site_grid(20, 4)
+    truth, probs = walk(grid, 30, 4)
+    table, posteriors = predictions_of(grid, {"walk": (truth, probs)})
+    write_posteriors(tmp_path / "posteriors.npz", [posteriors])
+    write_tracking(tmp_path / "tracking.json", [TrackingCalibration(correlation_time_s=1.0)])
+    Image.new("RGB", (700, 200)).save(tmp_path / "belief_strip_1.png")
+    text = drawn(tmp_path, table)
+    assert "## In time order" in text and "belief_strip_1.png" in text
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["sequences.tracked.mean_error_m"] < report["sequences.single.mean_error_m"]
+    write_tracking(tmp_path / "tracking.json", [TrackingCalibration(), TrackingCalibration()])
+    with pytest.raises(DatasetError, match="do not fit together"):
+        redraw(tmp_path)
 
 
 def test_what_cannot_be_drawn_is_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""`figures`: the report of an evaluation, its tables and pictures once more, from its predictions.csv alone."""
+"""`figures`: the report of an evaluation, its tables and pictures once more, from what `evaluate` has written."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from training.evaluate.tta_columns import column_prefix
 from training.photos.areas import grid_areas
 from training.photos.manifest import capture_times_s
 from training.report.evaluation import EvaluationSummary
+from training.report.sequence_addition import recorded_sequence_addition
 from training.report.site_file import SITE_JSON, outline_of, read_site, write_site
 from training.report.staging import staged_directory
 from training.report.writer import REPORT_JSON, write_report_of
@@ -56,7 +57,9 @@ def redraw(evaluation: Path, out: Path | None = None) -> EvaluationSummary:
     run = _run_info(content, predictions, directory, area_source)
     out = directory if out is None else Path(out)
     with staged_directory(out) as staging:
-        written = write_report_of(predictions, staging, run, site)
+        make_addition = recorded_sequence_addition(directory)
+        addition = make_addition(predictions, site, staging) if make_addition else None
+        written = write_report_of(predictions, staging, run, site, addition)
         if not (out / PREDICTIONS).exists():  # the report links to it
             shutil.copyfile(path, staging / PREDICTIONS)
             write_site(staging / SITE_JSON, site)

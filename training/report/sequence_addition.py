@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from campus_visual_gps.errors import BundleError, VisualGpsError
+from campus_visual_gps.errors import BundleError, DatasetError, VisualGpsError
 from campus_visual_gps.localizer import Localizer
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from training.evaluate.posteriors import POSTERIORS, TRACKING_JSON, read_posteriors, write_tracking
+from training.evaluate.posteriors import POSTERIORS, TRACKING_JSON, read_posteriors, read_tracking, write_tracking
 from training.evaluate.report_metrics import SiteOutline
 from training.evaluate.sequence_metrics import sequence_metrics
 from training.evaluate.sequence_table import SEQUENCES_CSV, TRIALS_CSV, TrackedBundle, run_sequences
@@ -66,19 +67,40 @@ def tracking_calibrations(bundle_dir: Path, localizers: Sequence[Localizer], dat
     return ChosenCalibrations(found, (OF_FOLDS if folds else _OF_BUNDLE) if every else _DEFAULT)
 
 
-def sequence_addition(chosen: ChosenCalibrations, images: Mapping[str, StoredImage] | None = None) -> MakeAddition:
+def recorded_sequence_addition(evaluation: Path) -> MakeAddition | None:
+    """The same for an evaluation that is there already, with its own strips; None if it was made without sequences.
+
+    Raises:
+        DatasetError: its posteriors or calibrations cannot be read, or do not fit together.
+    """
+    if not ((evaluation / POSTERIORS).is_file() and (evaluation / TRACKING_JSON).is_file()):
+        return None
+    calibrations = tuple(read_tracking(evaluation / TRACKING_JSON))
+    text = OF_FOLDS if len(calibrations) > 1 else _OF_BUNDLE
+    if not any(calibration.measured for calibration in calibrations):
+        text = _DEFAULT
+    return sequence_addition(ChosenCalibrations(calibrations, text), recorded=evaluation)
+
+
+def sequence_addition(
+    chosen: ChosenCalibrations, images: Mapping[str, StoredImage] | None = None, recorded: Path | None = None
+) -> MakeAddition:
     """Makes sequences.csv, metrics, section and pictures from predictions.csv and posteriors.npz.
 
     Args:
         chosen: Of the tracker.
         images: By photo_id, for strips of photo, posterior and belief; None for a report without.
+        recorded: An evaluation whose posteriors and strips are taken; None for those of the new report's directory.
     """
 
     def make(predictions: pd.DataFrame, site: SiteOutline, directory: Path) -> Addition:
         from training.report.belief_pictures import strips_of
         from training.report.sequence_plots import draw_sequences
 
-        posteriors = read_posteriors(directory / POSTERIORS)
+        path = (recorded or directory) / POSTERIORS
+        posteriors = read_posteriors(path)
+        if len(posteriors) != len(chosen.calibrations):
+            raise DatasetError(f"{path} and {TRACKING_JSON} do not fit together: evaluate again")
         bundles = [TrackedBundle(*pair) for pair in zip(posteriors, chosen.calibrations, strict=True)]
         run = run_sequences(predictions, bundles)
         if run.table.empty:
@@ -89,6 +111,9 @@ def sequence_addition(chosen: ChosenCalibrations, images: Mapping[str, StoredIma
         write_table(directory / TRIALS_CSV, run.trials.replace(np.inf, np.nan))
         metrics = sequence_metrics(run, len(predictions))
         pictures = draw_sequences(run.table, site, directory) | strips_of(run, predictions, images or {}, directory)
+        for strip in sorted(recorded.glob("belief_strip_*.png")) if recorded else ():
+            shutil.copyfile(strip, directory / strip.name)
+            pictures[strip.stem] = strip.name
         section = sequence_section(metrics, pictures, chosen.text)
         return Addition(sequences_to_flat_json(metrics), section, pictures, sequence_lines(metrics))
 

@@ -176,9 +176,8 @@ class _Collector:
     def _topics(self) -> dict[str, str]:
         """Topics to observe, with their types."""
         snapshot = self._snapshot
-        topics = {}
-        if snapshot.image_topic and snapshot.transport is not None:
-            topics[snapshot.image_topic] = snapshot.transport.type
+        topics: dict[str, str] = {}
+        topics.update({transport.topic: transport.type for transport in snapshot.transports})
         names = (*snapshot.fix_topics(), *snapshot.receiver_topics(), *snapshot.fused_topics())
         topics.update({name: "sensor_msgs/msg/NavSatFix" for name in names})
         if snapshot.localizer is not None:
@@ -188,17 +187,16 @@ class _Collector:
         return topics
 
     def _find_images(self, localizer: NodeInfo) -> None:
-        """The topic of the images, from the localizer's subscription or the options, and their transport."""
+        """The topics of the images, from the localizer's subscriptions or the options, and their transport."""
         topics = localizer.subscribes(*IMAGE_TYPES)
-        topic = topics[0] if topics else self._options.image_topic
-        compressed = localizer.parameter("image_transport") == "compressed"
-        if not topics and topic and compressed and not topic.endswith(SUFFIX):
-            topic += SUFFIX
-        if not topic:
-            return
-        kind = dict(localizer.subscribed).get(topic, COMPRESSED_TYPE if compressed else RAW_TYPE)
-        self._snapshot.image_topic = topic = self._node.resolve_topic_name(topic)
-        self._snapshot.transport = self._transport(localizer, topic, kind)
+        asked, compressed = self._options.image_topic, localizer.parameter("image_transport") == "compressed"
+        if not topics and asked:
+            topics = (asked + SUFFIX if compressed and not asked.endswith(SUFFIX) else asked,)
+        kinds, default = dict(localizer.subscribed), COMPRESSED_TYPE if compressed else RAW_TYPE
+        self._snapshot.transports = tuple(
+            self._transport(localizer, self._node.resolve_topic_name(topic), kinds.get(topic, default))
+            for topic in topics
+        )
 
     def _transport(self, localizer: NodeInfo, topic: str, kind: str) -> TransportState:
         readers = self._node.get_subscriptions_info_by_topic(topic)

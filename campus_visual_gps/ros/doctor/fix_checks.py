@@ -62,7 +62,7 @@ def _silence(snapshot: Snapshot, topic: Topic, visual: bool) -> list[Finding]:
     text = f"nothing on {topic.name} in {snapshot.seconds:.1f} s"
     if not visual:
         return [warning("receiver", text, _RECEIVER)]
-    if not snapshot.is_active or not snapshot.topic(snapshot.image_topic).samples:
+    if not snapshot.is_active or not any(snapshot.topic(name).samples for name in snapshot.image_topics()):
         return []  # said by the checks of the localizer and the images
     return [failure("fixes", text, "see the localizer's diagnostics: dropped.*, rejected.*, last_rejection")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from campus_visual_gps.ros.doctor.findings import Finding, Level, failure, passed, warning
 from campus_visual_gps.ros.doctor.snapshot import ImageContent, NodeInfo, Snapshot, Topic
-from campus_visual_gps.ros.transport_state import BEST_EFFORT, RAW_TYPE
+from campus_visual_gps.ros.transport_state import BEST_EFFORT, RAW_TYPE, TransportState
 
 LOCALIZER, IMAGES = "localizer", "images"
 # Fast DDS loses larger messages on the way to a best-effort subscription; see docs/camera.md.
@@ -30,10 +30,15 @@ def check_localizer(snapshot: Snapshot) -> list[Finding]:
 
 
 def check_images(snapshot: Snapshot) -> list[Finding]:
-    """Publisher, QoS, arrival, size, rate and stamps of the images."""
-    if snapshot.transport is None:
-        return []
-    topic, transport = snapshot.topic(snapshot.image_topic), snapshot.transport
+    """Publisher, QoS, arrival, size, rate and stamps of the images of each camera."""
+    findings = []
+    for transport in snapshot.transports:
+        findings += _images(snapshot, transport)
+    return findings
+
+
+def _images(snapshot: Snapshot, transport: TransportState) -> list[Finding]:
+    topic = snapshot.topic(transport.topic)
     matching = [offer for offer in transport.offers if offer.type == transport.type]
     images = topic.contents(ImageContent)
     if not images or not any(not offer.problem for offer in matching):
@@ -111,10 +116,12 @@ def _stamps(topic: Topic, frame_id: str) -> list[Finding]:
     stamps_s = [sample.stamp_s for sample in topic.samples]
     findings = []
     if not any(stamps_s):
-        findings.append(failure(IMAGES, "their stamps are zero", "let the camera's driver set header.stamp"))
+        findings.append(failure(IMAGES, f"stamps on {topic.name} are zero", "let the camera's driver set header.stamp"))
     elif len(stamps_s) > 2 and stamps_s[-1] == stamps_s[0]:
-        findings.append(failure(IMAGES, "their stamps stand still", "let the camera's driver set header.stamp"))
+        findings.append(
+            failure(IMAGES, f"stamps on {topic.name} stand still", "let the camera's driver set header.stamp")
+        )
     if not frame_id and not any(sample.frame_id for sample in topic.samples):
         remedy = "set the parameter frame_id of the localizer, or the camera driver's"
-        findings.append(warning(IMAGES, "they have no frame_id, and the fixes get 'camera'", remedy))
+        findings.append(warning(IMAGES, f"no frame_id on {topic.name}, and the fixes get 'camera'", remedy))
     return findings

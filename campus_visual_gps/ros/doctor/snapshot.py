@@ -150,8 +150,7 @@ class Snapshot:
         filters: ekf_node and ukf_node of robot_localization.
         navsats: navsat_transform_node of robot_localization.
         topics: By name.
-        image_topic: Of the localizer's images; empty if it is not known.
-        transport: The images' transport as the localizer asks for it; None if the topic is not known.
+        transports: Of the images of each camera, as the localizer asks for it; empty if their topics are not known.
         clock_s: Times on /clock, with their arrivals.
         clock_publishers: Nodes that publish /clock.
         tree: None if tf2_msgs is not installed.
@@ -167,8 +166,7 @@ class Snapshot:
     filters: tuple[NodeInfo, ...] = ()
     navsats: tuple[NodeInfo, ...] = ()
     topics: dict[str, Topic] = field(default_factory=dict)
-    image_topic: str = ""
-    transport: TransportState | None = None
+    transports: tuple[TransportState, ...] = ()
     clock_s: list[tuple[float, float]] = field(default_factory=list)
     clock_publishers: tuple[str, ...] = ()
     diagnostics: dict[str, Diagnostic] = field(default_factory=dict)
@@ -196,6 +194,10 @@ class Snapshot:
     def has_fusion(self) -> bool:
         """Whether nodes of robot_localization run."""
         return bool(self.filters or self.navsats)
+
+    def image_topics(self) -> tuple[str, ...]:
+        """Topics of images that the localizer reads, one for each camera."""
+        return tuple(transport.topic for transport in self.transports)
 
     def fix_topics(self) -> tuple[str, ...]:
         """Topics of fixes that the localizer publishes."""

@@ -38,12 +38,13 @@ def check_frames(snapshot: Snapshot) -> list[Finding]:
 def _frames(snapshot: Snapshot) -> dict[str, str]:
     """The frames that must lead to the base, each with the topic that has it."""
     frames: dict[str, str] = {}
-    names = (*snapshot.fix_topics(), *snapshot.receiver_topics(), *snapshot.fused_topics(), snapshot.image_topic)
+    images = snapshot.image_topics()
+    names = (*snapshot.fix_topics(), *snapshot.receiver_topics(), *snapshot.fused_topics(), *images)
     given = snapshot.localizer.parameter("frame_id", "") if snapshot.localizer else ""
     for name in dict.fromkeys(names):
         for sample in snapshot.topic(name).samples:
             # the fixes of images may have a frame of their own
-            if sample.frame_id and not (name == snapshot.image_topic and given):
+            if sample.frame_id and not (name in images and given):
                 frames.setdefault(sample.frame_id, name)
     if given:
         frames.setdefault(str(given), "the parameter frame_id")
