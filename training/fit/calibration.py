@@ -132,8 +132,8 @@ def fit_covariance_of_sets(
     anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(sets) else None
     fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage, reference)
     decay_m = None if match_score is None else MATCH_DECAY_M
-    temperatures = {"temperature": raw.temperature, "point_temperature": raw.point_temperature}
-    return replace(fitted, match_decay_m=decay_m, **temperatures)
+    fitted = replace(fitted, match_decay_m=decay_m)
+    return replace(fitted, temperature=raw.temperature, point_temperature=raw.point_temperature)
 
 
 def _match_scores(sets: Sequence[CalibrationSet], posteriors: Sequence[Posterior]) -> tuple[np.ndarray, float]:
