@@ -163,5 +163,6 @@ def test_messages_of_another_type_on_the_topic_of_fixes_are_left_out_and_counted
     with bag_of(tmp_path, [*good(), *others]) as bag:
         assert len(read_fixes(bag, TRUTH)) == COUNT
         assert len(read_times(bag, TRUTH).stamps_ns) == COUNT
-        assert len(list(bag.messages())) == COUNT + 3
+        assert len(list(bag.messages())) == COUNT + 3  # a copy has them all
+        assert len(list(bag.of_type())) == COUNT  # and none is played as another type
     assert "3 messages on /truth are std_msgs/msg/String: left out" in caplog.text

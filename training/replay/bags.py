@@ -123,15 +123,15 @@ class Bag:
         except DatasetError as error:
             raise DatasetError(f"bag {self.path}: a message on {message.topic} cannot be decoded: {error}") from error
 
-    def of_type(self, topic: str) -> Iterator[BagMessage]:
-        """Messages of a topic, without those of another type than `topics` says: they are left out and counted."""
-        others: Counter[str] = Counter()
-        for message in self.messages([topic]):
-            if message.type_name == self._types[topic]:
+    def of_type(self, topics: Iterable[str] | None = None) -> Iterator[BagMessage]:
+        """As `messages`, without those of another type than `topics()` says: they are left out and counted."""
+        others: Counter[tuple[str, str]] = Counter()
+        for message in self.messages(topics):
+            if message.type_name == self._types[message.topic]:
                 yield message
             else:
-                others[message.type_name] += 1
-        for name, number in others.items():
+                others[message.topic, message.type_name] += 1
+        for (topic, name), number in others.items():
             self.notes.add(f"bag {self.path}: {number} messages on {topic} are {name}: left out")
 
     def contents(self, topic: str) -> Iterator[tuple[BagMessage, Any]]:
@@ -141,7 +141,7 @@ class Bag:
             DatasetError: none can be decoded.
         """
         total, failures = 0, []
-        for message in self.of_type(topic):
+        for message in self.of_type([topic]):
             total += 1
             try:
                 content = self.decode(message)
