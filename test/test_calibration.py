@@ -15,7 +15,13 @@ from campus_visual_gps.models.backbones import get_backbone
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.preprocess import ImageSpec
 from training.fit import calibration_set
-from training.fit.calibration import brightness_of_night, fit_calibration, fit_covariance_of_sets
+from training.fit.calibration import (
+    MATCH_DECAY_M,
+    POINT_TEMPERATURE_FACTOR,
+    brightness_of_night,
+    fit_calibration,
+    fit_covariance_of_sets,
+)
 from training.fit.calibration_set import PhotoOutputStore, concatenated, read_photos
 from training.fit.covariance_fit import conformal_quantile, fit_covariance
 
@@ -66,12 +72,14 @@ def test_the_conformal_quantile_counts_the_new_photo_too():
 def test_the_temperature_makes_grids_as_wide_as_their_errors(width_m, error_m, flatter):
     calibration = fit_calibration([grid_set(np.random.default_rng(7), width_m, error_m)])
     assert (calibration.temperature > 1.5) if flatter else (calibration.temperature < 0.8)
+    assert calibration.point_temperature == pytest.approx(POINT_TEMPERATURE_FACTOR * calibration.temperature)
 
 
 def test_retrieved_photos_that_stand_at_the_truth_become_a_prior():
     sets = [grid_set(np.random.default_rng(8), 20.0, 20.0)]
     without, with_prior = fit_calibration(sets), fit_calibration(sets, retrieval_prior=True)
     assert with_prior.retrieval_prior.weight > 0
+    assert (without.match_decay_m, with_prior.match_decay_m) == (None, MATCH_DECAY_M)
     assert with_prior.measured["mean_error_after_m"] < 0.7 * without.measured["mean_error_after_m"]
 
 

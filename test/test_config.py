@@ -118,7 +118,10 @@ def test_the_point_estimators_are_those_of_the_grid():
         ("augment: {rotation_deg: 181}", r"augment\.rotation_deg: expected a number of at most 180, got 181"),
         ("augment: {rotation_deg: -5}", r"augment\.rotation_deg: expected a number of at least 0, got -5"),
         ("loss: {nll_beta: 2}", r"loss\.nll_beta: expected a number of at most 1, got 2"),
-        ("bundle: {point_estimator: mode}", r"bundle\.point_estimator: expected 'geometric_median' or 'mean'"),
+        (
+            "bundle: {point_estimator: mode}",
+            r"bundle\.point_estimator: expected 'geometric_median', 'mean' or 'median_mean'",
+        ),
         ("scheduler: {name: magic}", r"scheduler\.name: expected 'plateau' or 'cosine', got 'magic'"),
         ("trainer: {precision: int4}", r"trainer\.precision: expected .* got 'int4'"),
         ("trainer: {batch_size: 0}", r"trainer\.batch_size: expected a number greater than 0, got 0"),

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from campus_visual_gps.estimation.grid import (
+    GEOMETRIC_MEDIAN,
     MEAN,
+    MEAN_SHARE,
+    MEDIAN_MEAN,
     MIN_SEPARATION_M,
     LocationGrid,
     apply_temperature,
@@ -49,6 +52,18 @@ def test_the_covariance_is_that_about_the_reported_point(values):
     np.testing.assert_allclose(cov, cov_of_mean + np.outer(offset, offset), atol=1e-6)
     np.testing.assert_allclose(cov, cov.T, atol=1e-9)
     assert np.linalg.eigvalsh(cov).min() >= CELL_M**2 / 12 - 1e-6
+
+
+@given(hnp.arrays(np.float64, 200, elements=st.floats(0, 1)).filter(lambda values: values.sum() > 1e-3))
+def test_median_mean_lies_between_the_two_with_the_covariance_about_itself(values):
+    grid_probs = values / values.sum()
+    median, mean, point = (
+        point_and_covariance(grid_probs, CENTRES, CELL_M, name)[0] for name in (GEOMETRIC_MEDIAN, MEAN, MEDIAN_MEAN)
+    )
+    np.testing.assert_allclose(point, (1.0 - MEAN_SHARE) * median + MEAN_SHARE * mean, atol=1e-9)
+    offsets = CENTRES - point
+    about = (offsets * grid_probs[:, None]).T @ offsets + CELL_M**2 / 12 * np.eye(2)
+    np.testing.assert_allclose(point_and_covariance(grid_probs, CENTRES, CELL_M, MEDIAN_MEAN)[1], about, atol=1e-6)
 
 
 def test_of_two_peaks_the_heavier_is_taken_and_the_other_stays_in_the_covariance():

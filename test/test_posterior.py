@@ -1,5 +1,7 @@
 """The covariance is symmetric, positive definite and never below the floor, whatever the members say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from campus_visual_gps.models.outputs import ModelOutputs
 from campus_visual_gps.retrieval.index import RetrievalResult
 from campus_visual_gps.retrieval.prior import (
     RetrievalPriorConfig,
+    decayed_match_score,
     log_linear_pool,
     match_score_near,
     position_likelihood,
@@ -98,6 +101,8 @@ def test_ensemble_spread_is_the_distance_from_the_mean():
         {"floor_sigma_m": 5.0, "scale": 0.0},
         {"floor_sigma_m": 5.0, "temperature": np.inf},
         {"floor_sigma_m": 5.0, "reference_match_score": -1.0},
+        {"floor_sigma_m": 5.0, "point_temperature": 0.0},
+        {"floor_sigma_m": 5.0, "match_decay_m": np.nan},
         {"floor_sigma_m": 5.0, "point_estimator": "mode"},
     ],
 )
@@ -118,11 +123,13 @@ def _check_covariance(cov, floor_sigma_m):
     st.floats(1.0, 50.0),
     st.floats(0.2, 5.0),
     st.sampled_from(POINT_ESTIMATORS),
+    st.one_of(st.none(), st.floats(0.2, 5.0)),
 )
 def test_whatever_grids_the_members_give_the_covariance_stands_above_its_floor(
-    seed, logit_scale, floor, temperature, point_estimator
+    seed, logit_scale, floor, temperature, point_estimator, point_temperature
 ):
-    calibration = Calibration(floor, scale=0.5, temperature=temperature, point_estimator=point_estimator)
+    calibration = Calibration(floor, 0.5, temperature, point_estimator=point_estimator)
+    calibration = replace(calibration, point_temperature=point_temperature)
     posterior = PosteriorEstimator(calibration, GRID).estimate(grid_outputs(seed, 2, logit_scale))
     _check_covariance(posterior.cov_enu_m2, floor)
     assert np.all(posterior.mean_enu_m >= -1e-6) and np.all(posterior.mean_enu_m <= [42.0 + 1e-6, 24.0 + 1e-6])
@@ -167,6 +174,28 @@ def test_the_posterior_of_grids_is_the_pool_at_its_temperature():
     sigmas = np.sqrt(np.trace(posterior.cov_enu_m2, axis1=1, axis2=2) / 2.0)
     np.testing.assert_allclose(posterior.radius90_m, 2.0 * sigmas)
     assert np.isnan(posterior.radius95_m).all()
+
+
+def test_point_and_covariance_have_a_temperature_and_a_match_score_of_their_own():
+    outputs, retrieval = grid_outputs(1, 3), retrieved(2, 3)
+    old = Calibration(2.0, 1.5, 1.7, reference_match_score=9.0, point_estimator=MEAN, retrieval_prior=PRIOR)
+    new = replace(old, point_temperature=0.9, match_decay_m=10.0)
+    before, after = (PosteriorEstimator(own, GRID).estimate(outputs, retrieval) for own in (old, new))
+    np.testing.assert_array_equal(after.grid_probs, before.grid_probs)
+    pooled = PosteriorEstimator(new, GRID).pooled_grid(outputs, retrieval)
+    mean, cov = point_and_covariance(apply_temperature(pooled, 0.9), GRID.centres_enu_m, GRID.cell_m, MEAN)
+    inflation = variance_inflation(decayed_match_score(retrieval, mean, 10.0), 9.0)[:, None, None]
+    np.testing.assert_allclose(after.mean_enu_m, mean)
+    np.testing.assert_allclose(after.cov_enu_m2, (1.5 * cov + 4.0 * np.eye(2)) * inflation)
+    np.testing.assert_allclose(after.match_score, match_score_near(retrieval, mean))
+
+
+def test_a_calibration_without_the_newer_keys_has_one_temperature_and_the_score_within_the_radius():
+    stored = Calibration(5.0, temperature=1.7).to_dict()
+    for key in ("point_temperature", "match_decay_m", "bounded"):
+        del stored[key]
+    loaded = Calibration.from_dict(stored)
+    assert (loaded.point_temperature, loaded.match_decay_m, loaded.bounded) == (None, None, False)
 
 
 NIGHT = CovarianceCalibration(20.0, 2.0, 3.0, conformal_95=3.0)

@@ -1,5 +1,7 @@
 """A bundle's covariance is fitted again on a drive of the robot, and nothing else of the bundle changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from calibration_sets import grid_set
@@ -208,8 +210,9 @@ def test_each_light_with_enough_images_gets_its_own(tmp_path):
 def test_retrieval_prior_temperature_and_point_estimator_stay():
     held_out = grid_set(np.random.default_rng(3), 20.0, 8.0)
     old = Calibration(2.0, 3.0, 0.7, retrieval_prior=RetrievalPriorConfig(0.25, 8.0, 0.1), point_estimator="mean")
+    old = replace(old, point_temperature=0.5)
     new = recalibrated(held_out, old)
-    kept = ("temperature", "retrieval_prior", "point_estimator")
+    kept = ("temperature", "point_temperature", "retrieval_prior", "point_estimator")
     assert {name: getattr(new, name) for name in kept} == {name: getattr(old, name) for name in kept}
     assert new.measured["nees_after"] == pytest.approx(2.0, abs=0.3) and new.scale != old.scale
     assert Calibration.from_dict(new.to_dict()) == new

@@ -17,6 +17,7 @@ from campus_visual_gps.retrieval.prior import (
     MATCH_RADIUS_M,
     MIN_OUTLIER_MASS,
     RetrievalPriorConfig,
+    decayed_match_score,
     log_linear_pool,
     match_score_near,
     position_likelihood,
@@ -124,6 +125,19 @@ def test_where_no_photo_was_taken_nearby_the_match_score_is_the_least():
     assert match_score_near(found, np.array([[np.nan, np.nan]])) == pytest.approx([3.0])
     with pytest.raises(ValueError, match="not compared"):
         match_score_near(found._replace(match_scores=None), np.zeros((1, 2)))
+
+
+def test_a_match_score_decays_with_the_distance_and_not_below_that_by_chance():
+    found = retrieved([[0.0, 0.0], [100.0, 0.0]], [0.9, 0.8], [8.0, 2.0])
+
+    def score(east_m: float) -> float:
+        return decayed_match_score(found, np.array([[east_m, 0.0]]), 30.0)[0]
+
+    assert [score(east_m) for east_m in (0.0, 30.0, 1000.0)] == pytest.approx([8.0, 8.0 * np.exp(-0.5), 2.0])
+    path = np.array([score(east_m) for east_m in np.arange(0.0, 200.0, 0.1)])
+    assert np.abs(np.diff(path)).max() < 0.02  # no step where a radius would have one
+    with pytest.raises(ValueError, match="not compared"):
+        decayed_match_score(found._replace(match_scores=None), np.zeros((1, 2)), 30.0)
 
 
 probabilities = hnp.arrays(np.float64, 12, elements=st.floats(1e-9, 1.0))

@@ -168,7 +168,8 @@ class BundleSettings:
         site_margin_m: How far outside the site polygon a fix is accepted.
         max_ensemble_spread_m: Gate on the spread of the members; None measures it with `measure_gates`.
         measure_gates: Sets the image, OOD and spread gates from the photos.
-        point_estimator: The reported position of a posterior over the grid.
+        point_estimator: The reported position of a posterior over the grid; `median_mean` lies three quarters of the
+            way from the geometric median to the mean.
         retrieval_prior: Multiplies the likelihood of the nearest reference photos into the posterior, if held-out
             photos gain by it.
         accepted_error_m: Mean error that accepted held-out photos shall have; sets the gates on sigma and on the
@@ -183,7 +184,7 @@ class BundleSettings:
     site_margin_m: NonNegativeFloat = 25.0
     max_ensemble_spread_m: PositiveFloat | None = None
     measure_gates: bool = True
-    point_estimator: Literal["geometric_median", "mean"] = "geometric_median"
+    point_estimator: Literal["geometric_median", "mean", "median_mean"] = "geometric_median"
     retrieval_prior: bool = False
     accepted_error_m: PositiveFloat | None = None
     covariance: Literal["calibrated", "ensemble_spread"] = "calibrated"

@@ -36,6 +36,9 @@ class CovarianceCalibration:
             90 %, whatever the errors' distribution. None where it was not measured.
         conformal_95: Likewise with 95 %.
         reference_match_score: Match score below which the covariance is inflated; None leaves the score out.
+        point_temperature: Of the grid's probabilities for the point and its covariance alone; None takes `temperature`.
+        match_decay_m: The match score that inflates the covariance is the best one near the position, that of a photo
+            d metres away times exp(-d^2 / (2 match_decay_m^2)); None takes the best one within a radius.
         bounded: Whether the covariance stays below that of "anywhere on the site" (site_bound.py); not in bundles of
             earlier versions.
 
@@ -50,13 +53,16 @@ class CovarianceCalibration:
     conformal_95: float | None = None
     reference_match_score: float | None = None
     bounded: bool = False
+    point_temperature: float | None = None
+    match_decay_m: float | None = None
 
     def __post_init__(self):
         if not (np.isfinite(self.floor_sigma_m) and self.floor_sigma_m >= MIN_FLOOR_SIGMA_M):
             raise BundleError(
                 f"calibration: floor_sigma_m must be {MIN_FLOOR_SIGMA_M} m or more, got {self.floor_sigma_m}"
             )
-        for name in ("scale", "temperature", "conformal_90", "conformal_95", "reference_match_score"):
+        positive = ("scale", "temperature", "conformal_90", "conformal_95", "reference_match_score")
+        for name in (*positive, "point_temperature", "match_decay_m"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0.0):
                 raise BundleError(f"calibration: {name} must be positive, got {value}")

@@ -14,7 +14,12 @@ from campus_visual_gps.estimation.calibration import (
 )
 from campus_visual_gps.estimation.grid import LocationGrid, apply_temperature, mean_grid_probs, point_and_covariance
 from campus_visual_gps.estimation.site_bound import SiteMoments
-from campus_visual_gps.retrieval.prior import log_linear_pool, match_score_near, position_likelihood
+from campus_visual_gps.retrieval.prior import (
+    decayed_match_score,
+    log_linear_pool,
+    match_score_near,
+    position_likelihood,
+)
 
 if TYPE_CHECKING:
     from campus_visual_gps.models.outputs import ModelOutputs
@@ -106,14 +111,18 @@ class PosteriorEstimator:
             mean, cov = mixture_moments(outputs.member_means_enu_m, outputs.member_covs_enu_m2)
         else:
             grid_probs = apply_temperature(pooled, covariance.temperature)
+            sharper = covariance.point_temperature
+            point_probs = grid_probs if sharper is None else apply_temperature(pooled, sharper)
             mean, cov = point_and_covariance(
-                grid_probs, self.grid.centres_enu_m, self.grid.cell_m, self.calibration.point_estimator
+                point_probs, self.grid.centres_enu_m, self.grid.cell_m, self.calibration.point_estimator
             )
-        matched = self.uses_retrieval and retrieval is not None and retrieval.match_scores is not None
-        if matched and retrieval is not None:
-            match_score = match_score_near(retrieval, mean)
+        inflating_score = None
+        if self.uses_retrieval and retrieval is not None and retrieval.match_scores is not None:
+            match_score = inflating_score = match_score_near(retrieval, mean)
+            if covariance.match_decay_m is not None:
+                inflating_score = decayed_match_score(retrieval, mean, covariance.match_decay_m)
         anywhere_m2 = None if self.site is None else self.site.about(mean)
-        calibrated = covariance.apply(cov, match_score if matched else None, anywhere_m2)
+        calibrated = covariance.apply(cov, inflating_score, anywhere_m2)
         if self.calibration.covariance == ENSEMBLE_SPREAD:
             cov = ensemble_spread_covariance(outputs.member_means_enu_m)
             unknown = np.full(len(outputs), np.nan)

@@ -111,6 +111,19 @@ def match_score_near(retrieval: RetrievalResult, positions_enu_m: np.ndarray) ->
     return np.where(near > -np.inf, near, retrieval.match_scores.min(axis=1))
 
 
+def decayed_match_score(retrieval: RetrievalResult, positions_enu_m: np.ndarray, decay_m: float) -> np.ndarray:
+    """(N,): the best match score of the retrieved photos, that at d metres from the position times exp(-d^2 / (2 D^2)).
+
+    D is `decay_m`. Not below the least score of all retrieved photos: what this image scores by chance. In the place of
+    `match_score_near` it changes steadily with the position, and a photo 20 m away says less than one 5 m away.
+    """
+    if retrieval.match_scores is None:
+        raise ValueError("the local descriptors of these images were not compared")
+    distances_m = np.linalg.norm(retrieval.positions_enu_m - positions_enu_m[:, None], axis=-1)
+    decayed = retrieval.match_scores * np.exp(-0.5 * (distances_m / decay_m) ** 2)
+    return np.maximum(decayed.max(axis=1), retrieval.match_scores.min(axis=1))
+
+
 def log_linear_pool(grid_probs: np.ndarray, likelihood: np.ndarray, weight: float) -> np.ndarray:
     """grid_probs * likelihood^weight (..., K), normalised over the cells, in logs so that no product can vanish.
 

@@ -22,11 +22,11 @@ from campus_visual_gps.estimation.calibration import (
     CovarianceCalibration,
 )
 from campus_visual_gps.estimation.grid import GEOMETRIC_MEDIAN
-from campus_visual_gps.estimation.posterior import PosteriorEstimator, mixture_moments
-from campus_visual_gps.retrieval.prior import RetrievalPriorConfig
+from campus_visual_gps.estimation.posterior import Posterior, PosteriorEstimator, mixture_moments
+from campus_visual_gps.retrieval.prior import RetrievalPriorConfig, decayed_match_score
 from training.fit.calibration_numbers import before_and_after, covariance_numbers, offsets_and_covs
 from training.fit.calibration_set import CalibrationSet, concatenated
-from training.fit.covariance_fit import COVERAGE, fit_covariance
+from training.fit.covariance_fit import COVERAGE, REFERENCE_MATCH_QUANTILE, fit_covariance
 from training.fit.error_correlation import with_correlation_time
 from training.metrics.consistency import gaussian_nll
 
@@ -39,6 +39,11 @@ LABEL_SIGMA_M = 7.0
 # A label far outside of the grid is as unlikely as one at seven sigma, and no more: it must not decide alone.
 MIN_LIKELIHOOD = float(np.exp(-0.5 * 7.0**2))
 TEMPERATURES = (0.2, 10.0)
+# Point and covariance are taken from a sharper grid, at so much of the temperature that makes the labels likeliest:
+# that one keeps mass on cells far away in case the label is there, and a second moment counts it by the square of the
+# distance. The other is how far away a photo's match score counts. docs/results.md says what both are worth.
+POINT_TEMPERATURE_FACTOR = 0.8
+MATCH_DECAY_M = 30.0
 PRIOR_WEIGHTS = (1.0, 5.0)
 PRIOR_BANDWIDTHS_M = (6.0, 12.0)
 PRIOR_TEMPERATURES = (0.12,)
@@ -100,30 +105,48 @@ def fit_floor(sets: Sequence[CalibrationSet]) -> Calibration:
 def fit_covariance_of_sets(
     sets: Sequence[CalibrationSet],
     base: Calibration,
-    temperature: float | None = None,
+    before: CovarianceCalibration | None = None,
     coverage: float | None = COVERAGE,
 ) -> CovarianceCalibration:
-    """Temperature of the grid unless it is given; scale, floor and conformal quantiles as `fit_covariance` fits them.
+    """Temperatures of the grid unless they are given; scale, floor and conformal quantiles of `fit_covariance`.
 
     Args:
         sets: Held-out photos.
         base: Point estimator and retrieval prior.
-        temperature: None fits it.
+        before: Its temperatures, and with them the positions, stay; None fits them.
         coverage: Of `fit_covariance`. Of a single stretch, the tail is the error of one spot: None does not ask for it.
     """
     base = replace(base, covariance=CALIBRATED)
-    if temperature is None:
-        temperature = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0] if sets[0].grid else 1.0
-    raw = base.with_covariance(CovarianceCalibration(MIN_FLOOR_SIGMA_M, temperature=temperature))
-    posteriors = [own.posterior(raw) for own in sets]
+    raw = CovarianceCalibration(MIN_FLOOR_SIGMA_M)
+    if before is not None:
+        raw = replace(raw, temperature=before.temperature, point_temperature=before.point_temperature)
+    elif sets[0].grid is not None:
+        likeliest = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0]
+        raw = replace(raw, temperature=likeliest, point_temperature=POINT_TEMPERATURE_FACTOR * likeliest)
+    posteriors = [own.posterior(base.with_covariance(raw)) for own in sets]
     errors_m = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
     covs_m2 = np.concatenate([own.cov_enu_m2 for own in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
-    match_score = np.concatenate([own.match_score for own in posteriors]) if base.uses_retrieval else None
+    match_score, reference = _match_scores(sets, posteriors) if base.uses_retrieval else (None, None)
     sites = [own.site for own in sets]
     anywhere = [site.about(own.mean_enu_m) for site, own in zip(sites, posteriors, strict=True) if site is not None]
     anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(sets) else None
-    fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage)
-    return replace(fitted, temperature=temperature)
+    fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage, reference)
+    decay_m = None if match_score is None else MATCH_DECAY_M
+    fitted = replace(fitted, match_decay_m=decay_m)
+    return replace(fitted, temperature=raw.temperature, point_temperature=raw.point_temperature)
+
+
+def _match_scores(sets: Sequence[CalibrationSet], posteriors: Sequence[Posterior]) -> tuple[np.ndarray, float]:
+    """Match scores (N,) that inflate the covariances, and the score that none is inflated above.
+
+    That one is of the scores within the radius, as the tracker counts an image by them in proportion to it.
+    """
+    pairs = [(own.retrieval, found.mean_enu_m) for own, found in zip(sets, posteriors, strict=True)]
+    decayed = [
+        decayed_match_score(retrieval, mean, MATCH_DECAY_M) for retrieval, mean in pairs if retrieval is not None
+    ]
+    near = np.concatenate([found.match_score for found in posteriors])
+    return np.concatenate(decayed), float(np.quantile(near, REFERENCE_MATCH_QUANTILE))
 
 
 def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:

@@ -105,7 +105,7 @@ def recalibrated(survey: CalibrationSet, calibration: Calibration) -> Calibratio
         if not _enough(own):
             continue
         before = calibration.night if light == NIGHT and calibration.night is not None else calibration
-        covariance = fit_covariance_of_sets([own], calibration, before.temperature, coverage=None)
+        covariance = fit_covariance_of_sets([own], calibration, before, coverage=None)
         changed = {"night": covariance} if light == NIGHT else vars(covariance)
         fitted = replace(fitted, **changed)
         if light == EVERY:
