@@ -1,4 +1,4 @@
-"""Wrong images that name the same few places again and again do not carry the belief there; clear ones still do."""
+"""What outliers named before counts less when an image names it again; a camera that was carried is still found."""
 
 import numpy as np
 import pytest
@@ -61,23 +61,6 @@ def test_a_robot_that_stands_makes_no_outlier_of_what_it_sees():
 def test_an_image_that_says_nothing_stays_one():
     memory, raster = memory_and_raster()
     assert contrast(memory, raster, UNIFORM, 1.0) == pytest.approx(1.0)
-
-
-def far_share(outlier_memory_s, seed):
-    """Share of the positions over 25 m off in 100 s in which only 40 % of the images are right."""
-    rng = np.random.default_rng(seed)
-    tracker = Tracker(GRID, TrackingCalibration(outlier_share=0.2, outlier_memory_s=outlier_memory_s))
-    errors_m = []
-    for step in range(60):
-        right = step < 10 or rng.uniform() < 0.4
-        place = TRUTH if right else ELSEWHERE[rng.integers(2)]
-        errors_m.append(error_m(tracker.update(2.0 * step, weighed_posterior(seen_at(place), 0.6)), TRUTH))
-    return np.mean(np.array(errors_m) > 25.0)
-
-
-def test_wrong_images_that_name_the_same_two_places_again_and_again_carry_the_belief_there_less_often():
-    forgetful, mindful = (np.mean([far_share(memory_s, seed) for seed in range(4)]) for memory_s in (0.1, 100.0))
-    assert mindful < 0.7 * forgetful
 
 
 def test_a_carried_camera_is_found_though_a_fifth_of_the_images_are_taken_for_outliers():
