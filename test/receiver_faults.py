@@ -63,6 +63,16 @@ def cluster() -> Fault:
     return fault
 
 
+def slide(size_m: float, over_s: float) -> Fault:
+    """A bias that grows within seconds, as of a receiver that smooths its positions."""
+
+    def fault(reading: Reading, random: np.random.Generator) -> Reading:
+        share = min(max((reading.stamp_s - BAD_FROM_S) / over_s, 0.0), 1.0)
+        return replace(reading, position_m=reading.position_m + offset_by(size_m * share))
+
+    return fault
+
+
 def creep(speed_mps: float) -> Fault:
     """A bias that grows from BAD_FROM_S on."""
 
@@ -173,6 +183,7 @@ CASES = {
     "bias_40_1hz": Case(
         "40 m at 1 Hz, claimed 4.5 m: no jump", lambda: bias(40.0), replace(SLOW, receiver_sigma_m=4.5)
     ),
+    "slide_30": Case("30 m off within 2 s, at 5 Hz", lambda: slide(30.0, 2.0)),
     "bias_60": Case("60 m off from one moment on", lambda: bias(60.0)),
     "creep": Case("a bias that creeps at 0.5 m/s", lambda: creep(0.5)),
     "spikes": Case("single spikes of 15 to 25 m, at 5 Hz", spikes),
@@ -225,6 +236,27 @@ def alarm_row(scene: Scene, hours: float) -> str:
     return f"{rates} | {scene.correlation_time_s:g} s | {counts} in {len(seeds) / 2:g} h |"
 
 
+def mode_switches(scene: Scene, seed: int) -> dict[int, np.ndarray]:
+    """Errors of the rows in which visual fixes are 20 to 60 m off: once a minute for 4 to 20 s."""
+    random, errors_m = np.random.default_rng([seed, 1]), {}
+    for start_s in np.arange(30.0, scene.duration_s - 30.0, 60.0):
+        first, count = (round(time_s * scene.visual_hz) for time_s in (start_s, random.uniform(4.0, 20.0)))
+        off_m = offset_by(random.uniform(20.0, 60.0), random.uniform(0.0, 2.0 * math.pi))
+        errors_m |= dict.fromkeys(range(first, first + count), off_m)
+    return errors_m
+
+
+def switch_row(scene: Scene, hours: float) -> str:
+    """How often good receivers of 1.5 and 3 m are left or contradicted while visual fixes switch to a wrong place."""
+    alarms, by_jump, seeds = 0, 0, range(round(hours * 2))
+    for seed in seeds:
+        given = replace(scene, receiver_sigma_m=1.5 + 1.5 * (seed % 2))
+        result = run(given, None, seed, mode_switches(given, seed))
+        alarms, by_jump = alarms + result.alarms, by_jump + result.jump_alarms
+    switches = len(seeds) * len(np.arange(30.0, scene.duration_s - 30.0, 60.0))
+    return f"| {scene.receiver_hz:g} Hz | {scene.visual_hz:g} Hz | {switches} | {alarms - by_jump} | {by_jump} |"
+
+
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -239,17 +271,23 @@ def main() -> None:
     parser.add_argument(
         "--rates", type=float, nargs="+", default=[1, 0.5, 1, 2, 5, 2, 5, 10, 10, 2], help="Hz, in pairs"
     )
+    parser.add_argument("--switch-hours", type=float, default=0.0, help="the same with visual fixes that switch places")
     parser.add_argument("--correlation-s", type=float, default=4.0, help="of the visual errors")
+    parser.add_argument("--receiver-correlation-s", type=float, default=20.0, help="of a good receiver's errors")
     parser.add_argument("--bundle-correlation-s", type=float, help="that the bundle says; by default the same")
     parser.add_argument("--limit", type=float, default=MonitorSettings().contradiction_sigmas, help="in sigmas")
     given = parser.parse_args()
     bundle_s = given.bundle_correlation_s or given.correlation_s
     for name, sigma_m in ((name, sigma_m) for name in given.cases for sigma_m in given.sigmas if given.runs):
         say(fault_row(CASES[name], Visual(sigma_m, given.correlation_s, bundle_s, given.limit), given.runs))
-    if given.hours:
-        for receiver_hz, visual_hz in zip(given.rates[::2], given.rates[1::2], strict=True):
-            scene = Scene(duration_s=1800.0, receiver_hz=receiver_hz, visual_hz=visual_hz)
-            say(alarm_row(Visual(5.5, given.correlation_s, bundle_s, given.limit).of(scene), given.hours))
+    visual = Visual(5.5, given.correlation_s, bundle_s, given.limit)
+    for receiver_hz, visual_hz in zip(given.rates[::2], given.rates[1::2], strict=True):
+        scene = Scene(1800.0, receiver_hz=receiver_hz, visual_hz=visual_hz)
+        scene = visual.of(replace(scene, receiver_correlation_s=given.receiver_correlation_s))
+        if given.hours:
+            say(alarm_row(scene, given.hours))
+        if given.switch_hours:
+            say(switch_row(scene, given.switch_hours))
 
 
 if __name__ == "__main__":

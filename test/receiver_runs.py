@@ -24,6 +24,7 @@ class Run:
         faults: (arrival, fault) of each fix that was held back for a reason.
         used: (arrival, whether the receiver counts as healthy) at each of its fixes.
         alarms: How often a receiver in use was left, or began to contradict the visual fixes.
+        jump_alarms: Of these, for a jump of its own track.
     """
 
     passed_s: list[float] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Run:
     faults: list[tuple[float, GnssFault]] = field(default_factory=list)
     used: list[tuple[float, bool]] = field(default_factory=list)
     alarms: int = 0
+    jump_alarms: int = 0
 
     def passed_after(self, time_s: float) -> int:
         """Fixes that passed with stamps from `time_s` on."""
@@ -65,7 +67,10 @@ def run(scene: Scene, fault: Fault | None, seed: int, outliers_m: dict[int, np.n
             given = reading if fault is None else fault(reading, random)
             if given is not None:
                 _receive(arbiter, given, made.truth_m[row], now_s, result)
-        result.alarms += was_used and not _is_used(arbiter)
+        if was_used and not _is_used(arbiter):
+            check = arbiter.monitor.visual_check
+            result.alarms += 1
+            result.jump_alarms += check.contradicts and check.verdict is not None and check.verdict.jump_m > 0.0
         result.used.append((now_s, arbiter.source == RECEIVER))
     return result
 

@@ -7,7 +7,7 @@ from rosbags.rosbag2 import Writer
 from test_bags import STORE, T0, fix_message
 
 from campus_visual_gps.errors import DatasetError
-from training.replay.bags import open_bag, write_bag
+from training.replay.bags import BagMessage, open_bag, write_bag
 from training.replay.fixes import read_all_fixes, read_fixes, read_positions
 from training.replay.stamps import read_times
 from training.replay.switches import read_arrivals
@@ -55,6 +55,8 @@ def bag_of(path, messages):
         row("infinite", "status 0, longitude infinite", "left out", ((31.0, float("-inf")), {}), "not_finite"),
         row("null-island", "status 0 at 0/0", "left out", ((0.0, 0.0), {}), "null_island"),
         row("near-null-island", "status 0 within 10 cm of 0/0", "left out", ((1e-7, -2e-7), {}), "null_island"),
+        row("noise", "status 0, a receiver's noise around 0/0", "left out", ((2e-5, -1e-5), {}), "far_away"),
+        row("swapped", "latitude and longitude swapped now and then", "left out", ((34.0, 31.0), {}), "far_away"),
         row("off-latitude", "latitude beyond 90", "left out", ((3100.5, 34.0), {}), "off_the_globe"),
         row("off-longitude", "longitude beyond 180", "left out", ((31.0, 340.0), {}), "off_the_globe"),
     ],
@@ -152,3 +154,15 @@ def test_a_topic_without_messages_is_one_line(tmp_path):
         writer.add_connection(TRUTH, "sensor_msgs/msg/NavSatFix", typestore=STORE)
     with open_bag(tmp_path / "bag") as bag, pytest.raises(DatasetError, match="/truth has no messages"):
         read_fixes(bag, TRUTH)
+
+
+@bag_condition("fix topic with messages of another type too", "they are left out and counted")
+def test_messages_of_another_type_on_the_topic_of_fixes_are_left_out_and_counted(tmp_path, caplog):
+    text = b"\0\1\0\0\2\0\0\0a\0"
+    others = [BagMessage(TRUTH, "std_msgs/msg/String", T0 + i * 10**9 - 1, text) for i in range(3)]
+    with bag_of(tmp_path, [*good(), *others]) as bag:
+        assert len(read_fixes(bag, TRUTH)) == COUNT
+        assert len(read_times(bag, TRUTH).stamps_ns) == COUNT
+        assert len(list(bag.messages())) == COUNT + 3  # a copy has them all
+        assert len(list(bag.of_type())) == COUNT  # and none is played as another type
+    assert "3 messages on /truth are std_msgs/msg/String: left out" in caplog.text

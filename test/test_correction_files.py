@@ -115,6 +115,15 @@ def test_file_of_corrections_of_every_kind_is_read(dataset, name, content):
     assert read_labels(dataset)["label_source"][0] == name
 
 
+@condition(Area.TABLES, "KMZ packed by macOS (__MACOSX/._doc.kml)", "its points are used", since="2026-11-26")
+def test_what_macos_packs_into_a_kmz_is_passed_over(dataset):
+    with zipfile.ZipFile(dataset / "corrections" / "map.kmz", "w") as archive:
+        archive.writestr("__MACOSX/._doc.kml", b"\0\x05\x16\x07")
+        archive.writestr("doc.kml", kml(point("a.jpg")))
+    apply_corrections(dataset, strict=True)
+    assert moved(dataset) == {"a.jpg": pytest.approx(MOVED, abs=1e-9)}
+
+
 @condition(Area.TABLES, "KMZ with several layers", "all points are used", since="2026-11-26")
 def test_all_layers_of_a_kmz_are_read(dataset):
     with zipfile.ZipFile(dataset / "corrections" / "map.kmz", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -188,6 +197,11 @@ BROKEN_FILES = {
     ),
     "KMZ that was cut": ("m.kmz", b"PK\x03\x04 cut", r"damaged archive"),
     "GeoJSON that was cut": ("m.geojson", '{"type": "FeatureCollection"', r"line 1: not valid JSON"),
+    "GeoJSON in Web Mercator": (
+        "m.geojson",
+        json.dumps(GEOJSON | {"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}}),
+        r"coordinates are in .*3857.*WGS 84",
+    ),
     "workbook named .csv": ("m.csv", "PK\x03\x04", r"a workbook of a spreadsheet"),
 }
 BROKEN_ROWS = {
@@ -196,6 +210,22 @@ BROKEN_ROWS = {
         "m.kml",
         kml(point("b.jpg")),
         r"line 3: 2 photos are named 'b\.jpg': ride/b\.jpg, walk/b\.jpg",
+    ),
+    "KML point with decimal commas": ("m.kml", kml(point(coordinates="34,8,31,2")), r"line 3: .*'34,8,31,2'"),
+    "GeoJSON feature without numbers": (
+        "m.geojson",
+        json.dumps(GEOJSON).replace("[34.8027, 31.2622]", "[null, []]"),
+        r"feature 1: .*expected a Point",
+    ),
+    "GeoJSON feature whose point is empty": (
+        "m.geojson",
+        json.dumps(GEOJSON).replace("[34.8027, 31.2622]", "[]"),
+        r"feature 1: .*expected a Point",
+    ),
+    "GeoJSON feature whose properties are a list": (
+        "m.geojson",
+        json.dumps(GEOJSON).replace('{"file": "a.jpg", "n": null}', "[1]"),
+        r"feature 1: names no photo",
     ),
     "point with one coordinate": ("m.kml", kml(point(coordinates="34.8")), r"line 3: .*expected longitude,latitude"),
     "latitude and longitude swapped in KML": (

@@ -68,6 +68,22 @@ def test_heic_cut_anywhere_is_rejected(tmp_path):
         load_rgb(path)
 
 
+@condition(
+    Area.CONTAINERS,
+    "HEIC with zeros in the place of image data",
+    "rejected as truncated",
+    since=SINCE,
+)
+def test_heic_of_which_zeros_replace_a_block_is_rejected(tmp_path):
+    data = write_photo(tmp_path / "photo.heic", blocks(0, 320, 240)).read_bytes()
+    path = tmp_path / "copied.heic"
+    start = data.index(b"mdat") + 64
+    for begin, end in [(start, start + 40), (len(data) // 2, len(data) // 2 + 512), (start, len(data))]:
+        path.write_bytes(data[:begin] + bytes(end - begin) + data[end:])
+        with pytest.raises(ImageError, match="truncated file: zeros in the place of image data"):
+            load_rgb(path)
+
+
 @pytest.mark.shared_data
 def test_bytes_behind_a_real_heic_of_tiles_do_not_matter(tmp_path):
     data = shared_data("exif_samples", "heic", "IMG_5195.HEIC").read_bytes()

@@ -84,6 +84,7 @@ VERTICAL = [
     receiver_row("vertical variance infinite", SITE, {"position_covariance": covariance(up_m2=INF)}, 280.0),
     receiver_row("vertical variance NaN", LARGE, {"position_covariance": covariance(up_m2=NAN)}, 300.0),
     receiver_row("vertical variance -1", LARGE, {"position_covariance": covariance(up_m2=-1.0)}, 300.0),
+    receiver_row("vertical variance below (1 mm)2", LARGE, {"position_covariance": covariance(up_m2=1e-9)}, 300.0),
     receiver_row("vertical variance 0", LARGE, {"position_covariance": covariance(up_m2=0.0)}, 300.0),
     receiver_row(
         "altitude and everything vertical in the covariance NaN",
@@ -131,6 +132,8 @@ UNKNOWN = [
     receiver_row("covariance of type KNOWN, zeros", ASSUMED, 3, [0.0] * 9),
     receiver_row("covariance of type KNOWN, -1 first", ASSUMED, 3, [-1.0] + [0.0] * 8),
     receiver_row("covariance of type KNOWN, -1 on the diagonal", ASSUMED, 3, covariance(-1.0, -1.0, -1.0)),
+    receiver_row("covariance in the square of degrees", ASSUMED, 2, covariance(8e-11, 6e-11)),
+    receiver_row("covariance below (1 mm)2", ASSUMED, 3, covariance(1e-7, 1e-7)),
     receiver_row("covariance with one horizontal variance of 0", ASSUMED, 2, covariance(0.0, 2.0)),
 ]
 

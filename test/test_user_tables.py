@@ -144,6 +144,8 @@ AMBIGUOUS = {
     "row with more cells than the header": (PLAIN + "c.jpg,1,2,3\n", r"line 4: 4 fields, expected 3"),
     "unit other than degrees": (PLAIN.replace("latitude", "Latitude (rad)"), r"missing column latitude_deg"),
 }
+DAY_ALONE = "file,lat,lon,captured_at\na.jpg,1,2,2025-12-22\n"
+AMBIGUOUS["captured_at with a day alone"] = (DAY_ALONE, r"line 2: .*'2025-12-22', expected date and time")
 NOTHING_WRITTEN = "one line that names the file and the line; nothing is written"
 
 

@@ -71,6 +71,18 @@ def test_a_position_that_cannot_be_one_is_none(form):
     assert all(map(math.isnan, position(*form)))
 
 
+@pytest.mark.parametrize("form", [("31.5,30N", "34,48.15E"), ("31,15.5,30N", "34,48,9E")])
+@condition(Area.EXIF, "position in XMP, a fraction that minutes or seconds repeat", "not used", since=SINCE)
+def test_a_fraction_is_not_counted_twice(form):
+    assert all(map(math.isnan, position(*form)))
+
+
+@pytest.mark.parametrize("form", [("31,15.72", "34,48.15"), ("31,26", "34,48")])
+@condition(Area.EXIF, "position in XMP, degrees and minutes without sign or letter", "not used", since=SINCE)
+def test_degrees_and_minutes_of_either_hemisphere_are_none(form):
+    assert all(map(math.isnan, position(*form)))
+
+
 @condition(Area.EXIF, "XMP in UTF-8 with or without a mark, or in UTF-16, padded", "used", since=SINCE)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("padding", ["", "\0\0", " \n" * 100])

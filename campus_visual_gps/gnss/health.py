@@ -25,6 +25,7 @@ from campus_visual_gps.gnss.receiver_fix import (
     position_fault,
 )
 from campus_visual_gps.gnss.streak import Streak
+from campus_visual_gps.gnss.track_jump import JUMP_SIGMAS
 from campus_visual_gps.gnss.visual_check import SHORT_WINDOW_S, VisualCheck, VisualFix
 
 # A smaller step back in time is a receiver that delivers out of order; a larger one is a looping bag or a restarted
@@ -33,8 +34,6 @@ TIME_JUMP_S = 1.0
 # The clocks of two computers differ by less. A stamp further ahead, as of a receiver whose clock counts GPS time (18 s
 # ahead of UTC), would hold back every fix of the camera that follows on the same topic.
 MAX_FUTURE_S = 1.0
-# Two independent positions differ by more than this many sigmas about once in 3000 fixes (chi-square, two dimensions).
-JUMP_SIGMAS = 4.0
 
 
 class GpsState(Enum):

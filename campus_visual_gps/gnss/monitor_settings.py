@@ -29,7 +29,8 @@ class MonitorSettings:
         recovery_min_duration_s: Time over which these good fixes must extend.
         check_against_visual: Whether a receiver that contradicts the visual fixes is faulty.
         contradiction_sigmas: Distance from the visual fixes, in standard deviations of a window's median, from which on
-            a receiver in use contradicts them. One that returns must agree within 0.55 of it.
+            a receiver in use contradicts them. One that returns, or whose own track jumped, must agree within
+            0.55 of it.
         contradiction_min_duration_s: Time over which the contradicting pairs of fixes must extend.
 
     Raises:

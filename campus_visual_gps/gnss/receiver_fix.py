@@ -20,6 +20,8 @@ APPROXIMATED, DIAGONAL_KNOWN, KNOWN = 1, 2, 3
 STATUS_UNKNOWN = -2
 # What drivers write for a value that they do not know: zero is the message's default, -1 the convention of sensor_msgs.
 PLACEHOLDERS = (0.0, -1.0)
+# (1 mm)2, which no receiver reaches. A smaller variance is in the square of degrees, as of the latitude, or next to 0.
+MIN_VARIANCE_M2 = 1e-6
 # Where robots drive. Values outside are codes for "no value", as the -2e10 of Septentrio, or garbage.
 ALTITUDE_LIMITS_M = (-1000.0, 10_000.0)
 # Standard deviation of an altitude whose own is missing, and of the site's altitude in the place of a missing one. It
@@ -117,7 +119,8 @@ def is_covariance_unknown(fix: ReceiverFix) -> bool:
     """
     if fix.covariance_type not in (APPROXIMATED, DIAGONAL_KNOWN, KNOWN):
         return True
-    return any(fix.cov_enu_m2[axis, axis] in PLACEHOLDERS for axis in (0, 1))
+    variances_m2 = [fix.cov_enu_m2[axis, axis] for axis in (0, 1)]
+    return any(value in PLACEHOLDERS or 0.0 < value < MIN_VARIANCE_M2 for value in variances_m2)
 
 
 def covariance_fault(fix: ReceiverFix) -> GnssFault | None:
@@ -220,7 +223,7 @@ def _has_altitude(fix: ReceiverFix) -> bool:
 
 
 def _is_vertical_variance(variance_m2: float) -> bool:
-    return 0.0 < variance_m2 <= MISSING_VERTICAL_SIGMA_M**2
+    return MIN_VARIANCE_M2 <= variance_m2 <= MISSING_VERTICAL_SIGMA_M**2
 
 
 def _is_positive_definite(covariance_m2: np.ndarray) -> bool:

@@ -8,6 +8,9 @@ correlation of the window's errors (exponential in time; see `error_correlation`
 it sees one image all the time, so that one visual error never counts as several.
 
 There is no verdict from too few pairs, from too short a time, or while the visual fixes disagree with each other.
+
+A receiver whose own track has jumped (see track_jump.py) must agree as closely as one that returns: where it does not,
+and the jump accounts for most of the offset, it contradicts.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ from typing import NamedTuple
 import numpy as np
 
 from campus_visual_gps.gnss.fix_pairs import FixPair, FixPairing, VisualFix, offset_m
+from campus_visual_gps.gnss.track_jump import ReceiverTrack, TrackJump
 
 # The short window finds a large error soon, the long one a smaller or a slowly growing one.
 SHORT_WINDOW_S, LONG_WINDOW_S = 5.0, 20.0
 MIN_PAIRS = 3
 # Shortest time between the first and the last pair of a verdict on a receiver that returns from an outage.
 RETURN_SPAN_S = 2.0
-# A receiver that contradicted or returns must agree to within this part of the limit in sigmas: the hysteresis.
+# A receiver that contradicted, returns or jumped must agree to within this part of the limit in sigmas: the hysteresis.
 AGREEMENT_SHARE = 0.55
+# What of an offset remains without the jump of the receiver that it is ascribed to, at most.
+_MAX_REMAINING_SHARE = 0.5
 # Pairs that must lie around the median, to within _CONSISTENT_SIGMAS, for the visual fixes to agree with each other.
 _CONSISTENT_SHARE, _CONSISTENT_SIGMAS = 0.8, 3.0
 # A receiver in use is taken away only when the robot has moved this far in the window, so by images that differ.
@@ -63,7 +69,8 @@ class Verdict(NamedTuple):
     """Median offset of a window in metres and in sigmas of its own covariance, and the time that it holds for.
 
     That time is from the first to the last pair near the median, so that no short run of wrong fixes fills it.
-    `moved` is whether the robot moved by MIN_TRAVEL_M; `consistent` whether the pairs agree with each other.
+    `moved` is whether the robot moved by MIN_TRAVEL_M; `consistent` whether the pairs agree with each other. `jump_m`
+    is the length of the receiver's jump that accounts for most of the offset, 0 for none.
     """
 
     distance_m: float
@@ -71,9 +78,12 @@ class Verdict(NamedTuple):
     span_s: float
     moved: bool
     consistent: bool
+    offset_m: tuple[float, float] = (0.0, 0.0)
+    jump_m: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.distance_m:.0f} m ({self.sigmas:.1f} sigmas) off for {self.span_s:.1f} s"
+        since = f", since its own track jumped by {self.jump_m:.0f} m" if self.jump_m > 0.0 else ""
+        return f"{self.distance_m:.0f} m ({self.sigmas:.1f} sigmas) off for {self.span_s:.1f} s" + since
 
 
 class VisualCheck:
@@ -95,7 +105,7 @@ class VisualCheck:
         self._windows_s = (min_duration_s + 0.5, short_s, max(LONG_WINDOW_S, 2.0 * short_s))
         self._recent: deque[VisualFix] = deque(maxlen=REFERENCE_FIXES)
         self._visual_at_s = -math.inf
-        self._pairing = FixPairing()
+        self._pairing, self._track = FixPairing(), ReceiverTrack()
         self.clear()
 
     def clear(self) -> None:
@@ -105,6 +115,7 @@ class VisualCheck:
         self._pairs: deque[FixPair] = deque()
         self._judged_s = -math.inf
         self._pairing.clear()
+        self._track.clear()
 
     def restart(self) -> None:
         """Time jumped back."""
@@ -121,6 +132,7 @@ class VisualCheck:
         self, stamp_s: float, latitude_deg: float, longitude_deg: float, sigma_m: float, now_s: float, in_use: bool
     ) -> None:
         """A fix without a fault of its own arrived at `now_s`; `in_use` is whether the receiver counts as healthy."""
+        self._track.add(stamp_s, latitude_deg, longitude_deg, sigma_m)
         self._add(self._pairing.receiver(stamp_s, latitude_deg, longitude_deg, sigma_m, now_s), now_s, in_use)
 
     def visual(self, fix: VisualFix, now_s: float, in_use: bool) -> None:
@@ -168,22 +180,40 @@ class VisualCheck:
 
     def _judge(self, now_s: float, in_use: bool) -> None:
         strict = self.contradicts or not in_use
-        limit = self._limit_sigmas * (AGREEMENT_SHARE if strict else 1.0)
         span_s = RETURN_SPAN_S if strict else self._min_duration_s
         table = np.array(self._pairs)
         firsts = np.searchsorted(table[:, 0], table[-1, 0] - np.array(self._windows_s) - 1e-6).tolist()
         windows = [window_verdict(table[first:], self.correlation_time_s) for first in firsts]
         short = windows[1]
         seen_s = float(table[-1, 0] - table[firsts[1], 0])
+        windows.append(self._since_jump(table))
         verdicts = [verdict for verdict in windows if verdict is not None and verdict.consistent]
         verdicts = [verdict for verdict in verdicts if verdict.span_s >= span_s]
-        against = [verdict for verdict in verdicts if verdict.sigmas > limit and (strict or verdict.moved)]
+        against = [verdict for verdict in verdicts if verdict.sigmas > self._limit(verdict, strict)]
+        against = [verdict for verdict in against if strict or verdict.moved]
         if against:
-            self._set(Comparison.CONTRADICTS, max(against, key=lambda verdict: verdict.sigmas), now_s)
+            self._set(Comparison.CONTRADICTS, max(against, key=lambda verdict: (verdict.jump_m, verdict.sigmas)), now_s)
         elif short is not None and short in verdicts:
+            if strict:  # it has been used again in spite of its jump
+                self._track.jump = None
             self._set(Comparison.AGREES, short, now_s)
         elif short is not None and not short.consistent and seen_s >= span_s and not self.contradicts:
             self._set(Comparison.INCONSISTENT, self.verdict, now_s)
+
+    def _limit(self, verdict: Verdict, strict: bool) -> float:
+        return self._limit_sigmas * (AGREEMENT_SHARE if strict or verdict.jump_m > 0.0 else 1.0)
+
+    def _since_jump(self, table: np.ndarray) -> Verdict | None:
+        """The verdict of the pairs since the receiver's last jump; None where the jump is not most of the offset."""
+        jump = self._track.jump
+        if jump is None or table[-1, 0] - jump.before_s > self._windows_s[-1]:
+            return None
+        verdict = window_verdict(
+            table[np.searchsorted(table[:, 0], jump.before_s, side="right") :], self.correlation_time_s
+        )
+        if verdict is None or not _accounts_for(jump, verdict):
+            return None
+        return verdict._replace(jump_m=jump.size_m)
 
     def _set(self, result: Comparison, verdict: Verdict | None, now_s: float) -> None:
         self.result, self.verdict, self._judged_s = result, verdict, now_s
@@ -212,7 +242,15 @@ def window_verdict(table: np.ndarray, correlation_time_s: float) -> Verdict | No
         span_s=float(near[-1, 0] - near[0, 0]) if len(near) >= MIN_PAIRS else 0.0,
         moved=moved_m >= MIN_TRAVEL_M,
         consistent=len(near) >= _CONSISTENT_SHARE * count,
+        offset_m=(float(median_m[0]), float(median_m[1])),
     )
+
+
+def _accounts_for(jump: TrackJump, verdict: Verdict) -> bool:
+    """Whether the receiver would be off by less than half as much without its jump."""
+    east_m, north_m = verdict.offset_m
+    remaining_m = math.hypot(east_m - jump.east_m, north_m - jump.north_m)
+    return remaining_m <= _MAX_REMAINING_SHARE * verdict.distance_m
 
 
 def travel_m(tracks_m: np.ndarray, receiver_var_m2: float) -> float:

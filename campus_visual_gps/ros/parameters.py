@@ -205,8 +205,8 @@ class _Parameters(ImageParameters):
         "Distance of the receiver from the visual fixes, in standard deviations, from which on they contradict it.",
         limits=(2.0, 100.0),
         group=_RECEIVER,
-        comment="At a return 0.55 of it is the limit. A lower limit finds smaller errors and takes good "
-        "receivers away: 4.5 does so less than once in an hour, 3.5 several times.",
+        comment="At a return, and after a jump of the receiver's own track, 0.55 of it is the limit. A lower limit "
+        "finds smaller errors and takes good receivers away: 4.5 does so less than once in an hour, 3.5 several times.",
     )
     gps_contradiction_min_duration_s: float = parameter(
         _GPS.contradiction_min_duration_s,

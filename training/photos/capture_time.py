@@ -13,6 +13,8 @@ from typing import Any
 
 from PIL import ExifTags
 
+from training.photos.half_day import hour_of_day
+
 _YEARS = range(1900, 2101)  # others come from clocks that were never set, or from damaged files
 _BUDDHIST_ERA = 543  # years ahead of the common era; phones set to Thai write it into the EXIF
 _OFFSETS = (timedelta(hours=-12), timedelta(hours=14))  # of the time zones there are
@@ -28,11 +30,13 @@ _OFFSET = r"(?:(?:UTC|GMT|Z)?\s*([+\-\u2212])\s*(\d{1,2}):?(\d{2})?(?::\d\d)?|(Z
 _ONLY_OFFSET = re.compile(rf"\s*{_OFFSET}\s*", re.IGNORECASE)
 # 2025:12:22 09:47:11.123+02:00, with the separators that are written in place of the standard's
 _DATE = r"(\d{4})[:/.\-]\s*(\d{1,2})[:/.\-]\s*(\d{1,2})"
-_CLOCK = r"(\d{1,2})[:.\-]\s*(\d{1,2})(?:[:.\-]\s*(\d{1,2}))?"
-_REST = rf"(?:[.,:]\d+)?\s*([ap]\.?m\.?)?\s*(?:{_OFFSET})?"
-_YEAR_FIRST = re.compile(rf"{_DATE}[T\s_,:\-]+{_CLOCK}{_REST}", re.IGNORECASE)
-_COMPACT = re.compile(rf"(\d{{4}})(\d\d)(\d\d)[T\s_\-]?(\d\d)(\d\d)(\d\d){_REST}", re.IGNORECASE)
-_YEAR_LAST = re.compile(rf"(\d{{1,2}})([./\-])(\d{{1,2}})\2(\d{{4}})[T\s_,]+{_CLOCK}{_REST}", re.IGNORECASE)
+# A minus parts seconds from minutes only where one parts these from the hours: in 09:47-05:00 it is an offset's.
+_CLOCK = r"(\d{1,2})(?:[:.]\s*|(?P<minus>-)\s*)(\d{1,2})(?:(?:[:.]|(?(minus)-|(?!)))\s*(\d{1,2}))?"
+_FRACTION = r"(?:[.,:]\d+)?"
+_YEAR_FIRST = re.compile(rf"{_DATE}[T\s_,:\-]+{_CLOCK}{_FRACTION}", re.IGNORECASE)
+_COMPACT = re.compile(rf"(\d{{4}})(\d\d)(\d\d)[T\s_\-]?(\d\d)()(\d\d)(\d\d){_FRACTION}", re.IGNORECASE)
+_YEAR_LAST = re.compile(rf"(\d{{1,2}})([./\-])(\d{{1,2}})\2(\d{{4}})[T\s_,]+{_CLOCK}{_FRACTION}", re.IGNORECASE)
+_OFFSET_BEHIND = re.compile(rf"\s*{_OFFSET}", re.IGNORECASE)
 _ONLY_DATE = re.compile(rf"{_DATE}|(\d{{4}})(\d\d)(\d\d)")
 _XMP_DATE = re.compile(
     rb"(?:exif:DateTimeOriginal|photoshop:DateCreated|xmp:CreateDate|exif:DateTimeDigitized)\s*(?:=\s*[\"']|>)([^\"'<]+)"
@@ -92,14 +96,14 @@ def parse_time(text: str) -> datetime | None:
         day, month = (first, second) if separator == "." or int(first) > 12 else (second, first)
     else:
         return None
-    hour, minute, second, half, *offset = rest
+    written_hour, _, minute, second = rest
     try:
-        time = datetime(
-            _common_year(int(year)), int(month), int(day), _hour(int(hour), half), int(minute), int(second or 0)
-        )
+        hour, behind = hour_of_day(int(written_hour), text[match.end() :])
+        time = datetime(_common_year(int(year)), int(month), int(day), hour, int(minute), int(second or 0))
     except ValueError:  # cameras without a set clock write 0000:00:00 00:00:00
         return None
-    shift = _to_offset(offset)
+    offset = _OFFSET_BEHIND.match(behind)
+    shift = _to_offset(offset.groups()) if offset else None
     return time if shift is None else time.replace(tzinfo=timezone(shift))
 
 
@@ -118,10 +122,11 @@ def gps_time(gps: Mapping) -> datetime | None:
     try:
         hours, minutes, seconds = (float(value) for value in gps.get(ExifTags.GPS.GPSTimeStamp, ()))
         midnight = datetime(_common_year(year), month, day, tzinfo=timezone.utc)
-        since_midnight = timedelta(hours=hours, minutes=minutes, seconds=int(seconds))
+        since_midnight = timedelta(seconds=int(hours * 3600.0 + minutes * 60.0 + seconds))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         return None
-    return midnight + since_midnight if timedelta(0) <= since_midnight <= timedelta(days=1) else None
+    in_range = 0.0 <= hours <= 24.0 and 0.0 <= minutes <= 60.0 and 0.0 <= seconds <= 60.0
+    return midnight + since_midnight if in_range and since_midnight <= timedelta(days=1) else None
 
 
 def text_of(value: Any) -> str:
@@ -197,10 +202,3 @@ def _common_year(year: int) -> int:
     if year not in _YEARS:
         raise ValueError(f"year {year}")
     return year
-
-
-def _hour(hour: int, half: str | None) -> int:
-    """Hour of the day, 0 to 23; some phones count from 1 to 24, or to 12."""
-    if half:
-        return hour % 12 + (12 if half.lower().startswith("p") else 0)
-    return 0 if hour == 24 else hour

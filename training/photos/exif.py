@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from training.photos.capture_time import captured_at, text_of
 
 # EXIF 2.3 has 0 (above sea level) and 1 (below); EXIF 3.0 adds 2 and 3, the same for the ellipsoid.
 _BELOW_REFERENCES = (1, 3)
+# GPSMapDatum (EXIF 2.32, section 4.6.7) of positions that are 100 m and more from those of WGS 84.
+_OTHER_DATUMS = re.compile(r"tokyo|gcj|bd-?09|ed-?50|european.*50|nad-?27|osgb|pulkovo|krasovsk|sk-?42", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ def _position(gps: dict) -> tuple[float, float, str]:
     """Latitude and longitude in degrees, both NaN if there is a problem; and the problem."""
     if ExifTags.GPS.GPSLatitude not in gps and ExifTags.GPS.GPSLongitude not in gps:
         return math.nan, math.nan, PhotoExif.position_problem
+    datum = _text(gps.get(ExifTags.GPS.GPSMapDatum))
+    if _OTHER_DATUMS.search(datum):
+        return math.nan, math.nan, f"position of another datum: {datum!r:.40}, expected WGS-84"
     north = _hemisphere(gps.get(ExifTags.GPS.GPSLatitudeRef), "N", "S")
     east = _hemisphere(gps.get(ExifTags.GPS.GPSLongitudeRef), "E", "W")
     if north is None or east is None:

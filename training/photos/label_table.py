@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from campus_visual_gps.errors import DatasetError
+from training.photos.capture_time import parse_time
 from training.photos.exif import PhotoExif
 from training.photos.map_files import naming_cell, read_feature_rows, warn_if_rounded
 from training.photos.photo_names import PhotoNames
@@ -159,10 +159,9 @@ def _to_label(row: UserRow, names: PhotoNames) -> Label:
 
 def _captured_at(row: Row) -> str:
     text = row.text("captured_at")
-    try:
-        # fromisoformat takes Z only from Python 3.11 on
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).isoformat() if text else ""
-    except ValueError:
+    time = parse_time(text)
+    if text and time is None:  # a date alone is no time: midnight would make night of every photo
         raise row.error(
-            f"column 'captured_at' holds '{text}', expected ISO 8601 such as 2025-12-22T09:47:11+02:00"
-        ) from None
+            f"column 'captured_at' holds '{text}', expected date and time in ISO 8601 such as 2025-12-22T09:47:11+02:00"
+        )
+    return time.isoformat() if time else ""

@@ -38,6 +38,7 @@ _OTHER_GEOMETRY = re.compile(
     r"(?:SRID=\d+;)?\s*(MULTI)?(LINESTRING|POLYGON|CURVE|SURFACE|GEOMETRYCOLLECTION|LINEARRING|TRIANGLE|TIN)\b",
     re.IGNORECASE,
 )
+_WGS84 = re.compile(r"CRS84|4326|4979|WGS ?84(?! ?/)", re.IGNORECASE)
 _HAS_LETTER = re.compile(r"[^\W\d]")
 _LINES = ("LineString", "LinearRing", "Polygon", "Track", "MultiTrack", "Model")
 _OTHER_FEATURES = ("GroundOverlay", "PhotoOverlay", "ScreenOverlay", "Tour")
@@ -65,7 +66,7 @@ def read_feature_rows(
     elif kind == XML:
         rows = _xml_rows(path, data, on_error)
     elif kind == JSON:
-        rows = _geojson_rows(path, data)
+        rows = _geojson_rows(path, data, on_error)
     else:
         table = read_user_rows(path, required, headerless, is_known, on_error)
         rows = _each(table, _placed, on_error)
@@ -187,7 +188,7 @@ def _placemark(path: Path, place: Element, line: int, inside: str) -> UserRow:
     shapes = [shape for tag in _LINES for shape in place.iter(tag)]
     if len(points) == 1:
         numbers = re.split(r"[,\s]+", points[0][0])
-        if len(numbers) < 2:
+        if not 2 <= len(numbers) <= 3:  # four are two with decimal commas
             raise row.error(
                 f"point '{values['name']}' has the coordinates '{points[0][0]}', expected longitude,latitude"
             )
@@ -224,31 +225,38 @@ def _gpx_rows(path: Path, root: Element) -> list[UserRow]:
     return rows
 
 
-def _geojson_rows(path: Path, data: bytes) -> list[UserRow]:
+def _geojson_rows(path: Path, data: bytes, on_error: OnError | None) -> list[UserRow]:
     text, _ = decode_text(data, path)
     try:
         content = json.loads(text)
         features = content["features"] if content["type"] == "FeatureCollection" else [content]
         if any(feature["type"] != "Feature" for feature in features):
             raise TypeError
-        return [_feature(path, number, feature) for number, feature in enumerate(features, start=1)]
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}; export it again") from error
     except (KeyError, TypeError, ValueError, RecursionError):
         raise DatasetError(
             f"{path}: expected a GeoJSON FeatureCollection, got other JSON; export it as GeoJSON"
         ) from None
+    crs = content.get("crs")
+    if crs and not _WGS84.search(json.dumps(crs)):
+        raise DatasetError(f"{path}: coordinates are in {json.dumps(crs):.100}; export it in WGS 84 (EPSG:4326)")
+    return _each(enumerate(features, start=1), lambda item: _feature(path, *item), on_error)
 
 
 def _feature(path: Path, number: int, feature: dict[str, Any]) -> UserRow:
     values: dict[str, str] = {}
-    for name, value in (feature.get("properties") or {}).items():
+    properties = feature.get("properties")
+    for name, value in properties.items() if isinstance(properties, dict) else ():
         _add(values, name, "" if value is None else str(value))
     row = UserRow(path, 0, values, inside=f"feature {number}")
     geometry = feature.get("geometry")
     if geometry is None:
         return row
-    if geometry["type"] == "Point":
+    try:
+        if geometry["type"] != "Point":
+            return UserRow(path, 0, values | {"WKT": str(geometry["type"])}, inside=row.inside)
         longitude, latitude = (float(value) for value in geometry["coordinates"][:2])
-        return _at(row, repr(longitude), repr(latitude))
-    return UserRow(path, 0, values | {"WKT": geometry["type"]}, inside=row.inside)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise row.error(f"geometry {geometry!r:.60}: expected a Point [longitude, latitude]") from None
+    return _at(row, repr(longitude), repr(latitude))

@@ -19,12 +19,17 @@ def kml_members(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
     """The KML files in an archive, the main one first; none in another kind of archive. Raises DatasetError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [info for info in archive.infolist() if info.filename.lower().endswith(".kml")]
+            members = [info for info in archive.infolist() if _is_kml(info.filename)]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if path.suffix.lower() != ".kmz":
             return []
         raise DatasetError(f"{path}: damaged archive ({error}); export it again") from error
     return sorted(members, key=lambda info: (info.filename.lower() != "doc.kml", info.filename))
+
+
+def _is_kml(name: str) -> bool:
+    """Not so for what macOS packs beside a file: __MACOSX/._doc.kml."""
+    return name.lower().endswith(".kml") and not name.rpartition("/")[2].startswith("._")
 
 
 def read_kmz(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from training.photos.capture_time import parse_time
 from training.photos.exif import position_problem
 from training.photos.metadata import PhotoMetadata, normal_name, read_sidecar
 
@@ -115,9 +116,10 @@ def _taken(value: Any) -> str:
     """ISO 8601 in UTC, "" if unknown."""
     seconds = _number(value.get("timestamp")) if isinstance(value, dict) else math.nan
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if seconds > 0 else ""
+        time = parse_time(datetime.fromtimestamp(seconds, timezone.utc).isoformat()) if seconds > 0 else None
     except (OverflowError, ValueError, OSError):
         return ""
+    return time.isoformat() if time else ""
 
 
 def _number(value: Any) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from datetime import datetime
 from fractions import Fraction
 from xml.etree import ElementTree
 
+from training.photos.capture_time import parse_time
 from training.photos.exif import position_problem
 from training.photos.metadata import PhotoMetadata
 
@@ -26,7 +26,6 @@ _TIMES = (
     "{http://ns.adobe.com/xap/1.0/}CreateDate",
 )
 _COORDINATE = re.compile(r"([+-]?)([\d.]+)(?:[,\s]+([\d.]+))?(?:[,\s]+([\d.]+))?\s*([NSEW]?)[A-Z]*", re.IGNORECASE)
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(:\d\d)?(?:\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?")
 MAX_XMP_BYTES = 16 << 20
 
 
@@ -100,6 +99,9 @@ def _degrees(text: str, reference: str, letters: str) -> float:
         or letter not in ("", positive, negative)
         or minutes >= 60.0
         or seconds >= 60.0
+        or (degrees % 1.0 and (match[3] or match[4]))  # a fraction that minutes would count twice
+        or (minutes % 1.0 and match[4])
+        or not (letter or sign or match[3] is None)  # degrees and minutes of either side
     ):
         return math.nan
     value = degrees + minutes / 60.0 + seconds / 3600.0
@@ -115,13 +117,5 @@ def _rational(text: str) -> float:
 
 
 def _time(text: str) -> str:
-    match = _TIME.fullmatch(text)
-    if not match:
-        return ""
-    minute, second, offset = match.groups()
-    if offset:
-        offset = "+00:00" if offset == "Z" else f"{offset[:3]}:{offset[-2:]}"
-    try:
-        return datetime.fromisoformat(f"{minute}{second or ':00'}{offset or ''}").isoformat()
-    except ValueError:
-        return ""
+    time = parse_time(text)
+    return time.isoformat() if time else ""

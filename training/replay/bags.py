@@ -48,7 +48,7 @@ class Bag:
                 self._channels.setdefault(channel.topic, []).append(channel)
             else:
                 notes.add(f"bag {path}: {channel.topic} has no message type: it is not read")
-        self._types = {topic: self._type_of(channels[0]) for topic, channels in self._channels.items()}
+        self._types = {topic: self._main_type(channels) for topic, channels in self._channels.items()}
         self._ros1 = {topic for topic, channels in self._channels.items() if channels[0].encoding == ROS1}
         self._decoder = Decoder(self.definitions())
         known = {channel.topic for storage in storages for channel in storage.channels}
@@ -63,7 +63,7 @@ class Bag:
         return path.name if path.is_dir() else path.name.split(".")[0] or path.name
 
     def topics(self) -> dict[str, str]:
-        """Topic -> message type."""
+        """Topic -> message type; of several on one topic one that is used here, else the first."""
         return dict(self._types)
 
     def definitions(self) -> Definitions:
@@ -123,6 +123,17 @@ class Bag:
         except DatasetError as error:
             raise DatasetError(f"bag {self.path}: a message on {message.topic} cannot be decoded: {error}") from error
 
+    def of_type(self, topics: Iterable[str] | None = None) -> Iterator[BagMessage]:
+        """As `messages`, without those of another type than `topics()` says: they are left out and counted."""
+        others: Counter[tuple[str, str]] = Counter()
+        for message in self.messages(topics):
+            if message.type_name == self._types[message.topic]:
+                yield message
+            else:
+                others[message.topic, message.type_name] += 1
+        for (topic, name), number in others.items():
+            self.notes.add(f"bag {self.path}: {number} messages on {topic} are {name}: left out")
+
     def contents(self, topic: str) -> Iterator[tuple[BagMessage, Any]]:
         """Messages of a topic with their decoded content; those that cannot be decoded are left out and counted.
 
@@ -130,7 +141,7 @@ class Bag:
             DatasetError: none can be decoded.
         """
         total, failures = 0, []
-        for message in self.messages([topic]):
+        for message in self.of_type([topic]):
             total += 1
             try:
                 content = self.decode(message)
@@ -145,6 +156,10 @@ class Bag:
 
     def _type_of(self, channel: Channel) -> str:
         return channel.type_name or self._metadata.types.get(channel.topic, "")
+
+    def _main_type(self, channels: list[Channel]) -> str:
+        names = [self._type_of(channel) for channel in channels]
+        return next((name for name in names if name in (NAVSATFIX, ODOMETRY, *IMAGES)), names[0])
 
     def _compare(self, topic: str, read: int) -> None:
         """Hold what was read against what the files and metadata.yaml say; a note where it is less."""

@@ -17,6 +17,7 @@ from training.replay.stamps import StampRule, stamp_rule
 
 log = logging.getLogger(__name__)
 
+_SITE_DEG = 1.0  # a robot's drive is much smaller
 _NO_COVARIANCE = np.zeros((3, 3))
 
 
@@ -80,6 +81,20 @@ def usable(fixes: Fixes) -> Fixes:
     return good.where(first, {"repeated_stamp": repeated} if repeated else None)
 
 
+def near_the_others(fixes: Fixes) -> Fixes:
+    """Those within a degree of the median position: a truth that jumps to another country and back is a code or noise.
+
+    What drivers write without a fix is not always known by itself, such as a receiver's noise around 0/0.
+    """
+    if not len(fixes):
+        return fixes
+    apart_deg = np.abs(fixes.positions[:, :2] - np.median(fixes.positions[:, :2], axis=0))
+    apart_deg[:, 1] = np.minimum(apart_deg[:, 1], 360.0 - apart_deg[:, 1])
+    near = apart_deg.max(axis=1) <= _SITE_DEG
+    far = int((~near).sum())
+    return fixes.where(near, {"far_away": far}) if far and near.any() else fixes
+
+
 def read_all_fixes(bag: Bag, topic: str) -> Fixes:
     """All NavSatFix messages of a topic, also those without a position. Raises DatasetError if the topic has none."""
     kind = bag.topics().get(topic)
@@ -104,12 +119,13 @@ def read_all_fixes(bag: Bag, topic: str) -> Fixes:
 
 
 def read_fixes(bag: Bag, topic: str) -> Fixes:
-    """The positions on a NavSatFix topic; what is left out, and why, is logged.
+    """The positions on the NavSatFix topic of a truth; what is left out, and why, is logged.
 
     Raises:
         DatasetError: the topic is not there, is of another type, or has no position.
     """
-    fixes = read_positions(bag, topic)
+    fixes = near_the_others(usable(read_all_fixes(bag, topic)))
+    _log_left_out(bag, topic, fixes)
     if len(fixes):
         return fixes
     total = sum(fixes.left_out.values())
@@ -124,6 +140,10 @@ def read_fixes(bag: Bag, topic: str) -> Fixes:
 def read_positions(bag: Bag, topic: str) -> Fixes:
     """As `read_fixes`, for a topic that may be without any position, such as that of a receiver."""
     fixes = usable(read_all_fixes(bag, topic))
+    _log_left_out(bag, topic, fixes)
+    return fixes
+
+
+def _log_left_out(bag: Bag, topic: str, fixes: Fixes) -> None:
     if fixes.text():
         log.warning("%s: %s: %s", bag.path, topic, fixes.text())
-    return fixes

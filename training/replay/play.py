@@ -43,11 +43,11 @@ def play(
             log.warning("%s is not played: %s", topic, reason)
         try:
             player.wait_for_subscribers(wait_for)
-            count = player.publish(bag.messages())
+            count = player.publish(bag.of_type())
             if player.running and not count:
                 raise DatasetError(f"bag {bag_dir} has no message that can be played, on {len(topics)} topics")
             while loop and player.running:
-                count += player.publish(bag.messages())
+                count += player.publish(bag.of_type())
             recorded = player.finish()
         finally:
             player.close()

@@ -82,6 +82,6 @@ class TopicTimes:
 
 def read_times(bag: Bag, topic: str) -> TopicTimes:
     """Of a topic whose messages begin with a header; the messages themselves are not decoded."""
-    pairs = [(header_stamp_ns(message), message.time_ns) for message in bag.messages([topic])]
+    pairs = [(header_stamp_ns(message), message.time_ns) for message in bag.of_type([topic])]
     stamps, logs = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return TopicTimes(stamps, logs, stamp_rule(stamps, logs))
