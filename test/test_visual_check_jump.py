@@ -29,7 +29,7 @@ def test_a_bias_of_30_m_at_1_hz_is_found_within_5_s(sigma_m, found_of_10):
     assert sum(found is not None and found <= 5.0 for found in found_s) >= found_of_10
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.integers(0, 10_000),
     st.floats(4.0, 20.0),
@@ -57,7 +57,7 @@ def test_no_wrong_visual_fixes_are_ascribed_to_a_jump_of_the_receiver_however_th
 
 @pytest.mark.parametrize("receiver_hz", [1.0, 5.0])
 def test_switches_of_the_visual_fixes_to_a_wrong_place_are_no_jump_of_a_good_receiver(receiver_hz):
-    scene = Scene(300.0, receiver_hz=receiver_hz, receiver_sigma_m=3.0)
+    scene = Scene(200.0, receiver_hz=receiver_hz, receiver_sigma_m=3.0)
     assert run(scene, None, 1, mode_switches(scene, 1)).jump_alarms == 0
 
 
