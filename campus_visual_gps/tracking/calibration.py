@@ -24,7 +24,8 @@ class TrackingCalibration:
             all of their error, 1 for independent ones.
         lost_rate_hz: Rate at which probability flows from the site to the lost state.
         found_rate_hz: Rate at which it flows back, to where the next image says.
-        outlier_share: Share of the images whose posterior says nothing about where they were taken.
+        outlier_share: Share of the images that name places where they were not taken.
+        outlier_memory_s: For so long outliers are expected to name what outliers have named.
         contradiction_level: Agreement of what an image tells with the belief below which it contradicts it; 1 is the
             agreement of a belief that knows nothing.
         scale: Factor of the second moment of the belief.
@@ -42,6 +43,7 @@ class TrackingCalibration:
     lost_rate_hz: float = 0.001
     found_rate_hz: float = 0.1
     outlier_share: float = 0.01
+    outlier_memory_s: float = 100.0
     contradiction_level: float = 0.1
     scale: float = 2.0
     floor_sigma_m: float = 8.0
@@ -81,6 +83,7 @@ _LIMITS = {
     "lost_rate_hz": (1e-6, 1.0),
     "found_rate_hz": (1e-4, 10.0),
     "outlier_share": (1e-6, 0.5),
+    "outlier_memory_s": (0.1, 1e5),
     "contradiction_level": (0.0, 1.0),
     "scale": (0.01, 100.0),
     "floor_sigma_m": (0.1, 1000.0),

@@ -11,6 +11,8 @@ from campus_visual_gps.tracking.raster import BeliefRaster
 
 # A belief that the images contradict for so long gives way to what the images say, with this time constant.
 CONTRADICTED_S, GIVING_WAY_S = 4.0, 1.0
+# An image that is an outlier with more than this, if the belief is right, contradicts it, too.
+_OUTLIER = 0.5
 # A pause between images counts for so much at most.
 _MAX_STEP_S = 1.5
 # Consecutive images that disagree change the odds of being lost by no more than this, and those that agree likewise.
@@ -65,6 +67,7 @@ class LostState:
         moved_variance_m2: float,
         information: float,
         off_site_ratio: float,
+        outlier_probability: float = 0.0,
     ) -> tuple[float, float]:
         """Weigh being lost with an image.
 
@@ -76,6 +79,7 @@ class LostState:
             moved_variance_m2: An axis, of the way since then.
             information: Share of an independent image.
             off_site_ratio: As of `Tracker.update`.
+            outlier_probability: That the image is an outlier, if the belief is right.
 
         Returns:
             The share of the site's probability that stays there, and the probability that flows to the site.
@@ -84,7 +88,7 @@ class LostState:
         alike = self._consistency(ratio, moved_variance_m2)
         against = min(max(off_site / alike, 1.0 / _MAX_RATIO), _MAX_RATIO)
         self.probability *= against**information
-        stays = self._gives_way(agreement, telling * dt_s)
+        stays = self._gives_way(agreement, telling * dt_s, outlier_probability)
         self.probability += (1.0 - self.probability) * (1.0 - stays)
         factor = min(max(alike / off_site, 1.0 / _MAX_FOUND_FACTOR), _MAX_FOUND_FACTOR)
         if factor < 1.0:
@@ -105,8 +109,8 @@ class LostState:
             expected = self.raster.random_walk(expected, moved_variance_m2)
         return max(float(np.vdot(expected, ratio)), 1e-3)
 
-    def _gives_way(self, agreement: float, dt_s: float) -> float:
-        if agreement >= self.calibration.contradiction_level:
+    def _gives_way(self, agreement: float, dt_s: float, outlier_probability: float) -> float:
+        if agreement >= self.calibration.contradiction_level and outlier_probability < _OUTLIER:
             self._contradicted_s = 0.0
             return 1.0
         step_s = min(dt_s, _MAX_STEP_S)

@@ -10,13 +10,15 @@ from campus_visual_gps.tracking.raster import BeliefRaster
 
 # An image that tells less contradicts nothing.
 _LEAST_SHARE = 0.01
+# Of every image: no place is impossible because of one.
+_FLAT_SHARE = 0.01
 
 
 class ImageLikelihood:
     """Posteriors (K,) as likelihoods (R, C) with mean 1 over the site: one of an unknown position is 1 for any image.
 
-    (share of images that say something * posterior / uniform + share of outliers)^power, outside the site that of the
-    nearest cell. A uniform posterior gives 1 everywhere.
+    (posterior / uniform, mixed with what outliers say)^power, outside the site that of the nearest cell. A uniform
+    posterior gives 1 everywhere.
     """
 
     def __init__(self, raster: BeliefRaster, calibration: TrackingCalibration):
@@ -24,7 +26,7 @@ class ImageLikelihood:
         self.calibration = calibration
 
     def ratio(self, grid_probs: np.ndarray) -> np.ndarray:
-        """(R, C) float32 posterior over a uniform one, with the share of outliers: mean 1 over the site.
+        """(R, C) float32 posterior over a uniform one, at least `_FLAT_SHARE`: mean 1 over the site.
 
         Raises:
             EstimateError: the posterior has another length than the grid, or no probabilities in it.
@@ -36,14 +38,19 @@ class ImageLikelihood:
             total = float(probs.sum())
         if not (np.isfinite(total) and total > 0.0 and probs.min() >= 0.0):
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
-        own, probs = self.calibration, probs / total
+        probs = probs / total
         ratio = self.raster.spread(probs / max(self.raster.mean_of_cells(probs), 1e-300)).astype(np.float32)
-        return (1.0 - own.outlier_share) * ratio + own.outlier_share
+        return (1.0 - _FLAT_SHARE) * ratio + _FLAT_SHARE
+
+    def with_outliers(self, ratio: np.ndarray) -> np.ndarray:
+        """(R, C) of an image that is an outlier with `outlier_share`, and then names any place alike."""
+        share = self.calibration.outlier_share
+        return (1.0 - share) * ratio + share
 
     def telling(self, ratio: np.ndarray, agreement: float) -> tuple[float, float]:
         """Agreement of that part of an image which tells one place from another, and its share of the image.
 
-        The rest, images that show nothing and outliers, speaks for every place alike and would agree with any belief.
+        The rest, of images that show nothing, speaks for every place alike and would agree with any belief.
 
         Args:
             ratio: (R, C) as of `ratio`.
@@ -56,7 +63,7 @@ class ImageLikelihood:
         """The likelihood (R, C) float32 of an image that adds a share of the information of one that comes alone.
 
         Args:
-            log_ratio: (R, C) logarithm of `ratio`.
+            log_ratio: (R, C) logarithm of `ratio`, or of that with outliers.
             information: 0 to 1.
         """
         powered = self.calibration.measurement_power * information * log_ratio

@@ -77,7 +77,10 @@ def smooth(
     information = ImageInformation(calibration)
     names = cameras or [""] * len(stamps)
     shares = [information.share(stamp, name, None) for stamp, name in zip(stamps, names, strict=True)]
-    weights = [likelihood.of(np.log(ratio), share) for ratio, share in zip(ratios, shares, strict=True)]
+    weights = [
+        likelihood.of(np.log(likelihood.with_outliers(ratio)), share)
+        for ratio, share in zip(ratios, shares, strict=True)
+    ]
     lost = calibration.lost_rate_hz / (calibration.lost_rate_hz + calibration.found_rate_hz)
     before = [_Message(raster.uniform() * (1.0 - lost), lost)]
     for step, weight in zip(steps, weights[:-1], strict=True):

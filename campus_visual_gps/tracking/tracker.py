@@ -16,6 +16,7 @@ from campus_visual_gps.tracking.information import ImageInformation
 from campus_visual_gps.tracking.lost import LostState
 from campus_visual_gps.tracking.measurement import ImageLikelihood
 from campus_visual_gps.tracking.odometry import OdometryPath, PathState
+from campus_visual_gps.tracking.outliers import OutlierMemory
 from campus_visual_gps.tracking.raster import BeliefRaster
 from campus_visual_gps.tracking.summary import point_and_moment
 
@@ -77,6 +78,7 @@ class Tracker:
         self._path = OdometryPath()
         self._images = ImageInformation(calibration)
         self._lost = LostState(self.raster, calibration)
+        self._outliers = OutlierMemory(self.raster, calibration)
         self.reset()
 
     def reset(self) -> None:
@@ -86,6 +88,7 @@ class Tracker:
         self._path.clear()
         self._anchor: PathState | None = None
         self._images.clear()
+        self._outliers.clear()
         self._stamp_s: float | None = None
         self._image: tuple[float, PathState | None] | None = None
 
@@ -144,17 +147,22 @@ class Tracker:
         raster, bank, state = self.raster, self._hypotheses, self._path.at(stamp_s)
         information = self._images.share(stamp_s, camera, state)
         displacement = self._displacement(state)
-        agreement, telling = self._likelihood.telling(ratio, bank.agreement(ratio))
-        log_ratio = np.log(ratio)
-        added = self._likelihood.of(log_ratio, information)
+        with_belief = bank.agreement(ratio)
+        agreement, telling = self._likelihood.telling(ratio, with_belief)
+        since_s, variance_m2 = self._since_last_image(stamp_s, state)
+        seen = self._outliers.weigh(ratio, with_belief, telling, since_s, information)
+        added = self._likelihood.of(np.log(seen), information)
         if self._anchor is not None:
             added *= np.where(raster.site, 1.0, math.exp(-dt_s / OFF_SITE_TIME_S))
-        since_s, variance_m2 = self._since_last_image(stamp_s, state)
-        stays, found = self._lost.weigh(ratio, agreement, telling, since_s, variance_m2, information, off_site_ratio)
+        stays, found = self._lost.weigh(
+            ratio, agreement, telling, since_s, variance_m2, information, off_site_ratio, self._outliers.probability
+        )
+        if stays < 1.0:
+            self._outliers.clear()
         bank.scale(stays)
         bank.weigh(added, displacement)
         if found > 0.0:
-            bank.add(self._likelihood.of(log_ratio) * raster.uniform() * found)
+            bank.add(self._likelihood.of(np.log(ratio)) * raster.uniform() * found)
         self._normalise()
         return self._position(stamp_s, displacement, agreement < self.calibration.contradiction_level)
 

@@ -2,10 +2,10 @@
 
 What is fitted is the tracker that runs on the robot, over the posteriors of a calibration that is fitted already: the
 speed of the random walk, the power of an image's posterior, the time for which errors of consecutive images are alike
-and the share of images that say nothing, by a search over a few values of each; then scale and floor of the covariance
-of what it says. All by the likelihood of the labels under the calibrated covariance: it falls with the error and with a
-covariance that is wrong, in both directions. Images of one stretch of a walk count as one observation, however many
-were taken there.
+and the share of outliers, by a search over a few values of each; then the time for which outliers are alike; then scale
+and floor of the covariance of what it says. All by the likelihood of the labels under the calibrated covariance: it
+falls with the error and with a covariance that is wrong, in both directions. Images of one stretch of a walk count as
+one observation, however many were taken there.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ CHOICES: dict[str, tuple[float, ...]] = {
     "correlation_time_s": (2.0, 6.0),
     "outlier_share": (0.03, 0.2),
 }
+# Tried with the best of these only: it matters little where few images are outliers.
+REFINED: dict[str, tuple[float, ...]] = {"outlier_memory_s": (30.0, 100.0, 300.0)}
 _LEVEL = 0.95
 _LEAST_FLOOR_M = 0.1
 
@@ -110,7 +112,7 @@ class _Fit:
 
     def loss(self, own: TrackingCalibration) -> float:
         """Mean negative log likelihood of the labels, nats, under scale and floor that suit the choice best."""
-        key = tuple(getattr(own, name) for name in CHOICES)
+        key = tuple(getattr(own, name) for name in (*CHOICES, *REFINED))
         found = self._losses.get(key)
         if found is None:
             self.trials += 1
@@ -164,10 +166,11 @@ def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosi
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
-    """The best of all choices."""
-    named: list[dict[str, Any]] = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
-    choices = [replace(start, **values) for values in named]
-    return min(choices, key=fit.loss)
+    """The best of all choices, refined."""
+    for tried in (CHOICES, REFINED):
+        named: list[dict[str, Any]] = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
+        start = min((replace(start, **values) for values in named), key=fit.loss)
+    return start
 
 
 def _stretch_weights(walks: Sequence[_Walk]) -> np.ndarray:
