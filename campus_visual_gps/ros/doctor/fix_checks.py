@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from campus_visual_gps.gnss.receiver_fix import (
+    MIN_VARIANCE_M2,
     GnssFault,
     ReceiverFix,
     covariance_fault,
@@ -25,8 +26,6 @@ from campus_visual_gps.ros.doctor.snapshot import Snapshot, Topic
 
 # A filter that gets such a fix learns nothing; it is usually a code for "unknown".
 HUGE_SIGMA_M = 1000.0
-# No receiver is so accurate: a filter follows such fixes exactly, also an outlier.
-TINY_SIGMA_M = 1e-3
 _ASSUMED_SIGMA_M = 5.0
 _RECEIVER = "check antenna, sky and driver of the receiver"
 _COVARIANCE = "let its source set position_covariance in m2 and its type"
@@ -108,6 +107,9 @@ def _problem(fix: ReceiverFix) -> tuple[str, str] | None:
         )
     if not np.any(fix.cov_enu_m2):
         return "have a covariance of zeros, which a filter takes for certainty", _COVARIANCE
+    # a filter follows such fixes exactly, also an outlier
+    if any(0.0 < fix.cov_enu_m2[axis, axis] < MIN_VARIANCE_M2 for axis in (0, 1)):
+        return "have a sigma below 1 mm", _COVARIANCE
     if is_covariance_unknown(fix):
         return f"have an unknown covariance (type {fix.covariance_type})", _COVARIANCE
     if (impossible := covariance_fault(fix)) is not None:
@@ -115,6 +117,4 @@ def _problem(fix: ReceiverFix) -> tuple[str, str] | None:
     sigma_m = horizontal_sigma_m(fix, _ASSUMED_SIGMA_M)
     if sigma_m > HUGE_SIGMA_M:
         return f"have a sigma above {HUGE_SIGMA_M:.0f} m", _RECEIVER
-    if sigma_m < TINY_SIGMA_M:
-        return f"have a sigma below {TINY_SIGMA_M * 1e3:.0f} mm", _COVARIANCE
     return None
