@@ -10,7 +10,7 @@ _DOMAINS, _WORKERS = 101, 4
 def _unused_domain(first: int, shared_memory: Path = Path("/dev/shm")) -> int:
     """A ROS domain, `first` or one after it, of which no process has left shared memory; nor of the next ones.
 
-    Fast DDS waits for ever for a mutex there that a killed process held.
+    A process killed while it holds a mutex there leaves it locked for the next one (Fast DDS, issue 1144).
     """
     names = " ".join(path.name for path in shared_memory.glob("*_port*"))
     used = {(int(port) - 7400) // 250 for port in re.findall(r"_port(\d+)", names)}
