@@ -5,7 +5,7 @@ import pytest
 from tracking_helpers import GRID, seen_at
 
 from campus_visual_gps.tracking.calibration import TrackingCalibration
-from campus_visual_gps.tracking.interpolation import ShiftedByEach, shifted
+from campus_visual_gps.tracking.interpolation import ShiftedByEach, shifted, sum_of_shifted
 from campus_visual_gps.tracking.tracker import Tracker
 
 
@@ -17,6 +17,16 @@ def test_moving_by_many_offsets_at_once_is_moving_by_each(reach_cells):
         offsets = rng.uniform(-reach_cells, reach_cells, (count, 2))
         expected = [shifted(values, own, replicate=True) for own in offsets]
         assert np.allclose(move(values, offsets), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("reach_cells", [0.5, 1.0, 3.0, 30.0])
+def test_the_sum_of_many_that_are_moved_is_that_of_each(reach_cells):
+    rng = np.random.default_rng(0)
+    for count in (1, 7):
+        values = rng.random((count, 9, 13), dtype=np.float32)
+        offsets = rng.uniform(-reach_cells, reach_cells, (count, 2))
+        expected = sum(shifted(own, offset) for own, offset in zip(values, offsets, strict=True))
+        assert np.allclose(sum_of_shifted(values, offsets), expected, atol=1e-5)
 
 
 def test_a_drive_that_leaves_the_site_makes_no_denormal_numbers():

@@ -15,7 +15,7 @@ import math
 import cv2
 import numpy as np
 
-from campus_visual_gps.tracking.interpolation import ShiftedByEach, moved, shifted
+from campus_visual_gps.tracking.interpolation import ShiftedByEach, moved, shifted, sum_of_shifted
 from campus_visual_gps.tracking.raster import BeliefRaster
 
 # Unknown yaw: all directions in coarse steps. Once few of them hold nearly all, fine steps about these: about as many
@@ -32,8 +32,6 @@ _MIN_SHARE, _DRIFT_SHARE = 1e-3, 0.05
 _YAW_RANGE_M = 20.0
 # A mass that is added with less than this share is not worth an interpolation.
 _INTERPOLATED_SHARE = 0.02
-# Nor is, for the position, the belief of a hypothesis with less than this share, at less than half a cell.
-_INTERPOLATED_BELIEF = 0.1
 # Added with every mass, so that no belief becomes a denormal number, with which processors are slow.
 _LEAST_BELIEF = 1e-30
 # A blur is due when its variance is worth it, in square cells.
@@ -170,13 +168,9 @@ class HeadingHypotheses:
     def marginal(self, displacement_m: np.ndarray | None = None) -> np.ndarray:
         """(R, C) float64 belief about the position, at a displacement (2,) of the odometry from the present one."""
         offsets = self._offsets_cells(np.zeros(2) if displacement_m is None else displacement_m)
-        far = np.abs(offsets).max(axis=1)
-        moves = (far > 0.5) | ((far > 0.0) & (self.shares >= _INTERPOLATED_BELIEF))
-        total = (~moves).astype(np.float32) @ self.beliefs.reshape(len(self), -1)
-        total = total.reshape(self.raster.shape).astype(np.float64)
-        for index in np.flatnonzero(moves):
-            total += shifted(self.beliefs[index], offsets[index])
-        return total * self._factor
+        if not offsets.any():
+            return self.beliefs.sum(axis=0, dtype=np.float64) * self._factor
+        return sum_of_shifted(self.beliefs, offsets).astype(np.float64) * self._factor
 
     def _seen(self, values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
         """(H, R, C), or (1, R, C) for all, float32: values (R, C) of the site as the hypotheses have them."""

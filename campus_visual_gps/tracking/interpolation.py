@@ -29,6 +29,37 @@ def _kernel(offset_cells: float) -> np.ndarray:
     return np.array([max(1.0 - abs(tap + offset), 0.0) for tap in range(-reach, reach + 1)])
 
 
+def sum_of_shifted(values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
+    """Sum (R, C) float32 of values (H, R, C) float32, each moved by its offset (H, 2), as by `shifted`.
+
+    Where no offset is larger than a cell, what goes to a neighbour is summed over H first, by one product of matrices.
+    """
+    taps, weights = _tap_weights(offsets_cells)
+    height, width = values.shape[1:]
+    total = np.zeros((height + 2, width + 2), dtype=np.float32)
+    if taps > 3:
+        inner = total[1:-1, 1:-1]
+        for own, offset in zip(values, offsets_cells, strict=True):
+            inner += shifted(own, offset)
+        return inner
+    parts = (np.ascontiguousarray(weights.T) @ values.reshape(len(values), -1)).reshape(taps, taps, height, width)
+    for row in range(taps):
+        for column in range(taps):
+            # the weights are those of a correlation: the first tap is what comes from the row and column before
+            moved_to = total[taps - 1 - row :, taps - 1 - column :][:height, :width]
+            cv2.add(moved_to, parts[row, column], dst=moved_to)  # numpy takes twice as long on parts of rows
+    return total[1:-1, 1:-1]
+
+
+def _tap_weights(offsets_cells: np.ndarray) -> tuple[int, np.ndarray]:
+    """Taps of an axis, and the weights (H, taps * taps) float32, rows first, of a correlation that moves by (H, 2)."""
+    offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
+    reach = max(math.ceil(np.abs(offsets).max()), 1)
+    by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
+    by_tap = (by_axis[:, 1, :, None] * by_axis[:, 0, None, :]).reshape(len(offsets), -1)
+    return 2 * reach + 1, by_tap.astype(np.float32)
+
+
 def moved(belief: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Belief (R, C) moved by whole cells; what leaves the raster has left the site."""
     height, width = belief.shape
@@ -58,17 +89,13 @@ class ShiftedByEach:
 
     def __call__(self, values: np.ndarray, offsets_cells: np.ndarray) -> np.ndarray:
         """(H, R, C), until the next call, for offsets (H, 2)."""
-        offsets = np.clip(offsets_cells, -_MAX_OFFSET_CELLS, _MAX_OFFSET_CELLS)
-        reach = max(math.ceil(np.abs(offsets).max()), 1)
-        by_axis = np.maximum(1.0 - np.abs(np.arange(-reach, reach + 1) + offsets[..., None]), 0.0)
-        weights = (by_axis[:, 1, :, None] * by_axis[:, 0, None, :]).reshape(len(offsets), -1).astype(np.float32)
-        height, width = values.shape
+        taps, weights = _tap_weights(offsets_cells)
+        reach, (height, width) = taps // 2, values.shape
         padded = cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-        taps = range(2 * reach + 1)
-        parts = [padded[row : row + height, column : column + width] for row in taps for column in taps]
+        parts = [padded[row : row + height, column : column + width] for row in range(taps) for column in range(taps)]
         if self._neighbours.shape != (len(parts), height, width):
             self._neighbours = np.empty((len(parts), height, width), dtype=np.float32)
         np.stack(parts, out=self._neighbours)
-        result = self.reserve(len(offsets), values.shape)
-        np.matmul(weights, self._neighbours.reshape(len(parts), -1), out=result.reshape(len(offsets), -1))
+        result = self.reserve(len(weights), values.shape)
+        np.matmul(weights, self._neighbours.reshape(len(parts), -1), out=result.reshape(len(weights), -1))
         return result

@@ -19,6 +19,8 @@ _MAX_STEP_S = 1.5
 _MAX_RATIO = 20.0
 # Variance of the way between two images, in square cells, that is worth spreading the posterior of the first one.
 _NEAR_CELLS2 = 0.02
+# Less than this waits for a later image: to add it to all hypotheses costs as much as an image.
+_LEAST_FOUND = 1e-4
 # Consecutive images that agree bring a lost camera back faster than `found_rate_hz`, others slower, by this at most.
 _MAX_FOUND_FACTOR = 10.0
 
@@ -39,7 +41,7 @@ class LostState:
         """As before any image."""
         own = self.calibration
         self.probability = own.lost_rate_hz / (own.lost_rate_hz + own.found_rate_hz)
-        self.found = 0.0  # has flowed back, and waits for the next image to say where to
+        self.found = 0.0  # has flowed back, and waits for an image to say where to
         self._contradicted_s = 0.0
         self._last: np.ndarray | None = None
 
@@ -97,6 +99,8 @@ class LostState:
             more = -self.probability * math.expm1(-self.calibration.found_rate_hz * (factor - 1.0) * dt_s)
         found, self.found = self.found + more, 0.0
         self.probability -= more
+        if found < _LEAST_FOUND:
+            found, self.found = 0.0, found
         return stays, found
 
     def _consistency(self, ratio: np.ndarray, moved_variance_m2: float) -> float:

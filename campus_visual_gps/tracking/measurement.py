@@ -39,8 +39,8 @@ class ImageLikelihood:
         if not (np.isfinite(total) and total > 0.0 and probs.min() >= 0.0):
             raise EstimateError("expected a posterior of probabilities with a positive sum, got NaN or other numbers")
         probs = probs / total
-        ratio = self.raster.spread(probs / max(self.raster.mean_of_cells(probs), 1e-300)).astype(np.float32)
-        return (1.0 - _FLAT_SHARE) * ratio + _FLAT_SHARE
+        of_cells = (1.0 - _FLAT_SHARE) / max(self.raster.mean_of_cells(probs), 1e-30) * probs + _FLAT_SHARE
+        return self.raster.spread(of_cells.astype(np.float32))
 
     def with_outliers(self, ratio: np.ndarray) -> np.ndarray:
         """(R, C) of an image that is an outlier with `outlier_share`, and then names any place alike."""

@@ -56,7 +56,7 @@ class OutlierMemory:
         wrong = own.outlier_share * density
         self.probability = probability = wrong / (wrong + (1.0 - own.outlier_share) * max(agreement, 1e-6))
         sample = probability * information
-        self._named += sample * (ratio - (1.0 - telling)) * self._raster.uniform()
+        self._named += np.float32(sample) * (ratio - np.float32(1.0 - telling)) * self._raster.uniform()
         self._images += sample * telling
         held = min(probability, _MAX_OUTLIER_PROBABILITY)
         return (1.0 - held) * ratio + held * density

@@ -47,7 +47,9 @@ class BeliefRaster:
         self.site[rows[mask], columns[mask]] = True
         self.nearest = _nearest(self.shape, rows, columns, np.flatnonzero(mask))
         self._cells = self.nearest.ravel()
-        self._uniform = self.site / self.site.sum()
+        # in 32 bits, as the beliefs: on these sizes numpy takes twice as long or more on 64, or on both together
+        self._uniform = (self.site / self.site.sum()).astype(np.float32)
+        self._off_site = (~self.site).astype(np.float32)
         self._uniform_cells = mask / mask.sum()
         self._degrees: dict[int, np.ndarray] = {}
 
@@ -57,8 +59,12 @@ class BeliefRaster:
         return self.grid.cell_m
 
     def uniform(self) -> np.ndarray:
-        """(R, C), equal over all cells of the site, sum 1."""
+        """(R, C) float32, equal over all cells of the site, sum 1."""
         return self._uniform
+
+    def off_site(self, factor: float) -> np.ndarray:
+        """(R, C) float32: the factor off the site, and 1 on it."""
+        return 1.0 - np.float32(1.0 - factor) * self._off_site
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Values (K,) of cells -> (R, C); outside the site those of the nearest cell."""

@@ -153,7 +153,7 @@ class Tracker:
         seen = self._outliers.weigh(ratio, with_belief, telling, since_s, information)
         added = self._likelihood.of(np.log(seen), information)
         if self._anchor is not None:
-            added *= np.where(raster.site, 1.0, math.exp(-dt_s / OFF_SITE_TIME_S))
+            added *= raster.off_site(math.exp(-dt_s / OFF_SITE_TIME_S))
         stays, found = self._lost.weigh(
             ratio, agreement, telling, since_s, variance_m2, information, off_site_ratio, self._outliers.probability
         )
@@ -266,8 +266,10 @@ def tracked_position(
     heading_offset_rad: float | None = None,
 ) -> TrackedPosition:
     """A belief (R, C) of any mass as a position; one without mass says nothing."""
-    mass, grid = float(belief.sum()), raster.grid
-    probs = raster.gather(belief / mass if mass > 1e-12 else raster.uniform())
+    grid = raster.grid
+    if not belief.sum() > 1e-12:
+        belief = raster.uniform().astype(np.float64)
+    probs = raster.gather(belief / belief.sum())
     mean, moment = point_and_moment(probs, grid)
     cov = calibration.scale * moment + calibration.floor_sigma_m**2 * np.eye(2)
     lost = min(max(float(lost_probability), 0.0), 1.0)
