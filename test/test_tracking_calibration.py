@@ -8,7 +8,7 @@ from campus_visual_gps.tracking.calibration import TrackingCalibration
 
 
 def test_the_parameters_come_back_from_the_bundle_as_they_went_in():
-    tracking = TrackingCalibration(speed_mps=0.7, measured={"sessions": 6})
+    tracking = TrackingCalibration(speed_mps=0.7, smoothed_scale=0.4, measured={"sessions": 6})
     calibration = Calibration(5.0, tracking=tracking)
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
@@ -26,6 +26,8 @@ def test_a_bundle_from_before_the_tracker_is_read():
         ({"simultaneous_power": 1.5}, "simultaneous_power"),
         ({"scale": "2"}, "scale"),
         ({"lost_rate_hz": True}, "lost_rate_hz"),
+        ({"smoothed_scale": 0.0}, "smoothed_scale"),
+        ({"scale": None}, "scale"),
         ({"measured": []}, "measured"),
         ({"speed": 1.0}, "unknown speed"),
         (3, "expected a mapping"),

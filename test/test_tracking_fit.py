@@ -1,5 +1,6 @@
 """The tracker's parameters are fitted on held-out walks, and are kept where there is too little to fit on."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ from sequence_helpers import site_grid, walk
 
 from campus_visual_gps.estimation.calibration import Calibration
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.smoother import smooth
 from training.fit import tracking_calibration
 from training.fit.tracking_calibration import fit_tracking_calibration, was_fitted
 
@@ -44,6 +46,20 @@ def test_the_ellipse_of_95_percent_holds_95_percent_of_the_held_out_truths(fitte
 def test_the_fit_is_of_the_tracker_and_its_covariance(fitted):
     assert fitted.measured["mean_error_m"] < 20.0
     assert fitted.floor_sigma_m > 0.0 and fitted.scale > 0.0
+
+
+def test_smoothed_positions_have_a_covariance_of_their_own(fitted):
+    assert 0.93 <= fitted.measured["smoothed_coverage_95"] <= 1.0
+    assert fitted.measured["smoothed_mean_error_m"] < fitted.measured["mean_error_m"]
+    grid = site_grid(30, 5)
+    _, probs = walk(grid, 60, 1)
+    plain = replace(fitted, scale=1.0, floor_sigma_m=1.0, smoothed_scale=None, smoothed_floor_sigma_m=None)
+    plain, own = (
+        np.array([position.cov_enu_m2 for position in smooth(grid, calibration, 3.0 * np.arange(60), probs)])
+        for calibration in (plain, fitted)
+    )
+    moments_m2 = plain - np.eye(2)
+    assert np.allclose(own, fitted.smoothed_scale * moments_m2 + fitted.smoothed_floor_sigma_m**2 * np.eye(2))
 
 
 def test_too_few_images_keep_the_defaults_and_say_so():

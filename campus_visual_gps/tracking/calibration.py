@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class TrackingCalibration:
             agreement of a belief that knows nothing.
         scale: Factor of the second moment of the belief.
         floor_sigma_m: Covariance = scale * second moment + floor_sigma_m^2 I.
+        smoothed_scale: `scale` of smoothed positions, which know the later images, too; None takes that of the tracked.
+        smoothed_floor_sigma_m: `floor_sigma_m` of smoothed positions, likewise.
         measured: The numbers that justify all of it.
 
     Raises:
@@ -47,11 +49,15 @@ class TrackingCalibration:
     contradiction_level: float = 0.1
     scale: float = 2.0
     floor_sigma_m: float = 8.0
+    smoothed_scale: float | None = None
+    smoothed_floor_sigma_m: float | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and np.isfinite(value) and low <= value <= high):
                 raise BundleError(f"calibration.tracking: {name} must be a number from {low} to {high}, got {value!r}")
@@ -70,6 +76,15 @@ class TrackingCalibration:
             )
         return cls(**data)
 
+    def of_smoothed(self) -> TrackingCalibration:
+        """With scale and floor of smoothed positions, where they were fitted."""
+        scale, floor_sigma_m = self.smoothed_scale, self.smoothed_floor_sigma_m
+        return replace(
+            self,
+            scale=self.scale if scale is None else scale,
+            floor_sigma_m=self.floor_sigma_m if floor_sigma_m is None else floor_sigma_m,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads."""
         return asdict(self)
@@ -87,4 +102,7 @@ _LIMITS = {
     "contradiction_level": (0.0, 1.0),
     "scale": (0.01, 100.0),
     "floor_sigma_m": (0.1, 1000.0),
+    "smoothed_scale": (0.01, 100.0),
+    "smoothed_floor_sigma_m": (0.1, 1000.0),
 }
+_OPTIONAL = ("smoothed_scale", "smoothed_floor_sigma_m")

@@ -52,7 +52,7 @@ def smooth(
 
     Args:
         grid: Of the posteriors.
-        calibration: As of the tracker.
+        calibration: As of the tracker; the covariance has its scale and floor of smoothed positions.
         stamps_s: (N,) seconds that do not fall.
         grid_probs: (N, K), the images' calibrated posteriors.
         displacements_enu_m: (N - 1, 2) metres east and north from each image to the next one, by odometry; None for a
@@ -86,14 +86,14 @@ def smooth(
     for step, weight in zip(steps, weights[:-1], strict=True):
         own = _Message(before[-1].site * weight, before[-1].lost).scaled()
         before.append(_forward(own, step, raster, calibration))
-    after, result = _Message(np.ones(raster.shape), 1.0), []
+    after, result, of_smoothed = _Message(np.ones(raster.shape), 1.0), [], calibration.of_smoothed()
     for index in reversed(range(len(stamps))):
         others = _Message(before[index].site * after.site, before[index].lost * after.lost).scaled()
         agreement = float(np.vdot(others.site, ratios[index])) / max(float(others.site.sum()), 1e-300)
         own = _Message(others.site * weights[index], others.lost).scaled()
         belief = shifted(own.site, _cells(offsets_m[index], raster))
         contradicted = likelihood.telling(ratios[index], agreement)[0] < calibration.contradiction_level
-        result.append(tracked_position(stamps[index], belief, own.lost, raster, calibration, contradicted))
+        result.append(tracked_position(stamps[index], belief, own.lost, raster, of_smoothed, contradicted))
         if index > 0:
             seen = _Message(after.site * weights[index], after.lost)
             after = _backward(seen, steps[index - 1], raster, calibration)

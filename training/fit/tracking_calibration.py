@@ -3,15 +3,15 @@
 What is fitted is the tracker that runs on the robot, over the posteriors of a calibration that is fitted already: the
 speed of the random walk, the power of an image's posterior, the time for which errors of consecutive images are alike
 and the share of outliers, by a search over a few values of each; then the time for which outliers are alike; then scale
-and floor of the covariance of what it says. All by the likelihood of the labels under the calibrated covariance: it
-falls with the error and with a covariance that is wrong, in both directions. Images of one stretch of a walk count as
-one observation, however many were taken there.
+and floor of the covariance of what it says, and of what the smoother says with the same parameters. All by the
+likelihood of the labels under the calibrated covariance: it falls with the error and with a covariance that is wrong,
+in both directions. Images of one stretch of a walk count as one observation, however many were taken there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -23,10 +23,9 @@ from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
 from campus_visual_gps.tracking.calibration import TrackingCalibration
 from campus_visual_gps.tracking.session import informative_share, weighed_posterior
-from campus_visual_gps.tracking.tracker import TrackedPosition, Tracker
 from training.fit.calibration_set import CalibrationSet
 from training.fit.covariance_fit import conformal_quantile, fit_scale_and_floor
-from training.fit.image_sequences import ImageSequence, image_sequences
+from training.fit.image_sequences import ImageSequence, TrackedImages, image_sequences, smooth_sequence, track
 from training.metrics.consistency import covered, gaussian_nll, nees
 
 log = logging.getLogger(__name__)
@@ -46,6 +45,7 @@ CHOICES: dict[str, tuple[float, ...]] = {
 REFINED: dict[str, tuple[float, ...]] = {"outlier_memory_s": (30.0, 100.0, 300.0)}
 _LEVEL = 0.95
 _LEAST_FLOOR_M = 0.1
+_Positions = Callable[[LocationGrid, TrackingCalibration, ImageSequence], TrackedImages]
 
 
 @dataclass(frozen=True)
@@ -123,46 +123,53 @@ class _Fit:
         return found
 
     def calibrated(self, own: TrackingCalibration) -> TrackingCalibration:
-        """The choice with scale and floor, and the numbers that justify it."""
-        offsets_m, covs_m2 = self._run(own)
-        scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
-        squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
-        # errors have longer tails than a Gaussian: see fit_covariance
-        factor = max(1.0, conformal_quantile(squared, _LEVEL) / float(special.chdtri(2, 1.0 - _LEVEL)))
-        scale, floor_m = float(scale * factor), float(floor_m * np.sqrt(factor))
-        covs_m2 = scale * covs_m2 + floor_m**2 * np.eye(2)
-        squared, errors_m = nees(offsets_m, covs_m2), np.hypot(*offsets_m.T)
+        """The choice with scale and floor of tracked and of smoothed positions, and the numbers that justify it."""
+        scale, floor_m, tracked = _calibrated_covariance(*self._run(own))
+        smoothed_scale, smoothed_floor_m, smoothed = _calibrated_covariance(*self._run(own, smooth_sequence))
         measured = {
-            "images": len(errors_m),
+            "images": len(self.weights),
             "sessions": sorted({walk.sequence.session for walk in self.walks}),
             "sequences": len(self.walks),
             "trials": self.trials,
-            "mean_error_m": round(float(errors_m.mean()), 2),
-            "max_error_m": round(float(errors_m.max()), 2),
-            "nees": round(float(squared.mean()), 3),
-            "coverage_50": round(float(covered(squared, 0.5).mean()), 3),
-            "coverage_95": round(float(covered(squared, _LEVEL).mean()), 3),
-            "nll": round(float(gaussian_nll(offsets_m, covs_m2).mean()), 3),
+            **tracked,
+            **{f"smoothed_{name}": value for name, value in smoothed.items()},
         }
-        return replace(own, scale=round(scale, 4), floor_sigma_m=round(floor_m, 3), measured=measured)
+        return replace(
+            own,
+            scale=scale,
+            floor_sigma_m=floor_m,
+            smoothed_scale=smoothed_scale,
+            smoothed_floor_sigma_m=smoothed_floor_m,
+            measured=measured,
+        )
 
-    def _run(self, own: TrackingCalibration) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, own: TrackingCalibration, positions: _Positions = track) -> tuple[np.ndarray, np.ndarray]:
         """Errors (N, 2) of all walks, and the plain second moments (N, 2, 2) of the beliefs."""
-        plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M)
-        offsets, covs = [], []
-        for walk in self.walks:
-            tracker, images = (
-                Tracker(walk.grid, plain),
-                zip(walk.sequence.times_s, walk.sequence.grid_probs, strict=True),
-            )
-            tracked = [_position(tracker, float(time_s), probs) for time_s, probs in images]
-            offsets.append(np.array([position.mean_enu_m for position in tracked]) - walk.sequence.truth_enu_m)
-            covs.append(np.array([position.cov_enu_m2 for position in tracked]) - _LEAST_FLOOR_M**2 * np.eye(2))
-        return np.concatenate(offsets), np.concatenate(covs)
+        plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M, smoothed_scale=None, smoothed_floor_sigma_m=None)
+        found = [positions(walk.grid, plain, walk.sequence) for walk in self.walks]
+        offsets_m = [own.mean_enu_m - walk.sequence.truth_enu_m for own, walk in zip(found, self.walks, strict=True)]
+        covs_m2 = np.concatenate([own.cov_enu_m2 for own in found]) - _LEAST_FLOOR_M**2 * np.eye(2)
+        return np.concatenate(offsets_m), covs_m2
 
 
-def _position(tracker: Tracker, time_s: float, probs: np.ndarray) -> TrackedPosition:
-    return tracker.update(time_s, probs) if np.isfinite(probs).all() else tracker.estimate(time_s)
+def _calibrated_covariance(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float, dict[str, float]]:
+    """Scale and floor (metres) of second moments (N, 2, 2) for errors (N, 2), and what they give."""
+    scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
+    squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
+    # errors have longer tails than a Gaussian: see fit_covariance
+    factor = max(1.0, conformal_quantile(squared, _LEVEL) / float(special.chdtri(2, 1.0 - _LEVEL)))
+    scale, floor_m = round(float(scale * factor), 4), round(float(floor_m * np.sqrt(factor)), 3)
+    covs_m2 = scale * covs_m2 + floor_m**2 * np.eye(2)
+    squared, errors_m = nees(offsets_m, covs_m2), np.hypot(*offsets_m.T)
+    measured = {
+        "mean_error_m": round(float(errors_m.mean()), 2),
+        "max_error_m": round(float(errors_m.max()), 2),
+        "nees": round(float(squared.mean()), 3),
+        "coverage_50": round(float(covered(squared, 0.5).mean()), 3),
+        "coverage_95": round(float(covered(squared, _LEVEL).mean()), 3),
+        "nll": round(float(gaussian_nll(offsets_m, covs_m2).mean()), 3),
+    }
+    return scale, floor_m, measured
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:
