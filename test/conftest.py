@@ -1,25 +1,10 @@
 """Settings of a test run: DDS on the loopback only, one domain for each process, no deadlines on a shared machine."""
 
 import os
-import re
 from pathlib import Path
 
-_DOMAINS, _WORKERS = 101, 4
-
-
-def _unused_domain(first: int, shared_memory: Path = Path("/dev/shm")) -> int:
-    """A ROS domain, `first` or one after it, of which no process has left shared memory; nor of the next ones.
-
-    A process killed while it holds a mutex there leaves it locked for the next one (Fast DDS, issue 1144).
-    """
-    names = " ".join(path.name for path in shared_memory.glob("*_port*"))
-    used = {(int(port) - 7400) // 250 for port in re.findall(r"_port(\d+)", names)}
-    tried = [(first + step) % _DOMAINS for step in range(_DOMAINS)]
-    return next((own for own in tried if used.isdisjoint(range(own, own + _WORKERS))), first)
-
-
 # Before anything imports rclpy. A worker of pytest-xdist inherits the domain of the process that started it.
-os.environ.setdefault("ROS_DOMAIN_ID", str(_unused_domain(1 + os.getpid() % 100)))
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 if "PYTEST_XDIST_WORKER" in os.environ:
     _number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     os.environ["ROS_DOMAIN_ID"] = str((int(os.environ["ROS_DOMAIN_ID"]) + _number) % 101)

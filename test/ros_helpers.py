@@ -214,8 +214,8 @@ class RunningNode:
         self.node.close()
         self.node.destroy_node()
         self.client.close()
-        # A destroyed lifecycle node is part of reference cycles, and its DDS participant lives as long as it does. On
-        # the loopback Fast DDS looks for 32 participants of a domain only: two later ones would not find each other.
-        # Not after every node, because a collection takes 0.2 s with torch's objects.
+        # A destroyed lifecycle node is part of reference cycles, and its DDS participant lives as long as it does. With
+        # 32 of them in a domain, two further ones never find each other (Fast DDS with the range LOCALHOST). Not after
+        # every node, because a collection takes 0.2 s with torch's objects.
         if next(_destroyed) % 8 == 0:
             gc.collect()
