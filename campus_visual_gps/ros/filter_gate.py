@@ -19,8 +19,9 @@ from campus_visual_gps.ros.diagnostics import OK, WARN, DiagnosticReport
 from campus_visual_gps.ros.parameters import NodeParameters
 from campus_visual_gps.ros.tf_check import TfFrameMonitor
 
-# Discovery among running nodes takes tenths of a second, and a filter publishes transforms 30 times a second.
-SETTLE_S = 2.0
+# Discovery among running nodes takes tenths of a second, and a filter publishes transforms 30 times a second. But on a
+# loaded computer a node may miss the first announcements of another one, and Fast DDS repeats them after 3 s only.
+SETTLE_S = 4.0
 # In the names of the nodes that need TF, and rcl's name for a node that it does not know yet.
 _FILTER_NAME, _UNKNOWN_NAME = "navsat", "_NODE_NAME_UNKNOWN_"
 
