@@ -1,6 +1,7 @@
 """Starts the localizer: `ros2 launch campus_visual_gps localize.launch.py model_dir:=/path/to/bundle`."""
 
 import math
+import time
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
@@ -153,9 +154,17 @@ def localizer(context: LaunchContext) -> list[LifecycleNode]:
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             respawn=LaunchConfiguration("respawn"),
             respawn_delay=RESPAWN_DELAY_S,
+            additional_env=filters_since(context),
             sigterm_timeout=LaunchConfiguration("sigterm_timeout", default=END_TIMEOUT_S),
         )
     ]
+
+
+def filters_since(context: LaunchContext) -> dict[str, str]:
+    """When the filters were started: a node that is started again need not wait for them (ros/filter_gate.py)."""
+    if argument(context, "use_fusion") != "true":
+        return {}
+    return {"CAMPUS_VISUAL_GPS_FILTERS_SINCE_S": str(time.monotonic())}
 
 
 def fixed_parameters() -> dict[str, ParameterValue]:

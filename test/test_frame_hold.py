@@ -154,13 +154,21 @@ def graph():
 
 
 @pytest.fixture
-def gate(graph, monkeypatch):
-    monkeypatch.setattr(filter_gate, "TfFrameMonitor", lambda *_: graph)
-    clock = [1000.0]
-    monkeypatch.setattr(filter_gate, "monotonic", lambda: clock[0])
-    made = FilterGate(graph, graph, NodeParameters(model_dir="x", base_frame="base_link"), lambda *_: None)
-    made.clock = clock
-    return made
+def make_gate(graph, monkeypatch):
+    def make() -> FilterGate:
+        monkeypatch.setattr(filter_gate, "TfFrameMonitor", lambda *_: graph)
+        clock = [1000.0]
+        monkeypatch.setattr(filter_gate, "monotonic", lambda: clock[0])
+        made = FilterGate(graph, graph, NodeParameters(model_dir="x", base_frame="base_link"), lambda *_: None)
+        made.clock = clock
+        return made
+
+    return make
+
+
+@pytest.fixture
+def gate(make_gate):
+    return make_gate()
 
 
 @pytest.mark.parametrize("name", ["navsat_transform", "navsat_transform_node", "_NODE_NAME_UNKNOWN_"])
@@ -192,6 +200,23 @@ def test_a_frame_that_has_just_been_connected_waits_until_the_filter_has_heard_o
     assert not gate.passes(RECEIVER, "gps")
     gate.clock[0] += filter_gate.SETTLE_S
     assert gate.passes(RECEIVER, "gps")
+
+
+@pytest.mark.parametrize(("started", "passes"), [("900.0", True), ("999.0", False), ("", False), ("nan", False)])
+def test_a_node_that_is_started_again_does_not_wait_for_what_the_filters_know(
+    graph, make_gate, monkeypatch, started, passes
+):
+    monkeypatch.setenv(filter_gate.FILTERS_SINCE, started)
+    gate = make_gate()
+    graph.connected_s = gate.clock[0]
+    graph.subscribers.append(Subscriber("navsat_transform", 1))
+    assert gate.passes(RECEIVER, "gps") == passes
+    gate.clock[0] += filter_gate.SETTLE_S
+    assert gate.passes(RECEIVER, "gps")
+    # a filter that comes later has heard nothing yet
+    graph.subscribers[0] = Subscriber("navsat_transform", 2)
+    graph.subscribers.append(Subscriber("logger", 3))
+    assert not gate.passes(RECEIVER, "gps")
 
 
 def test_the_diagnostics_say_what_is_missing_and_keep_what_is_worse(gate, graph):

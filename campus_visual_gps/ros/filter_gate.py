@@ -3,10 +3,15 @@
 navsat_transform needs the transforms from the fix's frame to the base frame and from there to the map in its own buffer
 when it processes a fix. Here it is only known what this node has heard. So the gate stays closed for SETTLE_S after
 all is connected, and for as long after a navsat_transform has subscribed, which by then has heard no transform yet.
+
+A node that is started again finds all of that anew, but the filters have had it for long: a gate that is made a while
+after the launch file started the filters does not wait for what it finds at first.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
@@ -22,6 +27,9 @@ from campus_visual_gps.ros.tf_check import TfFrameMonitor
 # Discovery among running nodes takes tenths of a second, and a filter publishes transforms 30 times a second. But on a
 # loaded computer a node may miss the first announcements of another one, and Fast DDS repeats them after 3 s only.
 SETTLE_S = 4.0
+# When localize.launch.py started the filters together with the node, seconds of the computer's monotonic clock. So much
+# later they have heard all transforms.
+FILTERS_SINCE, FILTERS_SETTLED_S = "CAMPUS_VISUAL_GPS_FILTERS_SINCE_S", 15.0
 # In the names of the nodes that need TF, and rcl's name for a node that it does not know yet.
 _FILTER_NAME, _UNKNOWN_NAME = "navsat", "_NODE_NAME_UNKNOWN_"
 
@@ -72,7 +80,9 @@ class FilterGate:
         self._subscriber_count = 0
         self._unclear = False
         self._filter_gids: set[bytes] = set()
-        self._subscribed_s = float("-inf")
+        self._subscribed_s = -math.inf
+        # until then everything that is found was there before
+        self._known_until_s = monotonic() + SETTLE_S if _are_filters_settled() else -math.inf
 
     def watch(self, source: str, frame_id: str, topic: str = "") -> None:
         """Look for a frame before its first fix."""
@@ -85,7 +95,7 @@ class FilterGate:
             return True
         self.look_for_filters()
         since_s = self._monitor.connected_since_s(source, frame_id)
-        is_open = since_s is not None and monotonic() - max(since_s, self._subscribed_s) >= SETTLE_S
+        is_open = since_s is not None and self._is_settled(max(since_s, self._subscribed_s))
         key = (source, frame_id)
         if not is_open:
             self._held_counts[source] += 1
@@ -96,6 +106,9 @@ class FilterGate:
             self._closed_for.discard(key)
             self._log(f"TF connects the frame {frame_id!r}: the {source}'s fixes are passed on", False)
         return is_open
+
+    def _is_settled(self, changed_s: float) -> bool:
+        return changed_s < self._known_until_s or monotonic() - changed_s >= SETTLE_S
 
     def is_missing(self, source: str, frame_id: str) -> bool:
         """Whether the frame has been waited for in vain."""
@@ -134,6 +147,14 @@ class FilterGate:
     def close(self) -> None:
         """Unsubscribe from TF."""
         self._monitor.close()
+
+
+def _are_filters_settled() -> bool:
+    """Whether the launch file started the filters so long ago that this is a node that was started again."""
+    try:
+        return monotonic() - float(os.environ[FILTERS_SINCE]) >= FILTERS_SETTLED_S
+    except (KeyError, ValueError):
+        return False
 
 
 def complete(report: DiagnosticReport, gate: FilterGate, source: str) -> DiagnosticReport:
