@@ -70,6 +70,11 @@ class TestSimulatedTime(unittest.TestCase):
                 10,
             )
 
+        def is_heard_by_filter_reset() -> bool:
+            heard_by = node.get_subscriptions_info_by_topic("/clock")
+            named = any(item.node_name == "filter_reset" for item in heard_by)
+            return named and clock.get_subscription_count() == len(heard_by)
+
         def play(begin_s: float, what: str) -> None:
             """Odometry and clock in ten times real time, from then on, until both filters have published."""
             found.clear()
@@ -87,5 +92,7 @@ class TestSimulatedTime(unittest.TestCase):
 
             self.client.wait(step, what)
 
+        # one that starts to listen after the jump does not see it
+        self.client.wait(is_heard_by_filter_reset, "filter_reset on /clock")
         play(50_000.0, "both filters")
         play(1_000.0, "both filters after the jump")
