@@ -62,6 +62,16 @@ def test_smoothed_positions_have_a_covariance_of_their_own(fitted):
     assert np.allclose(own, fitted.smoothed_scale * moments_m2 + fitted.smoothed_floor_sigma_m**2 * np.eye(2))
 
 
+@pytest.mark.parametrize(("error_m", "sigma_m"), [(1e-4, 1e3), (1e4, 1e-3)])
+def test_scale_and_floor_are_what_a_bundle_may_have(error_m, sigma_m):
+    """However far the claims are from the errors: training must not end at the bundle."""
+    errors_m = np.random.default_rng(0).normal(0.0, error_m, (100, 2))
+    scale, floor_m, _ = tracking_calibration._calibrated_covariance(
+        errors_m, np.tile(sigma_m**2 * np.eye(2), (100, 1, 1))
+    )
+    TrackingCalibration(scale=scale, floor_sigma_m=floor_m, smoothed_scale=scale, smoothed_floor_sigma_m=floor_m)
+
+
 def test_too_few_images_keep_the_defaults_and_say_so():
     grid = site_grid(12, 4)
     kept = fit_tracking_calibration([held_out(grid, 20, 3)], Calibration(5.0, correlation_time_s=4.5))

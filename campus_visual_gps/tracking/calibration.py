@@ -54,7 +54,7 @@ class TrackingCalibration:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name, (low, high) in _LIMITS.items():
+        for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
@@ -90,7 +90,8 @@ class TrackingCalibration:
         return asdict(self)
 
 
-_LIMITS = {
+# What a parameter may be.
+LIMITS = {
     "speed_mps": (0.01, 50.0),
     "measurement_power": (0.01, 10.0),
     "correlation_time_s": (0.01, 600.0),

@@ -21,7 +21,7 @@ from scipy import special
 
 from campus_visual_gps.estimation.calibration import CALIBRATED, Calibration
 from campus_visual_gps.estimation.grid import LocationGrid
-from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.calibration import LIMITS, TrackingCalibration
 from campus_visual_gps.tracking.session import informative_share, weighed_posterior
 from training.fit.calibration_set import CalibrationSet
 from training.fit.covariance_fit import conformal_quantile, fit_scale_and_floor
@@ -158,7 +158,8 @@ def _calibrated_covariance(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[
     squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
     # errors have longer tails than a Gaussian: see fit_covariance
     factor = max(1.0, conformal_quantile(squared, _LEVEL) / float(special.chdtri(2, 1.0 - _LEVEL)))
-    scale, floor_m = round(float(scale * factor), 4), round(float(floor_m * np.sqrt(factor)), 3)
+    scale = round(float(np.clip(scale * factor, *LIMITS["scale"])), 4)
+    floor_m = round(float(np.clip(floor_m * np.sqrt(factor), *LIMITS["floor_sigma_m"])), 3)
     covs_m2 = scale * covs_m2 + floor_m**2 * np.eye(2)
     squared, errors_m = nees(offsets_m, covs_m2), np.hypot(*offsets_m.T)
     measured = {
