@@ -5,6 +5,7 @@ import pytest
 from tracking_helpers import CENTRES, GRID, UNIFORM, error_m, seen_at
 
 from campus_visual_gps.tracking.calibration import TrackingCalibration
+from campus_visual_gps.tracking.lost import LostState
 from campus_visual_gps.tracking.outliers import OutlierMemory
 from campus_visual_gps.tracking.raster import BeliefRaster
 from campus_visual_gps.tracking.session import weighed_posterior
@@ -72,3 +73,16 @@ def test_a_carried_camera_is_found_though_a_fifth_of_the_images_are_taken_for_ou
     assert error_m(last, ELSEWHERE[1]) < 10.0
     assert last.lost_probability < 0.5
     assert np.hypot(*(CENTRES[last.grid_probs.argmax()] - ELSEWHERE[1])) < 6.0
+
+
+@pytest.mark.parametrize(("between", "gives_way"), [(0.5, True), (1.0, False), (40.0, False)])
+def test_an_image_that_agrees_less_than_with_a_belief_that_knows_nothing_confirms_no_belief(between, gives_way):
+    raster = BeliefRaster(GRID)
+    lost, ratio = LostState(raster, TrackingCalibration()), np.ones(raster.shape, dtype=np.float32)
+
+    def stays(agreement):
+        return lost.weigh(ratio, agreement, 1.0, 1.0, 0.0, 0.2, 1.0)[0]
+
+    for agreement in (0.01, 0.01, between, 0.01, 0.01):
+        assert stays(agreement) == 1.0
+    assert (stays(0.01) < 1.0) == gives_way

@@ -115,7 +115,9 @@ class LostState:
 
     def _gives_way(self, agreement: float, dt_s: float, outlier_probability: float) -> float:
         if agreement >= self.calibration.contradiction_level and outlier_probability < _OUTLIER:
-            self._contradicted_s = 0.0
+            # one that agrees less than with a belief that knows nothing does not confirm it either
+            if agreement >= 1.0:
+                self._contradicted_s = 0.0
             return 1.0
         step_s = min(dt_s, _MAX_STEP_S)
         self._contradicted_s += step_s
