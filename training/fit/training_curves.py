@@ -51,7 +51,7 @@ def plot_curves(metrics_csv: Path, png: Path, title: str, loss_label: str = "los
     axes.set(title=title, xlabel="epoch", ylabel=loss_label, xlim=(0.5, rows.index[-1] + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", framealpha=0.9, edgecolor="none")
+    axes.legend(loc="best", framealpha=0.9, edgecolor="none")
     with atomic_write(png) as partial:
         figure.savefig(partial, dpi=120, format="png")
 
