@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from ros_helpers import to_stamp
 from sensor_msgs.msg import NavSatFix
 
@@ -217,6 +218,10 @@ def test_a_node_that_is_started_again_does_not_wait_for_what_the_filters_know(
     graph.subscribers[0] = Subscriber("navsat_transform", 2)
     graph.subscribers.append(Subscriber("logger", 3))
     assert not gate.passes(RECEIVER, "gps")
+
+
+def test_the_launch_file_says_it_under_the_name_that_the_gate_reads():
+    assert filter_gate.FILTERS_SINCE in (ROOT / "launch" / "localize.launch.py").read_text(encoding="utf-8")
 
 
 def test_the_diagnostics_say_what_is_missing_and_keep_what_is_worse(gate, graph):
