@@ -29,6 +29,7 @@ from training.fit.ensemble import train_ensemble
 from training.fit.folds import read_folds
 from training.fit.held_out import load_calibration_sets
 from training.fit.site_data import load_site
+from training.fit.withheld_spots import WITHHELD_RADIUS_M
 from training.photos.ingest import ingest
 from training.photos.manifest import image_path, load_dataset
 from training.photos.splits import split
@@ -134,6 +135,10 @@ def test_what_the_folds_predicted_is_read_back_for_the_final_calibration(folds, 
     config, made, _ = folds
     sets = load_calibration_sets(config.out, load_site(config), config)
     assert [set(own.sessions) for own in sets] == [{"walk-0"}, {"walk-1"}, {"walk-2"}]
+    for own in sets:
+        found = own.retrieval_elsewhere
+        distances_m = np.linalg.norm(found.positions_enu_m - own.truth_enu_m[:, None], axis=-1)
+        assert ((distances_m > WITHHELD_RADIUS_M) | (found.rows < 0)).all()
     localizer = Localizer.load(made[1][0].bundle_dir, device="cpu", precision="fp32")
     photos = load_dataset(dataset_dir)
     own = photos[photos["session"] == "walk-1"]
@@ -170,6 +175,21 @@ def test_damaged_predictions_of_a_fold_are_one_line(folds, damage):
     file.write_bytes(damage(whole))
     try:
         with pytest.raises(DatasetError, match=r"held_out\.npz cannot be read: run `cross-validate` again"):
+            load_calibration_sets(config.out, load_site(config), config)
+    finally:
+        file.write_bytes(whole)
+
+
+@condition(Area.BUNDLES, "what a fold predicted, of an earlier version", "one line that names it", since="2026-11-27")
+def test_predictions_without_withheld_spots_are_one_line(folds, dataset_dir):
+    config, made, _ = folds
+    file = made[0][0].bundle_dir.parent / "held_out.npz"
+    whole = file.read_bytes()
+    with np.load(file) as stored:
+        earlier = {name: stored[name] for name in stored.files if not name.startswith("elsewhere_")}
+    np.savez(file, **earlier)
+    try:
+        with pytest.raises(DatasetError, match=r"held_out\.npz is of an earlier version: run `cross-validate` again"):
             load_calibration_sets(config.out, load_site(config), config)
     finally:
         file.write_bytes(whole)

@@ -130,6 +130,27 @@ def test_an_excluded_row_is_never_among_the_answers(photos, queries, k, seed):
         assert (found[len(wanted) :] == -1).all() and (values[len(wanted) :] == -np.inf).all()
 
 
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 10), st.integers(0, 1000))
+def test_a_search_skips_the_photos_that_are_excluded_for_each_query(photos, queries, k, seed):
+    random = np.random.default_rng(seed)
+    reference, asked = random.normal(size=(photos, 4)), random.normal(size=(queries, 4)).astype(np.float32)
+    local = random.integers(-127, 128, (photos + queries, 16, 8)).astype(np.int8)
+    index = RetrievalIndex(reference, random.normal(size=(photos, 2)), local[:photos])
+    excluded = random.random((queries, photos)) < 0.4
+    found = index.search(asked, local[photos:], k, excluded)
+    for query in range(queries):
+        left = np.flatnonzero(~excluded[query])
+        count = min(k, photos, len(left))
+        if count:
+            part = RetrievalIndex(reference[left], index.positions_enu_m[left], local[left])
+            alone = part.search(asked[query : query + 1], local[photos + query : photos + query + 1], count)
+            np.testing.assert_array_equal(found.rows[query, :count], left[alone.rows[0]])
+            np.testing.assert_allclose(found.match_scores[query, :count], alone.match_scores[0])
+            np.testing.assert_array_equal(found.positions_enu_m[query, :count], alone.positions_enu_m[0])
+        assert (found.rows[query, count:] == -1).all() and np.isnan(found.positions_enu_m[query, count:]).all()
+        assert np.isnan(found.match_scores[query, count:]).all()
+
+
 def test_similarities_never_exceed_one():
     descriptors = np.random.default_rng(5).normal(size=(200, D))
     found = index_of(descriptors).search(descriptors, k=1)

@@ -64,23 +64,35 @@ class RetrievalIndex:
         return len(self.positions_enu_m)
 
     def search(
-        self, descriptors: np.ndarray, local_descriptors: np.ndarray | None = None, k: int = TOP_K
+        self,
+        descriptors: np.ndarray,
+        local_descriptors: np.ndarray | None = None,
+        k: int = TOP_K,
+        excluded: np.ndarray | None = None,
     ) -> RetrievalResult:
         """The k (or all N, if fewer) nearest reference photos of descriptors (Q, p), with match scores if both have
         local descriptors, (Q, T, t) int8.
+
+        `excluded` is that of `cosine_top_k`. Where it leaves fewer than k photos, the row is -1, the similarity -inf,
+        and position and match score are NaN.
 
         Raises:
             BundleError: the descriptors have another length than the reference's.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self._units.shape[1]:
             raise BundleError(f"expected descriptors (Q, {self._units.shape[1]}), got {descriptors.shape}")
-        rows, similarities = cosine_top_k(unit_rows(descriptors), self._units, k)
+        rows, similarities = cosine_top_k(unit_rows(descriptors), self._units, k, excluded)
         scores = None
         if self.local_descriptors is not None and local_descriptors is not None:
             reference = self.local_descriptors
             pairs = zip(local_descriptors, rows, strict=True)
             scores = np.stack([match_scores(own, reference[near]) for own, near in pairs])
-        return RetrievalResult(rows, similarities.astype(np.float64), self.positions_enu_m[rows], scores)
+        found = RetrievalResult(rows, similarities.astype(np.float64), self.positions_enu_m[rows], scores)
+        if excluded is not None:
+            found.positions_enu_m[rows < 0] = np.nan
+            if scores is not None:
+                scores[rows < 0] = np.nan
+        return found
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -102,7 +114,7 @@ def cosine_top_k(
         queries: float32 of norm 1, as of `unit_rows`.
         reference: likewise.
         k: At most N are returned.
-        excluded: (Q,) int, a row that is never among the answers to that query; -1 excludes none.
+        excluded: Rows that are never among the answers to a query: (Q,) int, one for each, -1 for none; or (Q, N) bool.
 
     Returns:
         rows (Q, k) int64 and products (Q, k) float32; of equals the lower row comes first. Where too few rows are left,
@@ -115,9 +127,12 @@ def cosine_top_k(
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         products = torch.from_numpy(queries[start : start + _QUERIES_AT_ONCE]) @ table.T
         if excluded is not None:
-            own = torch.from_numpy(np.asarray(excluded[start : start + _QUERIES_AT_ONCE], dtype=np.int64))
-            mine = torch.nonzero(own >= 0)[:, 0]
-            products[mine, own[mine]] = -torch.inf
+            own = torch.from_numpy(np.asarray(excluded[start : start + _QUERIES_AT_ONCE]))
+            if own.ndim == 2:
+                products[own] = -torch.inf
+            else:
+                mine = torch.nonzero(own >= 0)[:, 0]
+                products[mine, own[mine].long()] = -torch.inf
         values, rows = products.topk(k, dim=1)
         order = np.lexsort((rows.numpy(), -values.numpy()), axis=1)
         found.append([np.take_along_axis(part.numpy(), order, axis=1) for part in (rows, values)])

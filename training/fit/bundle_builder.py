@@ -42,6 +42,7 @@ from training.fit.model_card import model_card
 from training.fit.site_data import TrainingSet, TrainingSite, site_polygon, training_set
 from training.fit.tracking_calibration import fit_tracking_calibration
 from training.fit.trained_member import TrainedMember, TrainingRecord
+from training.fit.withheld_spots import retrieve_elsewhere
 from training.photos.areas import read_polygons
 
 log = logging.getLogger(__name__)
@@ -110,8 +111,10 @@ class TrainedEnsemble:
         images = [member.image for member in self.members]
         model = SiteModel(self.networks, self.site.image, self.reference.extractor, member_images=images)
         read = read_photos(TorchEngine(model, precision="fp32"), self.site.paths(photos))
-        retrieval = retrieve(read.outputs, self.reference.index())
-        return build_calibration_set(photos, read, self.site.positions_m(photos), self.grid, retrieval)
+        index, truth_enu_m = self.reference.index(), self.site.positions_m(photos)
+        retrieval = retrieve(read.outputs, index)
+        elsewhere = retrieve_elsewhere(read.outputs, index, truth_enu_m)
+        return build_calibration_set(photos, read, truth_enu_m, self.grid, retrieval, elsewhere)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from training.fit.calibration_numbers import before_and_after, covariance_number
 from training.fit.calibration_set import CalibrationSet, concatenated
 from training.fit.covariance_fit import COVERAGE, REFERENCE_MATCH_QUANTILE, fit_covariance
 from training.fit.error_correlation import with_correlation_time
+from training.fit.withheld_spots import withheld_spots
 from training.metrics.consistency import gaussian_nll
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,9 @@ def fit_calibration(
 ) -> Calibration:
     """Retrieval prior, temperature, scale, floor and conformal quantiles, with the numbers that justify them.
 
-    All by likelihood; night and day apart only if a likelihood ratio test calls for it. With fewer than MIN_PHOTOS
-    photos only the floor is measured.
+    All by likelihood; night and day apart only if a likelihood ratio test calls for it. With a retrieval prior, scale,
+    floor and quantiles are also those of spots that have not been seen (withheld_spots.py); `measured` is of the photos
+    as they are. With fewer than MIN_PHOTOS photos only the floor is measured.
 
     Args:
         sets: Held-out photos; one set per ensemble.
@@ -73,15 +75,17 @@ def fit_calibration(
         return replace(fit_floor(sets), point_estimator=point_estimator)
     searched = sets[0].grid is not None and all(own.retrieval is not None for own in sets)
     prior = fit_retrieval_prior(sets) if retrieval_prior and searched else None
+    withheld = [] if prior is None else withheld_spots(sets)
     base = Calibration(MIN_FLOOR_SIGMA_M, point_estimator=point_estimator, retrieval_prior=prior)
-    fitted = base.with_covariance(fit_covariance_of_sets(sets, base))
+    fitted = base.with_covariance(fit_covariance_of_sets(sets, base, withheld=withheld))
     measured = {
         "photos": photos,
+        "withheld_spots": sum(map(len, withheld)),
         "sessions": sorted({str(session) for own in sets for session in own.sessions}),
         **before_and_after(sets, base, fitted),
         **covariance_numbers(sets, ENSEMBLE_SPREAD, replace(fitted, covariance=ENSEMBLE_SPREAD)),
     }
-    by_light, light_test = _fit_lights(sets, base, fitted)
+    by_light, light_test = _fit_lights(sets, withheld, base, fitted)
     return with_correlation_time(replace(by_light or fitted, measured={**measured, **light_test}), sets)
 
 
@@ -107,6 +111,7 @@ def fit_covariance_of_sets(
     base: Calibration,
     before: CovarianceCalibration | None = None,
     coverage: float | None = COVERAGE,
+    withheld: Sequence[CalibrationSet] = (),
 ) -> CovarianceCalibration:
     """Temperatures of the grid unless they are given; scale, floor and conformal quantiles of `fit_covariance`.
 
@@ -115,6 +120,7 @@ def fit_covariance_of_sets(
         base: Point estimator and retrieval prior.
         before: Its temperatures, and with them the positions, stay; None fits them.
         coverage: Of `fit_covariance`. Of a single stretch, the tail is the error of one spot: None does not ask for it.
+        withheld: Photos that count for scale, floor and quantiles alone.
     """
     base = replace(base, covariance=CALIBRATED)
     raw = CovarianceCalibration(MIN_FLOOR_SIGMA_M)
@@ -123,30 +129,30 @@ def fit_covariance_of_sets(
     elif sets[0].grid is not None:
         likeliest = GridLikelihood(sets).best_temperature(base.retrieval_prior)[0]
         raw = replace(raw, temperature=likeliest, point_temperature=POINT_TEMPERATURE_FACTOR * likeliest)
-    posteriors = [own.posterior(base.with_covariance(raw)) for own in sets]
-    errors_m = np.concatenate([own.mean_enu_m - part.truth_enu_m for own, part in zip(posteriors, sets, strict=True)])
-    covs_m2 = np.concatenate([own.cov_enu_m2 for own in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
-    match_score, reference = _match_scores(sets, posteriors) if base.uses_retrieval else (None, None)
-    sites = [own.site for own in sets]
-    anywhere = [site.about(own.mean_enu_m) for site, own in zip(sites, posteriors, strict=True) if site is not None]
-    anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(sets) else None
+    counted = [*sets, *withheld]
+    posteriors = [own.posterior(base.with_covariance(raw)) for own in counted]
+    pairs = list(zip(counted, posteriors, strict=True))
+    errors_m = np.concatenate([found.mean_enu_m - own.truth_enu_m for own, found in pairs])
+    covs_m2 = np.concatenate([found.cov_enu_m2 for found in posteriors]) - MIN_FLOOR_SIGMA_M**2 * np.eye(2)
+    match_score, reference = None, None
+    if base.uses_retrieval:
+        match_score = np.concatenate([_inflating_score(own, found) for own, found in pairs])
+        # of the scores within the radius, as the tracker counts an image by them in proportion to it
+        near = np.concatenate([found.match_score for found in posteriors[: len(sets)]])
+        reference = float(np.quantile(near, REFERENCE_MATCH_QUANTILE))
+    anywhere = [own.site.about(found.mean_enu_m) for own, found in pairs if own.site is not None]
+    anywhere_m2 = np.concatenate(anywhere) if len(anywhere) == len(counted) else None
     fitted = fit_covariance(errors_m, covs_m2, match_score, anywhere_m2, coverage, reference)
     decay_m = None if match_score is None else MATCH_DECAY_M
     fitted = replace(fitted, match_decay_m=decay_m)
     return replace(fitted, temperature=raw.temperature, point_temperature=raw.point_temperature)
 
 
-def _match_scores(sets: Sequence[CalibrationSet], posteriors: Sequence[Posterior]) -> tuple[np.ndarray, float]:
-    """Match scores (N,) that inflate the covariances, and the score that none is inflated above.
-
-    That one is of the scores within the radius, as the tracker counts an image by them in proportion to it.
-    """
-    pairs = [(own.retrieval, found.mean_enu_m) for own, found in zip(sets, posteriors, strict=True)]
-    decayed = [
-        decayed_match_score(retrieval, mean, MATCH_DECAY_M) for retrieval, mean in pairs if retrieval is not None
-    ]
-    near = np.concatenate([found.match_score for found in posteriors])
-    return np.concatenate(decayed), float(np.quantile(near, REFERENCE_MATCH_QUANTILE))
+def _inflating_score(own: CalibrationSet, posterior: Posterior) -> np.ndarray:
+    """(N,) the match score that inflates the covariance."""
+    if own.retrieval is None:
+        raise ValueError("a retrieval prior was fitted without retrieval")
+    return decayed_match_score(own.retrieval, posterior.mean_enu_m, MATCH_DECAY_M)
 
 
 def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:
@@ -204,7 +210,7 @@ def label_kernel(cells_enu_m: np.ndarray, truth_enu_m: np.ndarray) -> np.ndarray
 
 
 def _fit_lights(
-    sets: Sequence[CalibrationSet], base: Calibration, fitted: Calibration
+    sets: Sequence[CalibrationSet], withheld: Sequence[CalibrationSet], base: Calibration, fitted: Calibration
 ) -> tuple[Calibration | None, dict[str, object]]:
     """A calibration with one covariance by day and another by night, if the data call for it; numbers of the test."""
     night = concatenated(sets, lambda own: own.night)
@@ -212,9 +218,11 @@ def _fit_lights(
     if min(counts) < MIN_PHOTOS:
         return None, {"light": f"not tested: {counts[0]} photos by day, {counts[1]} by night"}
     threshold, accuracy = brightness_of_night(concatenated(sets, lambda own: own.brightness), night)
-    lit = [[own.rows(own.night == light) for own in sets] for light in (0.0, 1.0)]
-    by_light = [[own for own in light if len(own)] for light in lit]
-    covariances = [fit_covariance_of_sets(light, base) for light in by_light]
+    by_light, withheld_by_light = ([_of_light(own, light) for light in (0.0, 1.0)] for own in (sets, withheld))
+    covariances = [
+        fit_covariance_of_sets(light, base, withheld=spots)
+        for light, spots in zip(by_light, withheld_by_light, strict=True)
+    ]
     apart = sum(
         _nll_sum(light, base.with_covariance(covariance))
         for light, covariance in zip(by_light, covariances, strict=True)
@@ -235,6 +243,12 @@ def _fit_lights(
         return None, measured
     day, night_covariance = covariances
     return replace(base.with_covariance(day), night=night_covariance, night_brightness_threshold=threshold), measured
+
+
+def _of_light(sets: Sequence[CalibrationSet], light: float) -> list[CalibrationSet]:
+    """The photos of one light (1 for night), without sets that have none."""
+    found = [own.rows(own.night == light) for own in sets]
+    return [own for own in found if len(own)]
 
 
 def brightness_of_night(brightness: np.ndarray, night: np.ndarray) -> tuple[float, float]:

@@ -77,6 +77,7 @@ class CalibrationSet:
         times_s: (N,) when they were taken, seconds since the epoch; NaN where unknown.
         night: (N,) 1 by night, 0 by day, NaN where unknown.
         retrieval: The most similar photos of the ensemble's own reference, None where it cannot be searched.
+        retrieval_elsewhere: The same of those reference photos that were not taken near the truth (withheld_spots.py).
     """
 
     outputs: ModelOutputs
@@ -89,6 +90,7 @@ class CalibrationSet:
     times_s: np.ndarray
     night: np.ndarray
     retrieval: RetrievalResult | None
+    retrieval_elsewhere: RetrievalResult | None = None
 
     def __len__(self) -> int:
         return len(self.truth_enu_m)
@@ -100,6 +102,7 @@ class CalibrationSet:
             self,
             outputs=self.outputs.rows(chosen),
             retrieval=None if self.retrieval is None else self.retrieval.where(chosen),
+            retrieval_elsewhere=None if self.retrieval_elsewhere is None else self.retrieval_elsewhere.where(chosen),
             **{name: getattr(self, name)[chosen] for name in by_photo},
         )
 
@@ -135,6 +138,7 @@ def build_calibration_set(
     truth_enu_m: np.ndarray,
     grid: LocationGrid | None,
     retrieval: RetrievalResult | None,
+    retrieval_elsewhere: RetrievalResult | None = None,
 ) -> CalibrationSet:
     """CalibrationSet of photos (rows as of `load_dataset`) at (N, 2) metres."""
     times_s = capture_times_s(photos["captured_at"])
@@ -150,6 +154,7 @@ def build_calibration_set(
         times_s=times_s,
         night=photos["night"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         retrieval=retrieval,
+        retrieval_elsewhere=retrieval_elsewhere,
     )
 
 

@@ -16,9 +16,8 @@ from campus_visual_gps.estimation.calibration import MIN_FLOOR_SIGMA_M, Covarian
 from training.metrics.consistency import gaussian_nll, nees
 
 LEVEL = 0.95
-# Share of the held-out photos that the 95 % ellipses are to hold. One point above 95 %: of a campus, the session
-# whose spots no other one shows then has 89 % in its ellipses instead of 84 %, for 0.02 nats (docs/results.md).
-COVERAGE = 0.96
+# Share of the held-out photos that the 95 % ellipses are to hold.
+COVERAGE = LEVEL
 # Quantile of the held-out photos' match scores that becomes `reference_match_score`.
 REFERENCE_MATCH_QUANTILE = 0.95
 _MAX_WIDENING = np.log(1e4)

@@ -29,7 +29,7 @@ HELD_OUT = "held_out.npz"
 # The arrays of HELD_OUT that are of the model, of the image and of the retrieval.
 _MODEL = ("member_means_enu_m", "member_covs_enu_m2", "grid_log_probs", "ood_features", "finite")
 _IMAGE = ("brightness", "sharpness")
-_RETRIEVAL = "retrieval_"
+_RETRIEVAL, _ELSEWHERE = "retrieval_", "elsewhere_"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def write_held_out(
     }
     if own.grid is not None:
         content["cells_enu_m"] = own.grid.centres_enu_m
-    if own.retrieval is not None:
-        content |= {_RETRIEVAL + name: values for name, values in own.retrieval._asdict().items()}
+    for prefix, found in ((_RETRIEVAL, own.retrieval), (_ELSEWHERE, own.retrieval_elsewhere)):
+        if found is not None:
+            content |= {prefix + name: values for name, values in found._asdict().items()}
     content = {name: values for name, values in content.items() if values is not None}
     with atomic_write(fold.bundle_dir.parent / HELD_OUT) as file, file.open("wb") as stream:
         np.savez(stream, **content)
@@ -87,6 +88,11 @@ def load_fold_outputs(directory: Path, site: TrainingSite, config: TrainConfig) 
                 f"{directory} holds folds of another configuration or stored size than this one: run `cross-validate` "
                 "with it"
             )
+        if _RETRIEVAL + "rows" in content and _ELSEWHERE + "rows" not in content:
+            raise DatasetError(
+                f"{file} is of an earlier version: run `cross-validate` again with this directory as --out; trained "
+                "members are kept"
+            )
         photo_ids = tuple(map(str, content["photo_ids"]))
         found[fold.session] = FoldOutputs(photo_ids, _stored_set(content, site, config))
     return found
@@ -111,15 +117,15 @@ def _stored_set(content: dict[str, Any], site: TrainingSite, config: TrainConfig
     outputs.member_means_enu_m[...] += origin
     grid = LocationGrid(content["cells_enu_m"] + origin, config.model.cell_m) if "cells_enu_m" in content else None
     read = PhotoOutputs(outputs, content["brightness"], content["sharpness"])
-    return build_calibration_set(
-        photos.reset_index(drop=True), read, site.positions_m(photos), grid, _stored_retrieval(content, origin)
-    )
+    retrieval, elsewhere = (_stored_retrieval(content, prefix, origin) for prefix in (_RETRIEVAL, _ELSEWHERE))
+    truth_enu_m = site.positions_m(photos)
+    return build_calibration_set(photos.reset_index(drop=True), read, truth_enu_m, grid, retrieval, elsewhere)
 
 
-def _stored_retrieval(content: dict[str, Any], origin_enu_m: np.ndarray) -> RetrievalResult | None:
-    if _RETRIEVAL + "rows" not in content:
+def _stored_retrieval(content: dict[str, Any], prefix: str, origin_enu_m: np.ndarray) -> RetrievalResult | None:
+    if prefix + "rows" not in content:
         return None
-    stored = RetrievalResult._make(content.get(_RETRIEVAL + name) for name in RetrievalResult._fields)
+    stored = RetrievalResult._make(content.get(prefix + name) for name in RetrievalResult._fields)
     return stored._replace(positions_enu_m=stored.positions_enu_m + origin_enu_m)
 
 

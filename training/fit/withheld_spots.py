@@ -1,0 +1,58 @@
+"""Held-out photos whose spot neither a reference photo nor the network has seen, made from those whose spot is seen.
+
+A robot also comes to spots that nobody has photographed. Sessions along the same paths have few of them: a covariance
+that is fitted on such sessions alone is too small on a walk that leaves these paths. So a share of the held-out photos
+counts once more, searched among the reference photos that were taken elsewhere. The network learnt the spot from these
+photos too, so its grid is taken as uniform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from campus_visual_gps.models.outputs import ModelOutputs
+from campus_visual_gps.retrieval.index import RetrievalIndex, RetrievalResult
+from training.fit.calibration_set import CalibrationSet
+
+# Reference photos so near to a photo's label, metres, are withheld: beyond it a photo shows another spot.
+WITHHELD_RADIUS_M = 15.0
+# Of so many photos in the order of the walk one counts once more.
+WITHHELD_EVERY = 5
+
+
+def retrieve_elsewhere(
+    outputs: ModelOutputs, index: RetrievalIndex | None, truth_enu_m: np.ndarray
+) -> RetrievalResult | None:
+    """The most similar reference photos of images (N) that were not taken within WITHHELD_RADIUS_M of the truth (N, 2).
+
+    None where there is no index. Where fewer are left than are searched for, the last row is -1.
+    """
+    if index is None or outputs.descriptors is None:
+        return None
+    distances_m = np.linalg.norm(truth_enu_m[:, None] - index.positions_enu_m, axis=-1)
+    return index.search(outputs.descriptors, outputs.local_descriptors, excluded=distances_m <= WITHHELD_RADIUS_M)
+
+
+def withheld_spots(sets: Sequence[CalibrationSet]) -> list[CalibrationSet]:
+    """Of each set every WITHHELD_EVERY-th photo, with the reference photos of its spot withheld and a uniform grid.
+
+    Photos to which too few reference photos would be left are not among them.
+    """
+    found = [_withheld(own) for own in sets]
+    return [own for own in found if own is not None and len(own)]
+
+
+def _withheld(own: CalibrationSet) -> CalibrationSet | None:
+    log_probs = own.outputs.grid_log_probs
+    if own.retrieval_elsewhere is None or log_probs is None:
+        return None
+    chosen = np.zeros(len(own), dtype=bool)
+    chosen[::WITHHELD_EVERY] = True
+    part = own.rows(chosen & (own.retrieval_elsewhere.rows[:, -1] >= 0))
+    cells = log_probs.shape[-1]
+    uniform = np.full((len(part), 1, cells), -np.log(cells), dtype=log_probs.dtype)
+    outputs = replace(part.outputs, grid_log_probs=uniform)
+    return replace(part, outputs=outputs, retrieval=part.retrieval_elsewhere, retrieval_elsewhere=None)
