@@ -7,8 +7,7 @@ import pytest
 from calibration_sets import grid_set, nees_of, outputs_of
 
 from campus_visual_gps.retrieval.index import TOP_K, RetrievalIndex, RetrievalResult
-from training.fit import calibration as calibration_fit
-from training.fit.calibration import fit_calibration, fit_covariance_of_sets, fit_retrieval_prior
+from training.fit.calibration import fit_calibration, fit_covariance_of_sets
 from training.fit.withheld_spots import WITHHELD_EVERY, WITHHELD_RADIUS_M, retrieve_elsewhere, withheld_spots
 from training.metrics.consistency import covered
 
@@ -84,20 +83,3 @@ def test_photos_of_withheld_spots_do_not_count_where_no_prior_is_asked_for():
     assert calibration.measured["withheld_spots"] == 0
     alone = fit_covariance_of_sets([dataclasses.replace(own, retrieval_elsewhere=None)], calibration)
     assert (calibration.scale, calibration.floor_sigma_m) == (alone.scale, alone.floor_sigma_m)
-
-
-@pytest.mark.slow
-def test_the_weight_of_the_prior_is_the_one_that_suits_sessions_it_was_not_fitted_on(monkeypatch):
-    rng = np.random.default_rng(6)
-    sets = [site_set(rng, n=60) for _ in range(3)]
-    suits = {
-        weight: calibration_fit._unseen_nll(sets, dataclasses.replace(prior, weight=weight), "geometric_median")
-        for weight in calibration_fit.PRIOR_WEIGHTS
-        for prior in [fit_retrieval_prior(sets)]
-    }
-    assert fit_retrieval_prior(sets).weight == min(suits, key=suits.__getitem__)
-    # the other way round, and with too few sets to leave one out
-    monkeypatch.setattr(calibration_fit, "_unseen_nll", lambda own, prior, estimator: -suits[prior.weight])
-    assert fit_retrieval_prior(sets).weight == max(suits, key=suits.__getitem__)
-    monkeypatch.setattr(calibration_fit, "_unseen_nll", None)
-    assert fit_retrieval_prior(sets[:2]).weight in calibration_fit.PRIOR_WEIGHTS

@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 # Fewer photos cannot tell a scale from a floor.
 MIN_PHOTOS = 30
-# Fewer sets cannot be fitted on some and scored on others.
-MIN_SETS = 3
 # A label's own error, metres: what the mass of a grid is smeared by before it is asked how likely the label was.
 LABEL_SIGMA_M = 7.0
 # A label far outside of the grid is as unlikely as one at seven sigma, and no more: it must not decide alone.
@@ -76,7 +74,7 @@ def fit_calibration(
         log.warning("%d held-out photos are too few for a calibration: only the floor is measured", photos)
         return replace(fit_floor(sets), point_estimator=point_estimator)
     searched = sets[0].grid is not None and all(own.retrieval is not None for own in sets)
-    prior = fit_retrieval_prior(sets, point_estimator) if retrieval_prior and searched else None
+    prior = fit_retrieval_prior(sets) if retrieval_prior and searched else None
     withheld = [] if prior is None else withheld_spots(sets)
     base = Calibration(MIN_FLOOR_SIGMA_M, point_estimator=point_estimator, retrieval_prior=prior)
     fitted = base.with_covariance(fit_covariance_of_sets(sets, base, withheld=withheld))
@@ -157,44 +155,23 @@ def _inflating_score(own: CalibrationSet, posterior: Posterior) -> np.ndarray:
     return decayed_match_score(own.retrieval, posterior.mean_enu_m, MATCH_DECAY_M)
 
 
-def fit_retrieval_prior(
-    sets: Sequence[CalibrationSet], point_estimator: str = GEOMETRIC_MEDIAN
-) -> RetrievalPriorConfig | None:
+def fit_retrieval_prior(sets: Sequence[CalibrationSet]) -> RetrievalPriorConfig | None:
     """The retrieval prior under which the labels are likeliest; None if none helps.
 
-    Each choice is judged at its own best temperature: what sharpens a grid must not win by that alone. With MIN_SETS
-    sets or more the weight is chosen by how well the covariance that is fitted on the other sets suits each of them:
-    the likelihoods of two weights may be alike to a thousandth while the errors on another day are not
-    (docs/results.md).
+    Each choice is judged at its own best temperature: what sharpens a grid must not win by that alone.
     """
     likelihood = GridLikelihood(sets)
     scores = [own.retrieval.match_scores for own in sets if own.retrieval is not None]
     known = np.concatenate([own.ravel() for own in scores if own is not None])
     typical = round(float(np.exp(np.log(known).mean())), 4)
-    without = likelihood.best_temperature(None)[1]
-    best: dict[float, tuple[float, RetrievalPriorConfig]] = {}
+    best, best_loss = None, likelihood.best_temperature(None)[1]
     choices = product(PRIOR_BANDWIDTHS_M, PRIOR_TEMPERATURES, NULL_SIMILARITIES, MATCH_EXPONENTS, PRIOR_WEIGHTS)
     for bandwidth_m, temperature, null_similarity, exponent, weight in choices:
         candidate = RetrievalPriorConfig(weight, bandwidth_m, temperature, null_similarity, exponent, typical)
         loss = likelihood.best_temperature(candidate)[1]
-        if loss < min(without, best[weight][0] if weight in best else without):
-            best[weight] = loss, candidate
-    if not best:
-        return None
-    if len(sets) < MIN_SETS or len(best) == 1:
-        return min(best.values(), key=lambda one: one[0])[1]
-    return min((prior for _, prior in best.values()), key=lambda prior: _unseen_nll(sets, prior, point_estimator))
-
-
-def _unseen_nll(sets: Sequence[CalibrationSet], prior: RetrievalPriorConfig, point_estimator: str) -> float:
-    """Mean NLL of the errors of every set under the covariance that is fitted on the other sets."""
-    base = Calibration(MIN_FLOOR_SIGMA_M, point_estimator=point_estimator, retrieval_prior=prior)
-    total = 0.0
-    for index, own in enumerate(sets):
-        others = [*sets[:index], *sets[index + 1 :]]
-        covariance = fit_covariance_of_sets(others, base, withheld=withheld_spots(others))
-        total += _nll_sum([own], base.with_covariance(covariance))
-    return total / sum(map(len, sets))
+        if loss < best_loss:
+            best, best_loss = candidate, loss
+    return best
 
 
 class GridLikelihood:
