@@ -108,7 +108,7 @@ def robot(tmp_path_factory):
         publish_grids=True,
         grid_rate_hz=0.5,
         publish_initial_pose=True,
-        relocalize_timeout_s=3.0,
+        relocalize_timeout_s=8.0,
         relocalize_max_sigma_m=15.0,
     ) as client:
         client.wait_connected()
@@ -259,7 +259,12 @@ def test_a_jump_back_forgets_where_the_robot_was(robot):
 def test_a_deactivation_forgets_it_too_and_a_call_that_waits_gets_its_answer(robot):
     start_s = robot.begin()
     robot.see(SEES_WEST, start_s)
-    waiting = robot.node.create_client(Trigger, "visual_gps/relocalize").call_async(Trigger.Request())
+    robot.status(lambda found: found.get("tracked_images") == "1", "the image")
+    service = robot.node.create_client(Trigger, "visual_gps/relocalize")
+    robot.client.wait(service.service_is_ready, "service relocalize")
+    waiting = service.call_async(Trigger.Request())
+    # requests of two services may arrive in either order: this one has arrived when the image is forgotten
+    robot.status(lambda found: found.get("tracked_images") == "0", "a position that was forgotten")
     assert robot.client.change_state(Transition.TRANSITION_DEACTIVATE)
     robot.client.wait(waiting.done, "an answer")
     assert waiting.result() == Trigger.Response(success=False, message="the node was deactivated meanwhile")
