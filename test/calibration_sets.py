@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 
 from campus_visual_gps.estimation.grid import LocationGrid
@@ -76,3 +78,12 @@ def nees_of(sets, calibration):
     posteriors = [own.posterior(calibration) for own in sets]
     offsets = [own.mean_enu_m - held_out.truth_enu_m for own, held_out in zip(posteriors, sets, strict=True)]
     return nees(np.concatenate(offsets), np.concatenate([own.cov_enu_m2 for own in posteriors]))
+
+
+def npz_without(data: bytes, prefix: str) -> bytes:
+    """The content of an NPZ file without the arrays whose names begin so, as an earlier version wrote it."""
+    with np.load(io.BytesIO(data)) as stored:
+        kept = {name: stored[name] for name in stored.files if not name.startswith(prefix)}
+    written = io.BytesIO()
+    np.savez(written, **kept)
+    return written.getvalue()

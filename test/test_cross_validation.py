@@ -1,13 +1,13 @@
 """Leave one session out, on a tiny site, for real: every head, frozen stages with cached features, the calibration."""
 
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from calibration_sets import npz_without
 from compatibility import Area, condition
 from photo_helpers import make_exif, write_photo
 from safetensors.torch import save_file
@@ -161,14 +161,6 @@ def test_folds_of_another_configuration_are_an_error(folds, dataset_dir, tmp_pat
         train_ensemble(other, config.out)
 
 
-def _of_an_earlier_version(data: bytes) -> bytes:
-    with np.load(io.BytesIO(data)) as stored:
-        kept = {name: stored[name] for name in stored.files if not name.startswith("elsewhere_")}
-    written = io.BytesIO()
-    np.savez(written, **kept)
-    return written.getvalue()
-
-
 @condition(
     Area.BUNDLES,
     "what a fold predicted, cut off, damaged or of an earlier version",
@@ -181,7 +173,7 @@ def _of_an_earlier_version(data: bytes) -> bytes:
         lambda data: b"",
         lambda data: data[: len(data) // 2],
         lambda data: data.replace(b"PK\x03\x04", b"PK\x00\x00", 1),
-        _of_an_earlier_version,
+        lambda data: npz_without(data, "elsewhere_"),
     ],
     ids=["empty", "cut", "damaged", "earlier"],
 )
@@ -191,9 +183,7 @@ def test_damaged_predictions_of_a_fold_are_one_line(folds, damage):
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     try:
-        with pytest.raises(
-            DatasetError, match=r"held_out\.npz (cannot be read|is of an earlier version): run `cross-v"
-        ):
+        with pytest.raises(DatasetError, match=r"held_out\.npz (cannot be read|is of an earlier version): run `cro"):
             load_calibration_sets(config.out, load_site(config), config)
     finally:
         file.write_bytes(whole)
