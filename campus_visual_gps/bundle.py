@@ -24,6 +24,7 @@ from campus_visual_gps.bundle_files import (
     load_tensors,
     polygon,
     read_areas,
+    read_reference,
     save_members,
     save_reference,
     swap,
@@ -42,9 +43,9 @@ from campus_visual_gps.retrieval.descriptor import DescriptorExtractor
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 5
-# Version 4 knew members of one backbone only.
-READABLE_VERSIONS = (4, FORMAT_VERSION)
+FORMAT_VERSION = 6
+# Version 4 knew members of one backbone only; up to version 5 the reference photos had no hubness.
+READABLE_VERSIONS = (4, 5, FORMAT_VERSION)
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"
 REFERENCE = "reference_features.safetensors"
@@ -119,21 +120,7 @@ class Bundle:
 
     def load_reference(self) -> ReferenceFeatures:
         """The training photos' descriptors, OOD features and positions. Raises BundleError."""
-        from safetensors.numpy import load_file
-
-        path = checked(self.path / REFERENCE, self.reference_sha256)
-        tensors = load_file(path)
-        try:
-            extractor = DescriptorExtractor.from_tensors(tensors)
-            return ReferenceFeatures(
-                tensors["descriptors"],
-                tensors["ood_features"],
-                tensors["positions_enu_m"].astype(np.float64),
-                None if extractor is None else tensors["local_descriptors"],
-                extractor,
-            )
-        except KeyError as error:
-            raise BundleError(f"{path}: tensor {error} is missing; build the bundle again") from error
+        return read_reference(checked(self.path / REFERENCE, self.reference_sha256))
 
 
 def save_bundle(
@@ -233,13 +220,13 @@ def load_bundle(path: Path | str) -> Bundle:
     if not isinstance(data, dict) or "format_version" not in data:
         raise BundleError(f"{manifest} is no bundle manifest: format_version is missing")
     if data["format_version"] not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = "{}, {} and {}".format(*READABLE_VERSIONS)
         raise BundleError(
             f"{manifest} has format version {data['format_version']}, this program reads {known}; "
             "train the bundle again or install the matching version"
         )
     try:
-        return _from_manifest(path, data if data["format_version"] == FORMAT_VERSION else from_version_4(data))
+        return _from_manifest(path, from_version_4(data) if data["format_version"] == 4 else data)
     except VisualGpsError as error:
         raise BundleError(f"{manifest}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

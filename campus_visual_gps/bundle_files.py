@@ -37,6 +37,7 @@ class ReferenceFeatures:
         positions_enu_m: (N, 2) metres.
         local_descriptors: (N, T, t) int8; None without an extractor.
         extractor: Turns the features of an image into descriptors; None where it could not be fitted.
+        hubness: (N,) float32 of the descriptors; None without an extractor and in bundles before version 6.
     """
 
     descriptors: np.ndarray
@@ -44,12 +45,13 @@ class ReferenceFeatures:
     positions_enu_m: np.ndarray
     local_descriptors: np.ndarray | None = None
     extractor: DescriptorExtractor | None = None
+    hubness: np.ndarray | None = None
 
     def index(self) -> RetrievalIndex | None:
         """For searching photos of the same place; None without an extractor."""
         if self.extractor is None or not len(self.descriptors):
             return None
-        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors)
+        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors, self.hubness)
 
 
 def save_members(
@@ -108,7 +110,28 @@ def save_reference(path: Path, reference: ReferenceFeatures) -> None:
     if reference.extractor is not None and reference.local_descriptors is not None:
         tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
         tensors |= reference.extractor.tensors()
+        if reference.hubness is not None:
+            tensors["hubness"] = np.ascontiguousarray(reference.hubness, dtype=np.float32)
     save_file(tensors, path)
+
+
+def read_reference(path: Path) -> ReferenceFeatures:
+    """What `save_reference` wrote. Raises BundleError where a tensor is missing."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    try:
+        extractor = DescriptorExtractor.from_tensors(tensors)
+        return ReferenceFeatures(
+            tensors["descriptors"],
+            tensors["ood_features"],
+            tensors["positions_enu_m"].astype(np.float64),
+            None if extractor is None else tensors["local_descriptors"],
+            extractor,
+            tensors.get("hubness"),
+        )
+    except KeyError as error:
+        raise BundleError(f"{path}: tensor {error} is missing; build the bundle again") from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

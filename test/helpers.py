@@ -104,6 +104,7 @@ def make_reference(members, image, positions_enu_m: np.ndarray, image_seeds: tup
     from campus_visual_gps.engines.torch_engine import TorchEngine
     from campus_visual_gps.models.site_model import SiteModel
     from campus_visual_gps.preprocess import prepare
+    from campus_visual_gps.retrieval.index import hubness
     from training.config import DescriptorSettings
     from training.fit.descriptor_fit import fit_descriptor_extractor
 
@@ -113,10 +114,7 @@ def make_reference(members, image, positions_enu_m: np.ndarray, image_seeds: tup
     settings = DescriptorSettings(dim=16, centroids=4, local_dim=8)
     extractor = fit_descriptor_extractor(outputs.pooled_features, outputs.local_features, positions, settings)
     described = extractor.describe(outputs.pooled_features, outputs.local_features)
+    descriptors = described.global_descriptors.astype(np.float16)
     return ReferenceFeatures(
-        described.global_descriptors.astype(np.float16),
-        outputs.ood_features,
-        positions,
-        described.local_descriptors,
-        extractor,
+        descriptors, outputs.ood_features, positions, described.local_descriptors, extractor, hubness(descriptors)
     )

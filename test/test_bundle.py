@@ -135,6 +135,7 @@ def test_the_extractor_and_the_local_descriptors_come_back(tmp_path):
     reference = make_reference(members, image, positions)
     loaded = load_bundle(make_bundle(tmp_path / "bundle", reference=reference, image=image)).load_reference()
     np.testing.assert_array_equal(loaded.local_descriptors, reference.local_descriptors)
+    np.testing.assert_array_equal(loaded.hubness, reference.hubness)
     np.testing.assert_array_equal(loaded.positions_enu_m, positions)
     assert loaded.descriptors.dtype == np.float16 and loaded.local_descriptors.dtype == np.int8
     saved = reference.extractor.state_dict()
@@ -213,7 +214,7 @@ def test_a_file_that_may_not_be_read_is_one_line_that_names_it(bundle_dir, name,
 @condition(Area.BUNDLES, "bundle of an earlier format", "one line: train it again", since=SINCE)
 def test_a_bundle_of_the_previous_format_is_one_line_that_says_what_to_do(bundle_dir):
     _edit(bundle_dir, lambda data: data.update(format_version=3))
-    with pytest.raises(BundleError, match=r"format version 3, this program reads 4 and 5; train the bundle") as caught:
+    with pytest.raises(BundleError, match=r"format version 3, this program reads 4, 5 and 6; train") as caught:
         load_bundle(bundle_dir)
     assert "\n" not in str(caught.value)
 

@@ -1,14 +1,18 @@
 """Members in a bundle: their names, and bundles of the version before members had one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from helpers import make_bundle, textured_rgb
+from helpers import make_bundle, make_members, make_reference, textured_rgb
 from test_bundle import _edit, _sharing_members
 
 from campus_visual_gps import Localizer
 from campus_visual_gps import bundle as bundles
 from campus_visual_gps.bundle import load_bundle
 from campus_visual_gps.errors import BundleError
+from campus_visual_gps.preprocess import ImageSpec
+from campus_visual_gps.retrieval.index import cosine_top_k, unit_rows
 
 pytestmark = pytest.mark.slow  # builds networks
 
@@ -37,6 +41,21 @@ def test_a_bundle_of_version_4_gives_the_same_answers(tmp_path):
     after = Localizer.load(path, device="cpu", warm_up=False).localize(textured_rgb())
     np.testing.assert_array_equal(after.member_means_enu_m, before.member_means_enu_m)
     np.testing.assert_array_equal(after.cov_enu_m2, before.cov_enu_m2)
+
+
+def test_a_bundle_of_version_5_is_searched_by_the_cosine_alone(tmp_path):
+    """Its prior was fitted on cosines."""
+    members, image = make_members(), ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    new = make_reference(members, image, np.random.default_rng(5).uniform(-50, 50, (12, 2)))
+    old = dataclasses.replace(new, hubness=None)
+    path = make_bundle(tmp_path / "bundle", members=members, reference=old, image=image)
+    _edit(path, lambda data: data.update(format_version=5))
+    queries = np.asarray(new.descriptors[:3], dtype=np.float32)
+    found = load_bundle(path).load_reference().index().search(queries, k=5)
+    np.testing.assert_array_equal(
+        found.similarities, cosine_top_k(unit_rows(queries), unit_rows(old.descriptors), 5)[1]
+    )
+    assert (new.index().search(queries, k=5).similarities != found.similarities).any()
 
 
 def test_two_members_with_one_name_are_an_error(bundle_dir):

@@ -24,6 +24,7 @@ from campus_visual_gps.models.backbones import build_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.models.stages import feature_stages
+from campus_visual_gps.retrieval.index import hubness
 from training.config import TrainConfig, to_dict
 from training.fit.calibration import fit_calibration
 from training.fit.calibration_set import (
@@ -91,12 +92,14 @@ class TrainedEnsemble:
             pooled = outputs.pooled_features.clip(-largest, largest)
             return ReferenceFeatures(pooled.astype(np.float16), outputs.ood_features, positions_enu_m)
         described = extractor.describe(outputs.pooled_features, local)
+        descriptors = described.global_descriptors.astype(np.float16)
         return ReferenceFeatures(
-            described.global_descriptors.astype(np.float16),
+            descriptors,
             outputs.ood_features,
             positions_enu_m,
             described.local_descriptors,
             extractor,
+            hubness(descriptors),
         )
 
     @property

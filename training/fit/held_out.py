@@ -30,6 +30,8 @@ HELD_OUT = "held_out.npz"
 _MODEL = ("member_means_enu_m", "member_covs_enu_m2", "grid_log_probs", "ood_features", "finite")
 _IMAGE = ("brightness", "sharpness")
 _RETRIEVAL, _ELSEWHERE = "retrieval_", "elsewhere_"
+# Of the content: 2 has the hubness of the reference photos in the similarities. Files of version 1 do not say theirs.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def write_held_out(
     content: dict[str, Any] = {name: getattr(own.outputs, name) for name in _MODEL}
     content |= {name: getattr(own, name) for name in _IMAGE}
     content |= {
+        "version": np.array(_VERSION),
         "recipe": np.array(_recipe(config, site)),
         "photo_ids": photo_ids.astype(str),
         "frame": np.array([site.frame.latitude_ref_deg, site.frame.longitude_ref_deg]),
@@ -88,7 +91,7 @@ def load_fold_outputs(directory: Path, site: TrainingSite, config: TrainConfig) 
                 f"{directory} holds folds of another configuration or stored size than this one: run `cross-validate` "
                 "with it"
             )
-        if _RETRIEVAL + "rows" in content and _ELSEWHERE + "rows" not in content:
+        if _RETRIEVAL + "rows" in content and content.get("version") != _VERSION:
             raise DatasetError(
                 f"{file} is of an earlier version: run `cross-validate` again with this directory as --out; trained "
                 "members are kept"

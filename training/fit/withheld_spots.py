@@ -20,7 +20,7 @@ from training.fit.calibration_set import CalibrationSet
 # Reference photos so near to a photo's label, metres, are withheld: beyond it a photo shows another spot.
 WITHHELD_RADIUS_M = 15.0
 # Of so many photos in the order of the walk one counts once more.
-WITHHELD_EVERY = 5
+WITHHELD_EVERY = 3
 
 
 def retrieve_elsewhere(
