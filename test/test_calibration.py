@@ -68,6 +68,14 @@ def test_the_conformal_quantile_counts_the_new_photo_too():
     assert conformal_quantile(np.arange(1.0, 20.0), 0.99) == 19.0
 
 
+def test_a_score_that_counts_twice_is_as_two_scores():
+    scores = np.random.default_rng(0).normal(size=30)
+    weights = np.where(np.arange(30) % 3 == 0, 2.0, 1.0)
+    twice = np.repeat(scores, weights.astype(int))
+    for level in (0.1, 0.5, 0.9, 0.95):
+        assert conformal_quantile(scores, level, weights) == conformal_quantile(twice, level)
+
+
 @pytest.mark.parametrize(("width_m", "error_m", "flatter"), [(6.0, 20.0, True), (25.0, 6.0, False)])
 def test_the_temperature_makes_grids_as_wide_as_their_errors(width_m, error_m, flatter):
     calibration = fit_calibration([grid_set(np.random.default_rng(7), width_m, error_m)])

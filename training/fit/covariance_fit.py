@@ -70,12 +70,17 @@ def fit_covariance(
     return replace(fitted, conformal_90=conformal_quantile(ratios, 0.90), conformal_95=conformal_quantile(ratios, 0.95))
 
 
-def fit_scale_and_floor(errors_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float]:
-    """Scale and floor (metres) under which errors (N, 2) are likeliest with covariances (N, 2, 2), and no more."""
+def fit_scale_and_floor(
+    errors_m: np.ndarray, covs_m2: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Scale and floor (metres) under which errors (N, 2) are likeliest with covariances (N, 2, 2), and no more.
+
+    `weights` (N,) say how often each error counts; None for once.
+    """
 
     def loss(parameters: np.ndarray) -> float:
         own = _with(CovarianceCalibration(MIN_FLOOR_SIGMA_M), *parameters)
-        return float(gaussian_nll(errors_m, own.apply(covs_m2)).mean())
+        return float(np.average(gaussian_nll(errors_m, own.apply(covs_m2)), weights=weights))
 
     likeliest = _with(CovarianceCalibration(MIN_FLOOR_SIGMA_M), *_minimum(loss, errors_m, covs_m2))
     return likeliest.scale, likeliest.floor_sigma_m
@@ -119,11 +124,13 @@ def _widened(
     return wider(high)
 
 
-def conformal_quantile(scores: np.ndarray, level: float) -> float:
+def conformal_quantile(scores: np.ndarray, level: float, weights: np.ndarray | None = None) -> float:
     """The quantile of scores (N,) that a new one stays below with probability `level` or more, if all are exchangeable.
 
-    With N + 1 in the place of N (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2).
+    With N + 1 in the place of N (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2). `weights`
+    (N,) say how often each score counts, N being their sum; None for once.
     """
-    count = len(scores)
-    rank = min(int(np.ceil((count + 1) * level)), count)
-    return float(np.sort(scores)[rank - 1])
+    order = np.argsort(scores, kind="stable")
+    counted = np.cumsum(np.ones(len(scores)) if weights is None else np.asarray(weights)[order])
+    rank = min(int(np.searchsorted(counted, (counted[-1] + 1.0) * level)), len(scores) - 1)
+    return float(scores[order[rank]])

@@ -5,7 +5,11 @@ speed of the random walk, the power of an image's posterior, the time for which 
 and the share of outliers, by a search over a few values of each; then the time for which outliers are alike; then scale
 and floor of the covariance of what it says, and of what the smoother says with the same parameters. All by the
 likelihood of the labels under the calibrated covariance: it falls with the error and with a covariance that is wrong,
-in both directions. Images of one stretch of a walk count as one observation, however many were taken there.
+in both directions. In the search, images of one stretch of a walk count as one observation, however many were taken
+there.
+
+Scale and floor are also those of stretches that lead through spots that have not been seen (withheld_spots.py): a
+belief cannot be where no cell is, and a covariance of known paths alone is too small beside them.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from campus_visual_gps.tracking.session import informative_share, weighed_poster
 from training.fit.calibration_set import CalibrationSet
 from training.fit.covariance_fit import conformal_quantile, fit_scale_and_floor
 from training.fit.image_sequences import ImageSequence, TrackedImages, image_sequences, smooth_sequence, track
+from training.fit.withheld_spots import WITHHELD_EVERY, can_be_withheld, with_spots_withheld
 from training.metrics.consistency import covered, gaussian_nll, nees
 
 log = logging.getLogger(__name__)
@@ -43,6 +48,9 @@ CHOICES: dict[str, tuple[float, ...]] = {
 }
 # Tried with the best of these only: it matters little where few images are outliers.
 REFINED: dict[str, tuple[float, ...]] = {"outlier_memory_s": (30.0, 100.0, 300.0)}
+# Stretches of so many seconds are withheld, one in WITHHELD_EVERY at a time; an image in one of them counts by one in
+# WITHHELD_EVERY, as a single image of a withheld spot does.
+WITHHELD_STRETCH_S = 60.0
 _LEVEL = 0.95
 _LEAST_FLOOR_M = 0.1
 _Positions = Callable[[LocationGrid, TrackingCalibration, ImageSequence], TrackedImages]
@@ -50,11 +58,15 @@ _Positions = Callable[[LocationGrid, TrackingCalibration, ImageSequence], Tracke
 
 @dataclass(frozen=True)
 class _Walk:
-    """A sequence, the grid that it is tracked over, and the stretch (N,) of each of its images."""
+    """A sequence, the grid that it is tracked over, and the stretch (N,) of each of its images.
+
+    `weights` (N,) say how often each image counts for scale and floor.
+    """
 
     grid: LocationGrid
     sequence: ImageSequence
     blocks: np.ndarray
+    weights: np.ndarray
 
 
 def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibration) -> TrackingCalibration | None:
@@ -69,7 +81,8 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
     if not sets or any(own.grid is None for own in sets):
         return None
     start = TrackingCalibration()
-    walks = _walks(sets, replace(calibration, covariance=CALIBRATED))
+    calibration = replace(calibration, covariance=CALIBRATED)
+    walks = [walk for own in sets for walk in _walks(own, calibration)]
     images = sum(len(walk.sequence) for walk in walks)
     if images < MIN_IMAGES:
         log.warning(
@@ -77,7 +90,8 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
         )
         return replace(start, measured={"images": images, "fitted": "no: too few images in time order"})
     fit = _Fit(walks)
-    found = fit.calibrated(_search(fit, start))
+    withheld = [walk for own in sets for walk in _withheld_walks(own, calibration)]
+    found = fit.calibrated(_search(fit, start), withheld)
     log.info("tracker calibrated on %d images in %d sequences, %d choices tried", images, len(walks), fit.trials)
     return found
 
@@ -87,18 +101,45 @@ def was_fitted(calibration: TrackingCalibration) -> bool:
     return "trials" in calibration.measured
 
 
-def _walks(sets: Sequence[CalibrationSet], calibration: Calibration) -> list[_Walk]:
-    walks = []
-    for own in sets:
-        posterior = own.posterior(calibration)
-        if own.grid is None or posterior.grid_probs is None:
-            continue
-        shares = informative_share(posterior.match_score, calibration.reference_match_score)
-        probs = weighed_posterior(posterior.grid_probs, shares)
-        for sequence in image_sequences(own.sessions, own.times_s, probs, own.truth_enu_m):
-            if len(sequence) >= _MIN_LENGTH:
-                walks.append(_Walk(own.grid, sequence, own.blocks[sequence.rows]))
-    return walks
+def _walks(own: CalibrationSet, calibration: Calibration) -> list[_Walk]:
+    probs = _weighed_posteriors(own, calibration)
+    if own.grid is None or probs is None:
+        return []
+    sequences = image_sequences(own.sessions, own.times_s, probs, own.truth_enu_m)
+    walks = [sequence for sequence in sequences if len(sequence) >= _MIN_LENGTH]
+    return [_Walk(own.grid, walk, own.blocks[walk.rows], np.ones(len(walk))) for walk in walks]
+
+
+def _weighed_posteriors(own: CalibrationSet, calibration: Calibration) -> np.ndarray | None:
+    """(N, K) as the tracker is given them; None for heads without a grid."""
+    posterior = own.posterior(calibration)
+    if posterior.grid_probs is None:
+        return None
+    shares = informative_share(posterior.match_score, calibration.reference_match_score)
+    return weighed_posterior(posterior.grid_probs, shares)
+
+
+def _withheld_walks(own: CalibrationSet, calibration: Calibration) -> list[_Walk]:
+    """Each walk WITHHELD_EVERY times, each time with other stretches through withheld spots, which alone count."""
+    if not calibration.uses_retrieval:
+        return []
+    chosen = can_be_withheld(own)
+    unseen = _weighed_posteriors(with_spots_withheld(own, chosen), calibration) if chosen.any() else None
+    if unseen is None:
+        return []
+    found = []
+    for walk in _walks(own, calibration):
+        sequence = walk.sequence
+        elsewhere = sequence.grid_probs.copy()
+        left = chosen[sequence.rows]
+        elsewhere[left] = unseen[(np.cumsum(chosen) - 1)[sequence.rows[left]]]
+        stretches = (sequence.times_s - sequence.times_s[0]) // WITHHELD_STRETCH_S
+        for turn in range(WITHHELD_EVERY):
+            withheld = left & (stretches % WITHHELD_EVERY == turn)
+            if withheld.any():
+                changed = replace(sequence, grid_probs=np.where(withheld[:, None], elsewhere, sequence.grid_probs))
+                found.append(replace(walk, sequence=changed, weights=withheld / WITHHELD_EVERY))
+    return found
 
 
 class _Fit:
@@ -116,18 +157,22 @@ class _Fit:
         found = self._losses.get(key)
         if found is None:
             self.trials += 1
-            offsets_m, covs_m2 = self._run(own)
+            offsets_m, covs_m2 = _run(self.walks, own)
             scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
             nll = gaussian_nll(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
             found = self._losses[key] = float(np.average(nll, weights=self.weights))
         return found
 
-    def calibrated(self, own: TrackingCalibration) -> TrackingCalibration:
-        """The choice with scale and floor of tracked and of smoothed positions, and the numbers that justify it."""
-        scale, floor_m, tracked = _calibrated_covariance(*self._run(own))
-        smoothed_scale, smoothed_floor_m, smoothed = _calibrated_covariance(*self._run(own, smooth_sequence))
+    def calibrated(self, own: TrackingCalibration, withheld: Sequence[_Walk]) -> TrackingCalibration:
+        """The choice with scale and floor of tracked and of smoothed positions, and the numbers that justify it.
+
+        Walks with `withheld` stretches count for scale and floor, and not for the numbers.
+        """
+        scale, floor_m, tracked = _calibrated_covariance(self.walks, withheld, own, track)
+        smoothed_scale, smoothed_floor_m, smoothed = _calibrated_covariance(self.walks, withheld, own, smooth_sequence)
         measured = {
             "images": len(self.weights),
+            "withheld_images": int(sum((walk.weights > 0.0).sum() for walk in withheld)),
             "sessions": sorted({walk.sequence.session for walk in self.walks}),
             "sequences": len(self.walks),
             "trials": self.trials,
@@ -143,24 +188,27 @@ class _Fit:
             measured=measured,
         )
 
-    def _run(self, own: TrackingCalibration, positions: _Positions = track) -> tuple[np.ndarray, np.ndarray]:
-        """Errors (N, 2) of all walks, and the plain second moments (N, 2, 2) of the beliefs."""
-        plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M, smoothed_scale=None, smoothed_floor_sigma_m=None)
-        found = [positions(walk.grid, plain, walk.sequence) for walk in self.walks]
-        offsets_m = [own.mean_enu_m - walk.sequence.truth_enu_m for own, walk in zip(found, self.walks, strict=True)]
-        covs_m2 = np.concatenate([own.cov_enu_m2 for own in found]) - _LEAST_FLOOR_M**2 * np.eye(2)
-        return np.concatenate(offsets_m), covs_m2
+
+def _run(
+    walks: Sequence[_Walk], own: TrackingCalibration, positions: _Positions = track
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (N, 2) of all images of all walks, and the plain second moments (N, 2, 2) of the beliefs."""
+    plain = replace(own, scale=1.0, floor_sigma_m=_LEAST_FLOOR_M, smoothed_scale=None, smoothed_floor_sigma_m=None)
+    found = [positions(walk.grid, plain, walk.sequence) for walk in walks]
+    offsets_m = [own.mean_enu_m - walk.sequence.truth_enu_m for own, walk in zip(found, walks, strict=True)]
+    covs_m2 = np.concatenate([own.cov_enu_m2 for own in found]) - _LEAST_FLOOR_M**2 * np.eye(2)
+    return np.concatenate(offsets_m), covs_m2
 
 
-def _calibrated_covariance(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[float, float, dict[str, float]]:
-    """Scale and floor (metres) of second moments (N, 2, 2) for errors (N, 2), and what they give."""
-    scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2)
-    squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
-    # errors have longer tails than a Gaussian: see fit_covariance
-    factor = max(1.0, conformal_quantile(squared, _LEVEL) / float(special.chdtri(2, 1.0 - _LEVEL)))
-    scale = round(float(np.clip(scale * factor, *LIMITS["scale"])), 4)
-    floor_m = round(float(np.clip(floor_m * np.sqrt(factor), *LIMITS["floor_sigma_m"])), 3)
-    covs_m2 = scale * covs_m2 + floor_m**2 * np.eye(2)
+def _calibrated_covariance(
+    walks: Sequence[_Walk], withheld: Sequence[_Walk], own: TrackingCalibration, positions: _Positions
+) -> tuple[float, float, dict[str, float]]:
+    """Scale and floor (metres) of tracked or smoothed positions, and what they give on the walks as they are."""
+    offsets_m, covs_m2 = _run([*walks, *withheld], own, positions)
+    weights = np.concatenate([walk.weights for walk in (*walks, *withheld)])
+    scale, floor_m = scale_and_floor_that_hold(offsets_m, covs_m2, weights)
+    images = sum(len(walk.sequence) for walk in walks)
+    offsets_m, covs_m2 = offsets_m[:images], scale * covs_m2[:images] + floor_m**2 * np.eye(2)
     squared, errors_m = nees(offsets_m, covs_m2), np.hypot(*offsets_m.T)
     measured = {
         "mean_error_m": round(float(errors_m.mean()), 2),
@@ -171,6 +219,18 @@ def _calibrated_covariance(offsets_m: np.ndarray, covs_m2: np.ndarray) -> tuple[
         "nll": round(float(gaussian_nll(offsets_m, covs_m2).mean()), 3),
     }
     return scale, floor_m, measured
+
+
+def scale_and_floor_that_hold(offsets_m: np.ndarray, covs_m2: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Likeliest scale and floor (metres) of second moments (N, 2, 2) for errors (N, 2), wide enough to hold 95 %.
+
+    `weights` (N,) say how often each error counts. Errors have longer tails than a Gaussian: see `fit_covariance`.
+    """
+    scale, floor_m = fit_scale_and_floor(offsets_m, covs_m2, weights)
+    squared = nees(offsets_m, scale * covs_m2 + floor_m**2 * np.eye(2))
+    factor = max(1.0, conformal_quantile(squared, _LEVEL, weights) / float(special.chdtri(2, 1.0 - _LEVEL)))
+    scale = round(float(np.clip(scale * factor, *LIMITS["scale"])), 4)
+    return scale, round(float(np.clip(floor_m * np.sqrt(factor), *LIMITS["floor_sigma_m"])), 3)
 
 
 def _search(fit: _Fit, start: TrackingCalibration) -> TrackingCalibration:

@@ -41,18 +41,28 @@ def withheld_spots(sets: Sequence[CalibrationSet]) -> list[CalibrationSet]:
 
     Photos to which too few reference photos would be left are not among them.
     """
-    found = [_withheld(own) for own in sets]
-    return [own for own in found if own is not None and len(own)]
+    found = []
+    for own in sets:
+        chosen = np.zeros(len(own), dtype=bool)
+        chosen[::WITHHELD_EVERY] = True
+        chosen &= can_be_withheld(own)
+        if chosen.any():
+            found.append(with_spots_withheld(own, chosen))
+    return found
 
 
-def _withheld(own: CalibrationSet) -> CalibrationSet | None:
-    log_probs = own.outputs.grid_log_probs
-    if own.retrieval_elsewhere is None or log_probs is None:
-        return None
-    chosen = np.zeros(len(own), dtype=bool)
-    chosen[::WITHHELD_EVERY] = True
-    part = own.rows(chosen & (own.retrieval_elsewhere.rows[:, -1] >= 0))
-    cells = log_probs.shape[-1]
-    uniform = np.full((len(part), 1, cells), -np.log(cells), dtype=log_probs.dtype)
+def can_be_withheld(own: CalibrationSet) -> np.ndarray:
+    """(N,) bool: whether enough reference photos are left of a photo if those of its spot are withheld."""
+    if own.retrieval_elsewhere is None or own.outputs.grid_log_probs is None:
+        return np.zeros(len(own), dtype=bool)
+    return own.retrieval_elsewhere.rows[:, -1] >= 0
+
+
+def with_spots_withheld(own: CalibrationSet, chosen: np.ndarray) -> CalibrationSet:
+    """The chosen (N,) photos of a set, all of which `can_be_withheld`, without what shows their spot."""
+    part = own.rows(chosen)
+    assert part.outputs.grid_log_probs is not None
+    cells = part.outputs.grid_log_probs.shape[-1]
+    uniform = np.full((len(part), 1, cells), -np.log(cells), dtype=part.outputs.grid_log_probs.dtype)
     outputs = replace(part.outputs, grid_log_probs=uniform)
     return replace(part, outputs=outputs, retrieval=part.retrieval_elsewhere, retrieval_elsewhere=None)
