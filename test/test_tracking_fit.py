@@ -108,7 +108,8 @@ def one_choice(monkeypatch):
 PRIOR = RetrievalPriorConfig(1.0, 8.0, 0.1)
 
 
-def test_stretches_through_spots_that_no_photo_shows_widen_the_covariance(walk_beside_paths, one_choice):
+@pytest.mark.usefixtures("one_choice")
+def test_stretches_through_spots_that_no_photo_shows_widen_the_covariance(walk_beside_paths):
     calibration = Calibration(5.0, retrieval_prior=PRIOR)
     without = fit_tracking_calibration([replace(walk_beside_paths, retrieval_elsewhere=None)], calibration)
     fitted = fit_tracking_calibration([walk_beside_paths], calibration)
@@ -120,7 +121,8 @@ def test_stretches_through_spots_that_no_photo_shows_widen_the_covariance(walk_b
     assert fitted.measured["smoothed_nees"] < 0.8 * without.measured["smoothed_nees"]
 
 
-def test_images_to_which_too_few_reference_photos_are_left_are_not_withheld(walk_beside_paths, one_choice):
+@pytest.mark.usefixtures("one_choice")
+def test_images_to_which_too_few_reference_photos_are_left_are_not_withheld(walk_beside_paths):
     rows = walk_beside_paths.retrieval_elsewhere.rows.copy()
     rows[::4, -1] = -1
     positions = walk_beside_paths.retrieval_elsewhere.positions_enu_m.copy()
@@ -131,7 +133,8 @@ def test_images_to_which_too_few_reference_photos_are_left_are_not_withheld(walk
     assert fitted.measured["withheld_images"] == 75
 
 
-def test_nothing_is_withheld_from_a_calibration_without_retrieval(walk_beside_paths, one_choice):
+@pytest.mark.usefixtures("one_choice")
+def test_nothing_is_withheld_from_a_calibration_without_retrieval(walk_beside_paths):
     assert fit_tracking_calibration([walk_beside_paths], Calibration(5.0)).measured["withheld_images"] == 0
 
 
