@@ -82,7 +82,8 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
         return None
     start = TrackingCalibration()
     calibration = replace(calibration, covariance=CALIBRATED)
-    walks = [walk for own in sets for walk in _walks(own, calibration)]
+    walks_of_sets = [_walks(own, calibration) for own in sets]
+    walks = [walk for own in walks_of_sets for walk in own]
     images = sum(len(walk.sequence) for walk in walks)
     if images < MIN_IMAGES:
         log.warning(
@@ -90,7 +91,8 @@ def fit_tracking_calibration(sets: Sequence[CalibrationSet], calibration: Calibr
         )
         return replace(start, measured={"images": images, "fitted": "no: too few images in time order"})
     fit = _Fit(walks)
-    withheld = [walk for own in sets for walk in _withheld_walks(own, calibration)]
+    pairs = zip(sets, walks_of_sets, strict=True)
+    withheld = [walk for own, its_walks in pairs for walk in _withheld_walks(own, its_walks, calibration)]
     found = fit.calibrated(_search(fit, start), withheld)
     log.info("tracker calibrated on %d images in %d sequences, %d choices tried", images, len(walks), fit.trials)
     return found
@@ -119,8 +121,8 @@ def _weighed_posteriors(own: CalibrationSet, calibration: Calibration) -> np.nda
     return weighed_posterior(posterior.grid_probs, shares)
 
 
-def _withheld_walks(own: CalibrationSet, calibration: Calibration) -> list[_Walk]:
-    """Each walk WITHHELD_EVERY times, each time with other stretches through withheld spots, which alone count."""
+def _withheld_walks(own: CalibrationSet, walks: Sequence[_Walk], calibration: Calibration) -> list[_Walk]:
+    """Each walk of a set WITHHELD_EVERY times, each time with other stretches through withheld spots, which alone count."""
     if not calibration.uses_retrieval:
         return []
     chosen = can_be_withheld(own)
@@ -128,7 +130,7 @@ def _withheld_walks(own: CalibrationSet, calibration: Calibration) -> list[_Walk
     if unseen is None:
         return []
     found = []
-    for walk in _walks(own, calibration):
+    for walk in walks:
         sequence = walk.sequence
         elsewhere = sequence.grid_probs.copy()
         left = chosen[sequence.rows]
