@@ -122,7 +122,7 @@ def _weighed_posteriors(own: CalibrationSet, calibration: Calibration) -> np.nda
 
 
 def _withheld_walks(own: CalibrationSet, walks: Sequence[_Walk], calibration: Calibration) -> list[_Walk]:
-    """Each walk of a set WITHHELD_EVERY times, each time with other stretches through withheld spots, which alone count."""
+    """Each walk WITHHELD_EVERY times, each time with other stretches through withheld spots, which alone count."""
     if not calibration.uses_retrieval:
         return []
     chosen = can_be_withheld(own)
