@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 6
-# Version 4 knew members of one backbone only; up to version 5 the reference photos had no hubness.
+# Version 4 knew members of one backbone only; up to version 5 similarities were plain cosines.
 READABLE_VERSIONS = (4, 5, FORMAT_VERSION)
 MANIFEST = "bundle.yaml"
 MODEL_CARD = "MODEL_CARD.md"

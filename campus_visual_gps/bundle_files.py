@@ -37,7 +37,8 @@ class ReferenceFeatures:
         positions_enu_m: (N, 2) metres.
         local_descriptors: (N, T, t) int8; None without an extractor.
         extractor: Turns the features of an image into descriptors; None where it could not be fitted.
-        hubness: (N,) float32 of the descriptors; None without an extractor and in bundles before version 6.
+        neighbourhood_similarity: (N,) float32 of the descriptors, for local scaling; None without an extractor and in
+            bundles before version 6.
     """
 
     descriptors: np.ndarray
@@ -45,13 +46,15 @@ class ReferenceFeatures:
     positions_enu_m: np.ndarray
     local_descriptors: np.ndarray | None = None
     extractor: DescriptorExtractor | None = None
-    hubness: np.ndarray | None = None
+    neighbourhood_similarity: np.ndarray | None = None
 
     def index(self) -> RetrievalIndex | None:
         """For searching photos of the same place; None without an extractor."""
         if self.extractor is None or not len(self.descriptors):
             return None
-        return RetrievalIndex(self.descriptors, self.positions_enu_m, self.local_descriptors, self.hubness)
+        return RetrievalIndex(
+            self.descriptors, self.positions_enu_m, self.local_descriptors, self.neighbourhood_similarity
+        )
 
 
 def save_members(
@@ -110,8 +113,10 @@ def save_reference(path: Path, reference: ReferenceFeatures) -> None:
     if reference.extractor is not None and reference.local_descriptors is not None:
         tensors["local_descriptors"] = np.ascontiguousarray(reference.local_descriptors, dtype=np.int8)
         tensors |= reference.extractor.tensors()
-        if reference.hubness is not None:
-            tensors["hubness"] = np.ascontiguousarray(reference.hubness, dtype=np.float32)
+        if reference.neighbourhood_similarity is not None:
+            tensors["neighbourhood_similarity"] = np.ascontiguousarray(
+                reference.neighbourhood_similarity, dtype=np.float32
+            )
     save_file(tensors, path)
 
 
@@ -128,7 +133,7 @@ def read_reference(path: Path) -> ReferenceFeatures:
             tensors["positions_enu_m"].astype(np.float64),
             None if extractor is None else tensors["local_descriptors"],
             extractor,
-            tensors.get("hubness"),
+            tensors.get("neighbourhood_similarity"),
         )
     except KeyError as error:
         raise BundleError(f"{path}: tensor {error} is missing; build the bundle again") from error

@@ -104,7 +104,7 @@ def make_reference(members, image, positions_enu_m: np.ndarray, image_seeds: tup
     from campus_visual_gps.engines.torch_engine import TorchEngine
     from campus_visual_gps.models.site_model import SiteModel
     from campus_visual_gps.preprocess import prepare
-    from campus_visual_gps.retrieval.index import hubness
+    from campus_visual_gps.retrieval.index import neighbourhood_similarity
     from training.config import DescriptorSettings
     from training.fit.descriptor_fit import fit_descriptor_extractor
 
@@ -116,5 +116,10 @@ def make_reference(members, image, positions_enu_m: np.ndarray, image_seeds: tup
     described = extractor.describe(outputs.pooled_features, outputs.local_features)
     descriptors = described.global_descriptors.astype(np.float16)
     return ReferenceFeatures(
-        descriptors, outputs.ood_features, positions, described.local_descriptors, extractor, hubness(descriptors)
+        descriptors,
+        outputs.ood_features,
+        positions,
+        described.local_descriptors,
+        extractor,
+        neighbourhood_similarity(descriptors),
     )

@@ -135,7 +135,7 @@ def test_the_extractor_and_the_local_descriptors_come_back(tmp_path):
     reference = make_reference(members, image, positions)
     loaded = load_bundle(make_bundle(tmp_path / "bundle", reference=reference, image=image)).load_reference()
     np.testing.assert_array_equal(loaded.local_descriptors, reference.local_descriptors)
-    np.testing.assert_array_equal(loaded.hubness, reference.hubness)
+    np.testing.assert_array_equal(loaded.neighbourhood_similarity, reference.neighbourhood_similarity)
     np.testing.assert_array_equal(loaded.positions_enu_m, positions)
     assert loaded.descriptors.dtype == np.float16 and loaded.local_descriptors.dtype == np.int8
     saved = reference.extractor.state_dict()

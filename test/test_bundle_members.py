@@ -47,7 +47,7 @@ def test_a_bundle_of_version_5_is_searched_by_the_cosine_alone(tmp_path):
     """Its prior was fitted on cosines."""
     members, image = make_members(), ImageSpec(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     new = make_reference(members, image, np.random.default_rng(5).uniform(-50, 50, (12, 2)))
-    old = dataclasses.replace(new, hubness=None)
+    old = dataclasses.replace(new, neighbourhood_similarity=None)
     path = make_bundle(tmp_path / "bundle", members=members, reference=old, image=image)
     _edit(path, lambda data: data.update(format_version=5))
     queries = np.asarray(new.descriptors[:3], dtype=np.float32)

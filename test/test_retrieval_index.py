@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as hnp
 
 from campus_visual_gps.errors import BundleError
 from campus_visual_gps.retrieval.index import (
-    HUBNESS_SHARE,
+    SCALING_SHARE,
     RetrievalIndex,
     RetrievalResult,
     cosine_top_k,
-    hubness,
+    neighbourhood_similarity,
     unit_rows,
 )
 from campus_visual_gps.retrieval.matching import match_scores
@@ -138,9 +138,9 @@ def test_an_excluded_row_is_never_among_the_answers(photos, queries, k, seed):
 
 
 @given(st.integers(1, 30), st.integers(0, 1000))
-def test_hubness_is_the_mean_cosine_to_the_ten_most_similar_other_photos(photos, seed):
+def test_neighbourhood_similarity_is_the_mean_cosine_to_the_ten_most_similar_other_photos(photos, seed):
     descriptors = np.random.default_rng(seed).normal(size=(photos, 4))
-    found = hubness(descriptors)
+    found = neighbourhood_similarity(descriptors)
     for row in range(photos):
         others = np.delete(cosines(descriptors, descriptors[row]), row)
         expected = np.sort(others)[-10:].mean() if len(others) else 0.0
@@ -149,14 +149,14 @@ def test_hubness_is_the_mean_cosine_to_the_ten_most_similar_other_photos(photos,
 
 @given(st.integers(1, 20), st.integers(1, 10), st.integers(0, 1000))
 def test_a_photo_that_resembles_many_others_counts_less(photos, k, seed):
-    """Above the mean hubness a similarity is less than the cosine, below it more; the order is that of what is left."""
+    """Its similarities are less than the cosines, those of other photos more; the order is that of what is left."""
     random = np.random.default_rng(seed)
     descriptors, queries = random.normal(size=(photos, 4)), random.normal(size=(3, 4))
-    own = hubness(descriptors)
-    index = RetrievalIndex(descriptors, np.zeros((photos, 2)), hubness=own)
+    own = neighbourhood_similarity(descriptors)
+    index = RetrievalIndex(descriptors, np.zeros((photos, 2)), neighbourhood_similarity=own)
     found = index.search(queries, k=k)
     for query, rows, similarities in zip(queries, found.rows, found.similarities, strict=True):
-        expected = cosines(descriptors, query) - HUBNESS_SHARE * (own - own.mean())
+        expected = cosines(descriptors, query) - SCALING_SHARE * (own - own.mean())
         np.testing.assert_allclose(similarities, -np.sort(-expected)[:k], atol=1e-6)
         np.testing.assert_allclose(similarities, expected[rows], atol=1e-6)
 
@@ -169,7 +169,9 @@ def test_a_spot_with_many_photos_does_not_fill_the_answer():
     few = np.stack([seldom + 0.3 * random.normal(size=8) for _ in range(3)])
     descriptors, query = np.concatenate([many, few]), (often + seldom)[None]
     cosine = index_of(descriptors).search(query, k=10)
-    corrected = RetrievalIndex(descriptors, np.zeros((33, 2)), hubness=hubness(descriptors)).search(query, k=10)
+    corrected = RetrievalIndex(
+        descriptors, np.zeros((33, 2)), neighbourhood_similarity=neighbourhood_similarity(descriptors)
+    ).search(query, k=10)
     assert (corrected.rows[0] >= 30).sum() > (cosine.rows[0] >= 30).sum()
 
 
@@ -250,9 +252,9 @@ def test_local_descriptors_of_another_number_of_photos_are_an_error():
 
 
 @pytest.mark.parametrize("values", [np.ones(2), np.ones((3, 1)), np.array([1.0, np.nan, 1.0])])
-def test_a_hubness_of_a_wrong_shape_or_with_nan_is_an_error(values):
-    with pytest.raises(BundleError, match="hubness"):
-        RetrievalIndex(np.ones((3, 4)), np.zeros((3, 2)), hubness=values)
+def test_a_neighbourhood_similarity_of_a_wrong_shape_or_with_nan_is_an_error(values):
+    with pytest.raises(BundleError, match="neighbourhood similarity"):
+        RetrievalIndex(np.ones((3, 4)), np.zeros((3, 2)), neighbourhood_similarity=values)
 
 
 def test_the_module_alone_loads_no_torch():

@@ -1,10 +1,9 @@
 """The reference photos, searched exactly by the similarity of their global descriptors.
 
-The similarity is the cosine less a share of the reference photo's hubness. A few photos are among the nearest of almost
-any image (hubs: Radovanovic et al., Hubs in space, JMLR 2010), and a spot that was photographed often fills the answer
-with its photos. The correction is that of cross-domain similarity local scaling (Conneau et al., Word translation
-without parallel data, ICLR 2018, section 2.3), for the reference's side alone: an image that resembles nothing must
-keep its low similarities.
+The similarity is a cosine with local scaling: a cosine of 0.6 says more for a reference photo whose most similar other
+photos have 0.5 than for one where they have 0.8. It is cross-domain similarity local scaling (Conneau et al., Word
+translation without parallel data, ICLR 2018, section 2.3), for the reference's side alone: an image that resembles
+nothing must keep its low similarities.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from campus_visual_gps.retrieval.matching import match_scores
 
 # How many reference photos are looked at.
 TOP_K = 10
-# A reference photo's hubness is its mean cosine to so many of the other reference photos, the most similar ones, and
-# so much of it is taken off its similarities. Both are the values of the publication.
-HUBNESS_NEIGHBOURS = 10
-HUBNESS_SHARE = 0.5
+# A reference photo's neighbourhood similarity is its mean cosine to so many of the other reference photos, the most
+# similar ones, and so much of it is taken off its similarities. Both are the values of the publication.
+SCALING_NEIGHBOURS = 10
+SCALING_SHARE = 0.5
 _QUERIES_AT_ONCE = 256
 
 
@@ -45,8 +44,8 @@ class RetrievalResult(NamedTuple):
 class RetrievalIndex:
     """The reference photos: descriptors (N, p) of any norm, positions (N, 2) metres, local descriptors (N, T, t) int8.
 
-    With `hubness` (N,), as of the function of that name, a similarity is the cosine less HUBNESS_SHARE times what the
-    reference photo's hubness is above the mean; without it (bundles before version 6), it is the cosine.
+    With `neighbourhood_similarity` (N,), as of the function of that name, a similarity is the cosine less SCALING_SHARE
+    times what that of the reference photo is above the mean; without it (bundles before version 6), it is the cosine.
 
     One float32 product and a top-k per search: about 100 MB and 25 ms of one core for 100,000 photos.
 
@@ -59,7 +58,7 @@ class RetrievalIndex:
         descriptors: np.ndarray,
         positions_enu_m: np.ndarray,
         local_descriptors: np.ndarray | None = None,
-        hubness: np.ndarray | None = None,
+        neighbourhood_similarity: np.ndarray | None = None,
     ):
         descriptors, positions = np.asarray(descriptors), np.asarray(positions_enu_m, dtype=np.float64)
         if descriptors.ndim != 2 or 0 in descriptors.shape or positions.shape != (len(descriptors), 2):
@@ -74,14 +73,15 @@ class RetrievalIndex:
                 f"expected local descriptors ({len(positions)}, T, t) of the reference photos, "
                 f"got {local_descriptors.shape}"
             )
-        if hubness is not None and not (hubness.shape == (len(positions),) and np.isfinite(hubness).all()):
+        scale = neighbourhood_similarity
+        if scale is not None and not (scale.shape == (len(positions),) and np.isfinite(scale).all()):
             raise BundleError(
-                f"expected the finite hubness of each of {len(positions)} reference photos, got {hubness.shape}; "
-                "build the bundle again"
+                f"expected a finite neighbourhood similarity of each of {len(positions)} reference photos, "
+                f"got {scale.shape}; build the bundle again"
             )
         self.positions_enu_m = positions
         self.local_descriptors = local_descriptors
-        self._penalty = None if hubness is None else HUBNESS_SHARE * (hubness - hubness.mean())
+        self._penalty = None if scale is None else (SCALING_SHARE * (scale - scale.mean())).astype(np.float32)
         self._units = unit_rows(descriptors)
 
     def __len__(self) -> int:
@@ -119,13 +119,13 @@ class RetrievalIndex:
         return found
 
 
-def hubness(descriptors: np.ndarray) -> np.ndarray:
-    """(N,) float32: mean cosine of each of N reference photos to the HUBNESS_NEIGHBOURS others most similar to it.
+def neighbourhood_similarity(descriptors: np.ndarray) -> np.ndarray:
+    """(N,) float32: mean cosine of each of N reference photos to the SCALING_NEIGHBOURS others most similar to it.
 
     Of fewer photos, to all others; 0 for a single one. `descriptors` (N, p) are of any norm.
     """
     units = unit_rows(descriptors)
-    others = min(HUBNESS_NEIGHBOURS, len(units) - 1)
+    others = min(SCALING_NEIGHBOURS, len(units) - 1)
     if others < 1:
         return np.zeros(len(units), dtype=np.float32)
     return cosine_top_k(units, units, others, excluded=np.arange(len(units)))[1].mean(axis=1)
@@ -157,7 +157,7 @@ def cosine_top_k(
         reference: likewise.
         k: At most N are returned.
         excluded: Rows that are never among the answers to a query: (Q,) int, one for each, -1 for none; or (Q, N) bool.
-        penalty: (N,) of the rows of `reference`.
+        penalty: (N,) float32 of the rows of `reference`.
 
     Returns:
         rows (Q, k) int64 and similarities (Q, k) float32; of equals the lower row comes first. Where too few rows are
@@ -167,7 +167,7 @@ def cosine_top_k(
 
     k = min(k, len(reference))
     table, found = torch.from_numpy(reference), []
-    lowered = None if penalty is None else torch.from_numpy(penalty.astype(np.float32))
+    lowered = None if penalty is None else torch.from_numpy(penalty)
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         # cosines above 1 are of rounding
         products = (torch.from_numpy(queries[start : start + _QUERIES_AT_ONCE]) @ table.T).clamp_(max=1.0)

@@ -24,7 +24,7 @@ from campus_visual_gps.models.backbones import build_backbone
 from campus_visual_gps.models.position_model import ModelConfig, PositionModel
 from campus_visual_gps.models.site_model import SiteModel
 from campus_visual_gps.models.stages import feature_stages
-from campus_visual_gps.retrieval.index import hubness
+from campus_visual_gps.retrieval.index import neighbourhood_similarity
 from training.config import TrainConfig, to_dict
 from training.fit.calibration import fit_calibration
 from training.fit.calibration_set import (
@@ -99,7 +99,7 @@ class TrainedEnsemble:
             positions_enu_m,
             described.local_descriptors,
             extractor,
-            hubness(descriptors),
+            neighbourhood_similarity(descriptors),
         )
 
     @property

@@ -30,7 +30,7 @@ HELD_OUT = "held_out.npz"
 _MODEL = ("member_means_enu_m", "member_covs_enu_m2", "grid_log_probs", "ood_features", "finite")
 _IMAGE = ("brightness", "sharpness")
 _RETRIEVAL, _ELSEWHERE = "retrieval_", "elsewhere_"
-# Of the content: 2 has the hubness of the reference photos in the similarities. Files of version 1 do not say theirs.
+# Of the content: 2 has similarities with local scaling. Files of version 1 do not say theirs.
 _VERSION = 2
 
 
